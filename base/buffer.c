@@ -1,5 +1,6 @@
 #include "base/buffer.h"
 
+#include <assert.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -72,6 +73,28 @@ void buffer_append_format(struct buffer *buffer, const char *format, ...)
     (void)vsnprintf((char *)buffer->data + buffer->size, (size_t)length + 1, format, arguments);
     va_end(arguments);
     buffer->size += (size_t)length;
+}
+
+/* Replies are full of them, and printf takes some ten times as long. */
+void buffer_append_unsigned(struct buffer *buffer, uint64_t number, unsigned digits_min)
+{
+    enum { DIGITS_MAX = 20 };
+    uint8_t digits[DIGITS_MAX];
+    unsigned first = DIGITS_MAX;
+
+    assert(digits_min <= DIGITS_MAX);
+    do {
+        digits[--first] = (uint8_t)('0' + number % 10);
+        number /= 10;
+    } while (number > 0 || DIGITS_MAX - first < digits_min);
+    buffer_append(buffer, digits + first, DIGITS_MAX - first);
+}
+
+void buffer_append_integer(struct buffer *buffer, int64_t number)
+{
+    if (number < 0)
+        buffer_append_byte(buffer, '-');
+    buffer_append_unsigned(buffer, number < 0 ? -(uint64_t)number : (uint64_t)number, 1);
 }
 
 const char *buffer_text(struct buffer *buffer)

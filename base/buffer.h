@@ -24,6 +24,10 @@ void buffer_append_byte(struct buffer *buffer, uint8_t byte);
 void buffer_append_text(struct buffer *buffer, const char *text);
 void buffer_append_format(struct buffer *buffer, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
+/** In decimal, with a sign where it is negative. */
+void buffer_append_integer(struct buffer *buffer, int64_t number);
+/** In decimal, with zeros in front up to `digits_min` (20 at most). */
+void buffer_append_unsigned(struct buffer *buffer, uint64_t number, unsigned digits_min);
 
 /** Terminates with a zero byte that does not count, and returns the text. */
 const char *buffer_text(struct buffer *buffer);

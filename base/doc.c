@@ -1,4 +1,5 @@
 #include "base/doc.h"
+#include "base/bytes.h"
 
 #include <assert.h>
 #include <math.h>
@@ -110,14 +111,9 @@ static int compare_pairs(const void *a, const void *b)
 {
     const struct doc *left = *(const struct doc *const *)a;
     const struct doc *right = *(const struct doc *const *)b;
-    uint32_t shorter = left->count < right->count ? left->count : right->count;
-    int order = shorter ? memcmp(left->string, right->string, shorter) : 0;
+    int order = bytes_compare(left->string, left->count, right->string, right->count);
 
-    if (order != 0)
-        return order;
-    if (left->count != right->count)
-        return left->count < right->count ? -1 : 1;
-    return left < right ? -1 : left > right;
+    return order != 0 ? order : (left > right) - (left < right);
 }
 
 /* Pairs of a map sorted by key, the last one of each key only. The caller frees. */

@@ -170,7 +170,7 @@ __attribute__((target("sse4.1"))) static void take_items(struct json_parser *par
     scratch->count = (size_t)(item - scratch->items);
 }
 
-/* What is no such item must not pay for the search of commas. */
+/* Falls back before it scans for commas: other values need no such scan. */
 static bool looks_like_item(const struct json_parser *parser)
 {
     const char *at = parser->at;

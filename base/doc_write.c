@@ -302,10 +302,10 @@ void doc_write_json(struct buffer *buffer, const struct doc *doc)
         buffer_append_text(buffer, doc->boolean ? "true" : "false");
         return;
     case DOC_INT:
-        buffer_append_format(buffer, "%lld", (long long)doc->integer);
+        buffer_append_integer(buffer, doc->integer);
         return;
     case DOC_UINT:
-        buffer_append_format(buffer, "%llu", (unsigned long long)doc->unsigned_integer);
+        buffer_append_unsigned(buffer, doc->unsigned_integer, 1);
         return;
     case DOC_DOUBLE:
         doc_write_json_double(buffer, doc->number);

@@ -81,8 +81,9 @@ int error_wrap(struct error *error, const char *format, ...)
 const char *error_code_name(int code)
 {
     static const char *const names[] = {
-        "none", "invalid",   "io",      "no_space",    "corrupt", "not_found", "exists",
-        "busy", "cancelled", "timeout", "unsupported", "memory",  "peer",      "unavailable",
+        "none",   "invalid",     "io",        "no_space",         "corrupt",     "not_found",
+        "exists", "busy",        "cancelled", "timeout",          "unsupported", "memory",
+        "peer",   "unavailable", "upstream",  "upstream_timeout",
     };
     size_t index = (size_t) - (long)code;
 

@@ -21,7 +21,10 @@ enum error_code {
     ERROR_MEMORY = -11,      /* a bounded arena or quota is full */
     ERROR_PEER = -12,        /* Kafka, NATS or an HTTP peer answered with an error */
     ERROR_UNAVAILABLE = -13, /* what is asked for lies in another process, or in none now */
-    ERROR_LAST = ERROR_UNAVAILABLE
+    ERROR_UPSTREAM =
+        -14, /* a service that an answer needs (an embedder) failed or talks nonsense */
+    ERROR_UPSTREAM_TIMEOUT = -15, /* it did not answer in its time */
+    ERROR_LAST = ERROR_UPSTREAM_TIMEOUT
 };
 
 /* Small enough to zero without thought. */

@@ -138,6 +138,23 @@ void io_unmap(struct io *io, const void *bytes, uint64_t size_bytes)
     (void)result;
 }
 
+void io_expect_random(struct io *io, const void *bytes, uint64_t size_bytes)
+{
+    if (io->operations->expect_random && size_bytes > 0)
+        io->operations->expect_random(io, bytes, size_bytes);
+}
+
+void io_fetch(struct io *io, const struct io_range *ranges, uint32_t count)
+{
+    if (io->operations->fetch)
+        io->operations->fetch(io, ranges, count);
+}
+
+bool io_reads_mappings(const struct io *io)
+{
+    return io->operations->fetch != NULL;
+}
+
 int io_rename(struct io *io, const char *from, const char *to, struct error *error)
 {
     int result = io->operations->rename(io, from, to);

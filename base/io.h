@@ -6,6 +6,8 @@
 #ifndef BASE_IO_H
 #define BASE_IO_H
 
+#include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -31,6 +33,14 @@ typedef int (*io_list_function)(void *context, const char *name);
 
 struct io;
 
+enum { IO_PAGE_BYTES = 4096 };
+
+/* Bytes of a mapping. */
+struct io_range {
+    const void *bytes;
+    size_t size_bytes;
+};
+
 /* Raw operations: return a negative errno on failure (the wrappers below make texts of it). */
 struct io_operations {
     int (*open)(struct io *io, const char *path, unsigned flags); /* a handle >= 0 */
@@ -46,6 +56,9 @@ struct io_operations {
     void (*read_ahead)(struct io *io, int file, uint64_t size_bytes); /* NULL: there is no cache */
     int (*map)(struct io *io, int file, uint64_t size_bytes, const void **bytes); /* read only */
     int (*unmap)(struct io *io, const void *bytes, uint64_t size_bytes);
+    /* Both NULL: mapped bytes are in memory. */
+    void (*expect_random)(struct io *io, const void *bytes, uint64_t size_bytes);
+    void (*fetch)(struct io *io, const struct io_range *ranges, uint32_t count);
     int (*rename)(struct io *io, const char *from, const char *to);
     int (*unlink)(struct io *io, const char *path);
     int (*link)(struct io *io, const char *from, const char *to);
@@ -87,6 +100,47 @@ void io_read_ahead(struct io *io, int file, uint64_t size_bytes);
 int io_map(struct io *io, int file, const char *path, uint64_t size_bytes, const void **bytes,
            struct error *error);
 void io_unmap(struct io *io, const void *bytes, uint64_t size_bytes);
+/** Pages of mapped bytes will be touched in no order: each is read when it is, without those around it.
+ * A hint, for whole pages. */
+void io_expect_random(struct io *io, const void *bytes, uint64_t size_bytes);
+/** Asks for mapped bytes to be in memory soon, and does not wait: what is not there is read side by
+ * side. Each range costs a system call, also when all of it is there. A hint. */
+void io_fetch(struct io *io, const struct io_range *ranges, uint32_t count);
+/* A file mapped whole whose bytes may also be read past the page cache. The path outlives it. */
+struct io_mapping {
+    struct io *io;
+    const char *path;
+    const uint8_t *bytes; /* NULL: not mapped */
+    uint64_t size_bytes;
+    _Atomic int file; /* to read from; below 0: not opened yet */
+};
+
+/* One read of many. */
+struct io_read {
+    struct io_mapping *mapping;
+    uint64_t offset; /* a multiple of IO_PAGE_BYTES, as are the others */
+    uint32_t size_bytes;
+    uint8_t *bytes;
+    int64_t got; /* filled: bytes read, less at the end of the file; or a negative errno */
+};
+
+/** Reads all of them side by side, past the page cache where the file system can, and returns when all are
+ * done. Thread-safe. */
+void io_read_many(struct io_read *reads, uint32_t count);
+/** Closes what io_read_many opened. */
+void io_mapping_close(struct io_mapping *mapping);
+/** Whether all of these mapped bytes are in memory now. */
+bool io_is_resident(const struct io_mapping *mapping, const void *bytes, size_t size_bytes);
+
+/** 4 KiB pages that the calling thread had read from storage so far, for whatever reason, and how often
+ * it waited for one that it touched. */
+struct io_thread_reads {
+    uint64_t pages, waits;
+};
+struct io_thread_reads io_thread_reads(void);
+
+/** Whether mapped bytes may have to be read when they are touched. */
+bool io_reads_mappings(const struct io *io);
 int io_rename(struct io *io, const char *from, const char *to, struct error *error);
 /** A file that is not there is not an error. */
 int io_unlink(struct io *io, const char *path, struct error *error);
@@ -104,6 +158,9 @@ int io_replace_file(struct io *io, const char *folder, const char *name, const v
 /** Appends the content of FOLDER/NAME; more than 16 MiB is ERROR_CORRUPT. */
 int io_read_file(struct io *io, const char *folder, const char *name, struct buffer *bytes,
                  struct error *error);
+
+/** Room for users on the disk that holds `path`, and its size. False when nobody knows. */
+bool io_disk_room(const char *path, uint64_t *free_bytes, uint64_t *size_bytes);
 
 int64_t io_wall_ms(struct io *io);
 int64_t io_monotonic_ns(struct io *io);

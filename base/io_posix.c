@@ -11,6 +11,7 @@
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -189,6 +190,31 @@ static int posix_unmap(struct io *io, const void *bytes, uint64_t size_bytes)
     return result_of(munmap((void *)(uintptr_t)bytes, size_bytes));
 }
 
+/* From the border of the first byte's page. */
+static void advise(const void *bytes, uint64_t size_bytes, int advice)
+{
+    uintptr_t skipped = (uintptr_t)bytes % IO_PAGE_BYTES;
+
+    (void)madvise((void *)((uintptr_t)bytes - skipped), size_bytes + skipped, advice);
+}
+
+static void posix_expect_random(struct io *io, const void *bytes, uint64_t size_bytes)
+{
+    (void)io;
+    advise(bytes, size_bytes, MADV_RANDOM);
+}
+
+static void posix_fetch(struct io *io, const struct io_range *ranges, uint32_t count)
+{
+    (void)io;
+    for (uint32_t i = 0; i < count; i++)
+        for (size_t at = 0; at < ranges[i].size_bytes; at += READ_AHEAD_BYTES) {
+            size_t left = ranges[i].size_bytes - at;
+            advise((const uint8_t *)ranges[i].bytes + at,
+                   left < READ_AHEAD_BYTES ? left : READ_AHEAD_BYTES, MADV_WILLNEED);
+        }
+}
+
 static int posix_rename(struct io *io, const char *from, const char *to)
 {
     (void)io;
@@ -300,6 +326,17 @@ static void posix_random(struct io *io, void *bytes, size_t size_bytes)
     }
 }
 
+bool io_disk_room(const char *path, uint64_t *free_bytes, uint64_t *size_bytes)
+{
+    struct statvfs disk;
+
+    if (statvfs(path, &disk) != 0)
+        return false;
+    *free_bytes = (uint64_t)disk.f_bavail * disk.f_frsize;
+    *size_bytes = (uint64_t)disk.f_blocks * disk.f_frsize;
+    return true;
+}
+
 struct io *io_posix(void)
 {
     static const struct io_operations operations = {
@@ -315,6 +352,8 @@ struct io *io_posix(void)
         .read_ahead = posix_read_ahead,
         .map = posix_map,
         .unmap = posix_unmap,
+        .expect_random = posix_expect_random,
+        .fetch = posix_fetch,
         .rename = posix_rename,
         .unlink = posix_unlink,
         .link = posix_link,

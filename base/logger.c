@@ -18,9 +18,9 @@
 
 static atomic_int threshold = LOGGER_INFO;
 
-const char *const logger_rooms[] = {"audit", "base",  "cluster", "compaction", "config", "grpc",
-                                    "http",  "index", "indexer", "ingest",     "query",  "rest",
-                                    "store", "trace", "windrow", "worker",     NULL};
+const char *const logger_rooms[] = {"audit", "base",  "cluster", "compaction", "config", "embedder",
+                                    "grpc",  "http",  "index",   "indexer",    "ingest", "query",
+                                    "rest",  "store", "trace",   "windrow",    "worker", NULL};
 enum { ROOM_COUNT = sizeof(logger_rooms) / sizeof(logger_rooms[0]) - 1 };
 
 /* Of rooms with a level of their own: the level + 1; else 0. */

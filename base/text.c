@@ -210,6 +210,50 @@ char *text_format_uuid(const uint8_t uuid[16], char out[TEXT_UUID_BYTES])
     return out;
 }
 
+/* Without the padding, which fills the text up to a multiple of four. */
+static size_t base64_digits(const char *text, size_t length)
+{
+    for (unsigned i = 0; i < 2 && length > 0 && (length + i) % 4 == 0 && text[length - 1] == '=';
+         i++)
+        length--;
+    return length;
+}
+
+size_t text_base64_bytes(const char *text, size_t length)
+{
+    length = base64_digits(text, length);
+    return length / 4 * 3 + length % 4 * 3 / 4;
+}
+
+static int base64_digit(char c)
+{
+    if (c >= 'A' && c <= 'Z')
+        return c - 'A';
+    if (c >= 'a' && c <= 'z')
+        return c - 'a' + 26;
+    if (c >= '0' && c <= '9')
+        return c - '0' + 52;
+    return c == '+' ? 62 : c == '/' ? 63 : -1;
+}
+
+int text_parse_base64(const char *text, size_t length, uint8_t *bytes, size_t *bad)
+{
+    const size_t digits = base64_digits(text, length);
+    uint32_t value = 0;
+
+    for (size_t i = 0; i < digits; i++) {
+        int digit = base64_digit(text[i]);
+        if (digit < 0 || (i + 1 == digits && digits % 4 == 1)) {
+            *bad = i;
+            return ERROR_INVALID;
+        }
+        value = value << 6 | (uint32_t)digit;
+        if (i % 4 != 0)
+            *bytes++ = (uint8_t)(value >> (6 - 2 * (i % 4)));
+    }
+    return 0;
+}
+
 /* Length of the well-formed sequence at `at` (Unicode 15, table 3-7), 0 when there is none. */
 static size_t utf8_sequence(const unsigned char *at, size_t left)
 {

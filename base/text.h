@@ -39,6 +39,12 @@ enum { TEXT_UUID_BYTES = 37 };
 /** Lower-case 8-4-4-4-12 form with a terminating zero. */
 char *text_format_uuid(const uint8_t uuid[16], char out[TEXT_UUID_BYTES]);
 
+/** Bytes that base64 text (RFC 4648, with or without padding) stands for. */
+size_t text_base64_bytes(const char *text, size_t length);
+/** Writes them; `bytes` has room. ERROR_INVALID with `*bad`, the place of the first character that is
+ * not base64. */
+int text_parse_base64(const char *text, size_t length, uint8_t *bytes, size_t *bad);
+
 /** Length of the valid UTF-8 prefix; equal to `length` when all of it is valid (RFC 3629: no
  * surrogates, no overlong forms). */
 size_t text_utf8_valid(const char *text, size_t length);

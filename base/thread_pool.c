@@ -10,6 +10,8 @@
 #include "base/memory.h"
 #include "base/thread.h"
 
+enum { PLACES_MEAN = 8 }; /* tasks, about, whose waits make lane.place_ns */
+
 /* A loop under way; on its caller's stack. */
 struct open_loop {
     struct open_loop *next;
@@ -29,7 +31,7 @@ struct pool_thread {
     uint32_t index;
     pthread_t handle;
     struct lane *lane; /* of its task; NULL: none. Under the pool's lock */
-    bool aside;        /* the same */
+    bool aside, waits; /* the same */
 };
 
 /* Tasks of one sender. */
@@ -37,9 +39,11 @@ struct lane {
     struct thread_task *first; /* queued */
     struct thread_task *last;  /* valid while `first` is set */
     uint32_t queued, running;
+    int64_t place_ns; /* that tasks waited for each place in the queue, a moving mean */
 };
 
-static _Thread_local struct pool_thread *self; /* NULL: no thread of a pool */
+static _Thread_local struct pool_thread *self; /* NULL: no thread of a pool, and no guest */
+static _Thread_local struct pool_thread guest; /* `self` between enter and leave */
 
 struct thread_pool {
     struct thread_pool_options options; /* with limits filled in */
@@ -47,10 +51,11 @@ struct thread_pool {
     struct thread_pool *next_of_budget; /* under the budget's lock */
     atomic_bool starved;                /* has work that the budget refused */
     _Atomic uint64_t completed;         /* changes under `lock` */
+    _Atomic uint32_t senders;           /* threads that send signals, holding no lock */
 
     pthread_mutex_t lock;        /* guards all below */
     pthread_cond_t work;         /* a task or a loop came, or the end */
-    pthread_cond_t done;         /* `completed` grew */
+    pthread_cond_t done;         /* `completed` grew, or the last guest left */
     uint32_t completion_waiters; /* threads that sleep on `done` */
     struct lane *lanes;
     uint64_t lanes_queued;   /* a bit for each lane that has queued tasks */
@@ -63,8 +68,10 @@ struct thread_pool {
     uint32_t running;        /* threads with a task or in a loop, waiting tasks too */
     uint32_t waiting;        /* of them, those between wait_begin and wait_end */
     uint32_t aside;          /* of them, those that stepped aside; none of these waits */
+    uint32_t guests;         /* of those that run, threads that are not the pool's */
     uint32_t idle;           /* threads that sleep on `work` */
     uint32_t woken;          /* of them, those that a signal is on its way to */
+    uint32_t unsent;         /* of those signals, the ones that pool_unlock sends */
     bool stopping;
     uint32_t thread_count;
     uint32_t thread_limit;
@@ -127,6 +134,24 @@ static bool budget_give_back(const struct thread_pool *pool)
         return false;
     atomic_fetch_sub(&budget.running[pool->options.class], 1);
     return atomic_load(&budget.starved) > 0;
+}
+
+/* Lets the lock go and sends the signals that `wake` counted. A thread that is woken under the lock
+ * runs at once on a busy machine, finds the lock taken and sleeps again: a third of the switches of
+ * a server under small searches were that. */
+static void pool_unlock(struct thread_pool *pool)
+{
+    uint32_t unsent = pool->unsent;
+
+    pool->unsent = 0;
+    if (unsent > 0)
+        atomic_fetch_add(&pool->senders, 1);
+    pthread_mutex_unlock(&pool->lock);
+    if (unsent == 0)
+        return;
+    while (unsent-- > 0)
+        pthread_cond_signal(&pool->work);
+    atomic_fetch_sub(&pool->senders, 1);
 }
 
 /* Under the pool's lock. */
@@ -223,7 +248,7 @@ static void join_loop(struct thread_pool *pool, struct open_loop *open)
     uint32_t thread = open->joined++;
 
     open->helpers++;
-    pthread_mutex_unlock(&pool->lock);
+    pool_unlock(pool);
     work_on_loop(open, thread);
     pthread_mutex_lock(&pool->lock);
     if (--open->helpers == 0)
@@ -260,12 +285,14 @@ static void run_first(struct thread_pool *pool, uint32_t thread)
 {
     struct lane *lane = next_lane(pool, lanes_ready(pool));
     struct thread_task *task = lane_take(pool, lane, &lane->first, NULL);
+    int64_t waited_ns = thread_deadline(0) - task->queued_ns;
 
     self->lane = lane;
     pool->begun++;
-    pool->queue_ns += thread_deadline(0) - task->queued_ns;
+    pool->queue_ns += waited_ns;
+    lane->place_ns += (waited_ns / ((int64_t)task->place + 1) - lane->place_ns) / PLACES_MEAN;
     lane_count(pool, lane, 1);
-    pthread_mutex_unlock(&pool->lock);
+    pool_unlock(pool);
     task->run(task, thread);
     pthread_mutex_lock(&pool->lock);
     lane_count(pool, lane, -1);
@@ -277,8 +304,8 @@ static void run_first(struct thread_pool *pool, uint32_t thread)
 
 static void *thread_main(void *context);
 
-/* Under the pool's lock: `wanted` more threads find work. Wakes sleeping ones, then makes new ones.
- * A thread that cannot be made is done without, but for the first one. */
+/* Under the pool's lock, which pool_unlock lets go: `wanted` more threads find work. Wakes sleeping
+ * ones, then makes new ones. A thread that cannot be made is done without, but for the first one. */
 static void wake(struct thread_pool *pool, uint32_t wanted)
 {
     /* While stopping nobody sleeps, and thread_pool_stop counts on thread_count. */
@@ -286,7 +313,7 @@ static void wake(struct thread_pool *pool, uint32_t wanted)
         struct pool_thread *fresh = &pool->threads[pool->thread_count];
         if (pool->idle > pool->woken) {
             pool->woken++;
-            pthread_cond_signal(&pool->work);
+            pool->unsent++;
             continue;
         }
         if (pool->thread_count == pool->thread_limit ||
@@ -311,16 +338,24 @@ static void wake_starved_pools(void)
             continue;
         pthread_mutex_lock(&pool->lock);
         wake(pool, 1);
-        pthread_mutex_unlock(&pool->lock);
+        pool_unlock(pool);
     }
     pthread_mutex_unlock(&budget.lock);
+}
+
+/* Under the pool's lock: the calling thread runs nothing any more. Returns what budget_give_back says. */
+static bool give_place_back(struct thread_pool *pool)
+{
+    pool->running--;
+    pool->aside -= self->aside;
+    self->aside = false;
+    return budget_give_back(pool);
 }
 
 /* Under the pool's lock, which is let go meanwhile. */
 static void run_one(struct thread_pool *pool, uint32_t thread)
 {
     struct open_loop *open = find_loop(pool);
-    bool others_starve;
 
     if (!open && !lanes_ready(pool))
         return; /* others took the loop's last pieces since may_run looked */
@@ -333,12 +368,8 @@ static void run_one(struct thread_pool *pool, uint32_t thread)
         join_loop(pool, open);
     else
         run_first(pool, thread);
-    pool->running--;
-    pool->aside -= self->aside;
-    self->aside = false;
-    others_starve = budget_give_back(pool);
-    if (others_starve) {
-        pthread_mutex_unlock(&pool->lock);
+    if (give_place_back(pool)) {
+        pool_unlock(pool);
         wake_starved_pools();
         pthread_mutex_lock(&pool->lock);
     }
@@ -367,7 +398,7 @@ static void *thread_main(void *context)
                 pool->woken--;
         }
     }
-    pthread_mutex_unlock(&pool->lock);
+    pool_unlock(pool);
     return NULL;
 }
 
@@ -390,7 +421,7 @@ static void usage_add(struct thread_pool_usage *sum, struct thread_pool *pool)
     sum->queue_seconds += (double)pool->queue_ns * 1e-9;
     sum->queued += pool->queued;
     sum->running += pool->running;
-    pthread_mutex_unlock(&pool->lock);
+    pool_unlock(pool);
 }
 
 static void usage_join(struct thread_pool *pool)
@@ -489,6 +520,7 @@ bool thread_pool_submit(struct thread_pool *pool, struct thread_task *task)
             options->on_accept(task);
         task->next = NULL;
         task->queued_ns = thread_deadline(0);
+        task->place = lane->queued;
         if (lane->first)
             lane->last->next = task;
         else
@@ -499,8 +531,60 @@ bool thread_pool_submit(struct thread_pool *pool, struct thread_task *task)
         pool->lanes_queued |= UINT64_C(1) << task->lane;
         wake(pool, 1);
     }
-    pthread_mutex_unlock(&pool->lock);
+    pool_unlock(pool);
     return accepted;
+}
+
+bool thread_pool_enter(struct thread_pool *pool, uint32_t lane)
+{
+    struct lane *entered = &pool->lanes[lane];
+    bool may_enter;
+
+    assert(lane < pool->options.lanes && pool->options.class == THREAD_SEARCH && !self);
+    pthread_mutex_lock(&pool->lock);
+    may_enter = !pool->stopping && pool->queued == 0 &&
+                places_taken(pool) < pool->options.threads_max &&
+                !(pool->lanes_full & UINT64_C(1) << lane);
+    if (may_enter) {
+        guest = (struct pool_thread){.pool = pool, .lane = entered};
+        self = &guest;
+        pool->guests++;
+        pool->running++;
+        pool->begun++;
+        budget_take(pool);
+        lane_count(pool, entered, 1);
+    }
+    pool_unlock(pool);
+    return may_enter;
+}
+
+void thread_pool_leave(struct thread_pool *pool)
+{
+    bool others_starve;
+
+    assert(self == &guest && guest.pool == pool);
+    pthread_mutex_lock(&pool->lock);
+    lane_count(pool, guest.lane, -1);
+    others_starve = give_place_back(pool);
+    self = NULL;
+    if (--pool->guests == 0 && pool->stopping)
+        pthread_cond_broadcast(&pool->done);
+    wake(pool, 1); /* what came meanwhile may have found no place */
+    pool_unlock(pool);
+    if (others_starve)
+        wake_starved_pools();
+}
+
+int64_t thread_pool_wait_ns(struct thread_pool *pool, uint32_t lane)
+{
+    const struct lane *asked = &pool->lanes[lane];
+    int64_t wait_ns;
+
+    assert(lane < pool->options.lanes);
+    pthread_mutex_lock(&pool->lock);
+    wait_ns = asked->queued > 0 ? asked->place_ns * ((int64_t)asked->queued + 1) : 0;
+    pthread_mutex_unlock(&pool->lock);
+    return wait_ns;
 }
 
 struct thread_task *thread_pool_unqueue(struct thread_pool *pool, struct thread_task *task)
@@ -518,7 +602,7 @@ struct thread_task *thread_pool_unqueue(struct thread_pool *pool, struct thread_
         if (*place)
             found = lane_take(pool, lane, place, before);
     }
-    pthread_mutex_unlock(&pool->lock);
+    pool_unlock(pool);
     return found;
 }
 
@@ -539,61 +623,8 @@ bool thread_pool_wait_completed(struct thread_pool *pool, uint64_t seen, int64_t
         ;
     pool->completion_waiters--;
     grew = atomic_load(&pool->completed) != seen;
-    pthread_mutex_unlock(&pool->lock);
+    pool_unlock(pool);
     return grew;
-}
-
-static void run_future(struct thread_task *task, uint32_t thread)
-{
-    struct thread_future *future = (struct thread_future *)task;
-
-    (void)thread;
-    future->run(future);
-    atomic_store(&future->done, true); /* the owner may free it from here on */
-}
-
-void thread_future_start(struct thread_future *future, struct thread_pool *pool,
-                         void (*run)(struct thread_future *future))
-{
-    assert(!future->started);
-    future->task.run = run_future;
-    future->run = run;
-    future->started = true;
-    atomic_store(&future->done, false);
-    future->pool = pool && thread_pool_submit(pool, &future->task) ? pool : NULL;
-}
-
-/* Returns whether no thread has begun it, and none will. */
-static bool take_back(struct thread_future *future)
-{
-    future->started = false;
-    return !future->pool || thread_pool_unqueue(future->pool, &future->task);
-}
-
-/* The flag is set before the count grows: whoever misses the flag sees the count change. */
-static void wait_until_done(const struct thread_future *future)
-{
-    uint64_t seen = thread_pool_completed(future->pool);
-
-    while (!atomic_load(&future->done)) {
-        (void)thread_pool_wait_completed(future->pool, seen, -1);
-        seen = thread_pool_completed(future->pool);
-    }
-}
-
-void thread_future_wait(struct thread_future *future)
-{
-    assert(future->started);
-    if (take_back(future))
-        future->run(future);
-    else
-        wait_until_done(future);
-}
-
-void thread_future_cancel(struct thread_future *future)
-{
-    if (future->started && !take_back(future))
-        wait_until_done(future);
 }
 
 bool thread_pool_wait_begin(struct thread_pool *pool)
@@ -602,20 +633,21 @@ bool thread_pool_wait_begin(struct thread_pool *pool)
     bool may_wait;
 
     pthread_mutex_lock(&pool->lock);
-    may_wait = pool->waiting < pool->options.waiting_max;
+    may_wait = self != &guest && pool->waiting < pool->options.waiting_max;
     if (may_wait) {
         assert(pool->waiting < pool->running);
         pool->waiting++;
         if (self && self->pool == pool) {
             pool->aside -= self->aside;
             self->aside = false;
+            self->waits = true;
             if (self->lane)
                 lane_count(pool, self->lane, -1);
         }
         others_starve = budget_give_back(pool);
         wake(pool, 1);
     }
-    pthread_mutex_unlock(&pool->lock);
+    pool_unlock(pool);
     if (others_starve)
         wake_starved_pools();
     return may_wait;
@@ -626,10 +658,13 @@ void thread_pool_wait_end(struct thread_pool *pool)
     pthread_mutex_lock(&pool->lock);
     assert(pool->waiting > 0);
     pool->waiting--;
-    if (self && self->pool == pool && self->lane)
-        lane_count(pool, self->lane, 1);
+    if (self && self->pool == pool) {
+        self->waits = false;
+        if (self->lane)
+            lane_count(pool, self->lane, 1);
+    }
     budget_take(pool);
-    pthread_mutex_unlock(&pool->lock);
+    pool_unlock(pool);
 }
 
 void thread_pool_step_aside(void)
@@ -639,12 +674,12 @@ void thread_pool_step_aside(void)
     if (!pool)
         return;
     pthread_mutex_lock(&pool->lock);
-    if (!self->aside && pool->queued > 0 && pool->aside < pool->options.aside_max) {
+    if (!self->aside && !self->waits && pool->queued > 0 && pool->aside < pool->options.aside_max) {
         self->aside = true;
         pool->aside++;
         wake(pool, 1);
     }
-    pthread_mutex_unlock(&pool->lock);
+    pool_unlock(pool);
 }
 
 bool thread_team_for(const struct thread_team *team, uint32_t count, uint32_t grain,
@@ -674,7 +709,7 @@ bool thread_team_for(const struct thread_team *team, uint32_t count, uint32_t gr
     open.next = pool->loops;
     pool->loops = &open;
     wake(pool, open.threads - 1);
-    pthread_mutex_unlock(&pool->lock);
+    pool_unlock(pool);
     work_on_loop(&open, 0);
     pthread_mutex_lock(&pool->lock);
     for (place = &pool->loops; *place != &open; place = &(*place)->next)
@@ -682,7 +717,7 @@ bool thread_team_for(const struct thread_team *team, uint32_t count, uint32_t gr
     *place = open.next;
     while (open.helpers > 0)
         pthread_cond_wait(&open.left, &pool->lock);
-    pthread_mutex_unlock(&pool->lock);
+    pool_unlock(pool);
     pthread_cond_destroy(&open.left);
     return !thread_team_cancelled(team);
 }
@@ -712,11 +747,17 @@ void thread_pool_stop(struct thread_pool *pool)
     pthread_mutex_lock(&pool->lock);
     pool->stopping = true;
     pthread_cond_broadcast(&pool->work);
-    pthread_mutex_unlock(&pool->lock);
+    pool_unlock(pool);
     /* No thread is made any more, so thread_count stands still. */
     for (uint32_t i = 0; i < pool->thread_count; i++)
         pthread_join(pool->threads[i].handle, NULL);
     pool->thread_count = 0;
+    pthread_mutex_lock(&pool->lock);
+    while (pool->guests > 0)
+        pthread_cond_wait(&pool->done, &pool->lock);
+    pthread_mutex_unlock(&pool->lock);
+    while (atomic_load(&pool->senders) > 0)
+        sched_yield(); /* between the lock and the end of a signal */
     assert(pool->queued == 0 && pool->running == 0);
 }
 

@@ -57,6 +57,7 @@ uint32_t thread_budget_processors(void);
 struct thread_task {
     struct thread_task *next; /* in the queue */
     uint32_t lane;            /* below the pool's `lanes` */
+    uint32_t place;           /* how many of its lane were queued when it came; the pool's */
     int64_t queued_ns;        /* when it was submitted; the pool's */
     /* `thread` is below thread_pool_thread_limit: an index for scratch memory. The pool does not
      * touch the task once `run` was called: `run` may free it, or set a flag as its last act. */
@@ -92,6 +93,10 @@ void thread_pool_delete(struct thread_pool *pool);
 /** False when the queue is full or the pool stops; the task is then the caller's. Any thread. */
 bool thread_pool_submit(struct thread_pool *pool, struct thread_task *task);
 
+/** How long a task that comes now is expected to wait: what tasks of its lane waited lately for each
+ * place in the queue, times its place. 0 when none of the lane is queued: that one finds out. */
+int64_t thread_pool_wait_ns(struct thread_pool *pool, uint32_t lane);
+
 /** Takes `task` (NULL: the first one) out of the queue, for the caller to run or to drop. NULL when
  * it is not queued: a thread has it, or had it. */
 struct thread_task *thread_pool_unqueue(struct thread_pool *pool, struct thread_task *task);
@@ -109,8 +114,16 @@ bool thread_pool_wait_begin(struct thread_pool *pool);
 /** The task goes on at once, so for a moment more than threads_max may compute. */
 void thread_pool_wait_end(struct thread_pool *pool);
 
+/** The calling thread, which is none of a pool's, becomes a guest: it takes a place of the pool for a task that it runs
+ * itself, without a hand-over. Only in search pools. False, and nothing has changed: tasks are queued, whose turn it
+ * is first, or no place is free, or the lane has its share, or the pool stops. */
+bool thread_pool_enter(struct thread_pool *pool, uint32_t lane);
+/** The guest's task is done. A guest cannot wait: thread_pool_wait_begin refuses. */
+void thread_pool_leave(struct thread_pool *pool);
+
 /** Called by a thread of a pool that works for long: if tasks are queued, one of them may run
- * beside it. Does nothing on other threads, the second time, and when too many did so. */
+ * beside it. Does nothing on other threads, while the task waits, the second time, and when too many
+ * did so. */
 void thread_pool_step_aside(void);
 
 /* All pools of one name since the process began, those that were deleted too. */
@@ -125,25 +138,6 @@ enum { THREAD_POOLS_MAX = 16 }; /* names; pools without a name and further names
 
 /** Fills `out` and returns how many names there are. Any thread. */
 uint32_t thread_pool_usage_list(struct thread_pool_usage out[THREAD_POOLS_MAX]);
-
-/* A result that somebody will need: work for a pool, or for whoever waits for it if no thread has
- * begun it by then. So it never waits in a queue behind other work. It lies inside what it belongs
- * to, zeroed before the first start; it may be started again after a wait. */
-struct thread_future {
-    struct thread_task task;
-    struct thread_pool *pool; /* where it is queued; NULL: nowhere */
-    void (*run)(struct thread_future *future);
-    bool started; /* and not waited for; the owner's */
-    atomic_bool done;
-};
-
-/** Hands it to the pool. `pool` NULL, or full: it runs inside thread_future_wait. */
-void thread_future_start(struct thread_future *future, struct thread_pool *pool,
-                         void (*run)(struct thread_future *future));
-/** Returns when it has run, once for each start. */
-void thread_future_wait(struct thread_future *future);
-/** Returns when it has run or will not run. Does nothing when it was not started. */
-void thread_future_cancel(struct thread_future *future);
 
 /* Who works on the loops of one caller. */
 struct thread_team {

@@ -62,10 +62,19 @@ bool trace_parse(const char *text, struct trace_context *context)
     return has_trace && has_span;
 }
 
-/* Ids need not be secret: what cannot be had without waiting is left as it is, but never zero. */
+/* Ids need not be secret: what cannot be had without waiting is left as it is, but never zero. Each
+ * thread asks the kernel for ten requests' worth at once. */
 static void fill_random(uint8_t *bytes, size_t count)
 {
-    (void)!getrandom(bytes, count, GRND_NONBLOCK);
+    static _Thread_local uint8_t stock[256];
+    static _Thread_local size_t used = sizeof(stock);
+
+    if (used + count > sizeof(stock)) {
+        (void)!getrandom(stock, sizeof(stock), GRND_NONBLOCK);
+        used = 0;
+    }
+    memcpy(bytes, stock + used, count);
+    used += count;
     bytes[count - 1] |= 1;
 }
 

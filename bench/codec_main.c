@@ -10,9 +10,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <zstd.h>
 
+#include "bench/measure.h"
 #include "store/codec.h"
 
 enum { PASSES = 3, MAX_ROWS = 1 << 20, SCRATCH_BYTES = 2 * CODEC_MAX_BYTES };
@@ -37,14 +37,6 @@ static void fail(const char *what)
 {
     fprintf(stderr, "windrow-bench-codec: %s\n", what);
     exit(1);
-}
-
-static double cpu_seconds(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
-    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
 }
 
 /* Ways. */
@@ -128,7 +120,7 @@ static struct result measure(const struct way *way, const struct set *set, struc
     struct result best = {0, 1e9, 1e9};
 
     for (int pass = 0; pass < PASSES; pass++) {
-        double start = cpu_seconds();
+        double start = bench_thread_cpu();
         size_t used = 0, stored = 0;
         for (size_t i = 0; i < block_count; i++) {
             blocks[i].offset = used;
@@ -137,9 +129,9 @@ static struct result measure(const struct way *way, const struct set *set, struc
             used += (blocks[i].size_bytes + 63) / 64 * 64;
             stored += blocks[i].size_bytes ? blocks[i].size_bytes : blocks[i].count * 4;
         }
-        best.encode_seconds = fmin(best.encode_seconds, cpu_seconds() - start);
+        best.encode_seconds = fmin(best.encode_seconds, bench_thread_cpu() - start);
         best.stored_bytes = stored;
-        start = cpu_seconds();
+        start = bench_thread_cpu();
         for (size_t i = 0; i < block_count; i++) {
             if (blocks[i].size_bytes)
                 way->decode(encoded + blocks[i].offset, blocks[i].size_bytes, decoded,
@@ -147,7 +139,7 @@ static struct result measure(const struct way *way, const struct set *set, struc
             else
                 memcpy(decoded, set->values + blocks[i].first, blocks[i].count * 4);
         }
-        best.decode_seconds = fmin(best.decode_seconds, cpu_seconds() - start);
+        best.decode_seconds = fmin(best.decode_seconds, bench_thread_cpu() - start);
     }
     for (size_t i = 0; i < block_count; i++) {
         if (!blocks[i].size_bytes)

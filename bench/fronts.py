@@ -3,10 +3,12 @@
 
   ~/.cache/windrow/venv-clients/bin/python bench/fronts.py build/release/windrow --rows 30000 --dim 128 --rounds 5
 
-Starts Kafka of its own. The driver shares the processors with the service.
+A second program beside the first one is measured in turns with it, request by request the same: what a change of the code
+brings. Starts Kafka of its own. The driver shares the processors with the services.
 """
 
 import argparse
+import glob
 import json
 import os
 import re
@@ -35,8 +37,8 @@ def processor_s(windrow):
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def fill(kafka, windrow, options):
-    """All rows in one window that closes: an index of one graph."""
+def send(kafka, options):
+    """All rows in one window that closes: an index of one graph. Returns one of them, to search for."""
     chance = numpy.random.default_rng(1)
     centres = chance.normal(size=(CLUSTERS, options.dim))
     rows = centres[chance.integers(0, CLUSTERS, options.rows)] + SPREAD * chance.normal(size=(options.rows, options.dim))
@@ -46,29 +48,50 @@ def fill(kafka, windrow, options):
         block = rows[start : start + 10_000].round(5).tolist()
         sender.send(TOPIC, [(str(start + n), json.dumps({"id": start + n, "vector": vector, "time_ms": first_ms + start + n}))
                             for n, vector in enumerate(block)])
-    windrow.wait_caught_up({"0": len(rows)})
-    windrow.wait_indexed(1)
     return rows[7].tolist()
 
 
+def wait_indexed(windrow, options):
+    windrow.wait_caught_up({"0": options.rows})
+    windrow.wait_indexed(1)
+
+
+def switches(windrow):
+    """Of all threads of the service, of their own will or not."""
+    count = 0
+    for path in glob.glob(f"/proc/{windrow.process.pid}/task/*/status"):
+        with open(path, encoding="utf-8") as file:
+            count += sum(int(line.split()[1]) for line in file if "ctxt_switches" in line)
+    return count
+
+
 class Front:
-    def __init__(self, name, url, body, *headers, connections, streams, http1=False):
-        self.name, self.rates, self.latencies, self.costs = name, [], [], []
+    """One front of one service."""
+
+    def __init__(self, name, windrow, url, body, *headers, connections, streams, http1=False):
+        self.name, self.windrow, self.rates, self.latencies, self.costs, self.switches = name, windrow, [], [], [], []
         with open(body, "rb"):
             self.command = ["h2load", "-d", body, "-c", str(connections), "-m", str(streams), "-t", "1", *(["--h1"] if http1 else [])]
         for header in headers:
             self.command += ["-H", header]
         self.command.append(url)
 
-    def run(self, windrow, count):
-        before = processor_s(windrow)
+    def run(self, count):
+        before, switched = processor_s(self.windrow), switches(self.windrow)
         output = subprocess.run([*self.command[:-1], "-n", str(count), self.command[-1]], capture_output=True, text=True, check=True).stdout
         good = int(re.search(r"(\d+) succeeded", output)[1])
         if good != count:
             raise SystemExit(f"{self.name}: {count - good} of {count} requests failed\n{output}")
-        self.costs.append((processor_s(windrow) - before) / count * 1e6)
+        self.costs.append((processor_s(self.windrow) - before) / count * 1e6)
+        self.switches.append((switches(self.windrow) - switched) / count)
         self.rates.append(float(re.search(r"([\d.]+) req/s", output)[1]))
         self.latencies.append(re.search(r"time for request: +\S+ +\S+ +(\S+)", output)[1])
+
+    def __str__(self):
+        rates = sorted(self.rates)
+        return (f"{self.name:34} {statistics.median(rates):8.0f} a second ({rates[0]:.0f} to {rates[-1]:.0f}), "
+                f"{statistics.median(self.costs):.1f} us of processor time each ({min(self.costs):.1f} to {max(self.costs):.1f}), "
+                f"{statistics.median(self.switches):.2f} switches, mean time {self.latencies[-1]}")
 
 
 def fronts_of(windrow, grpc_port, vector, folder):
@@ -83,43 +106,63 @@ def fronts_of(windrow, grpc_port, vector, folder):
     call = f"http://127.0.0.1:{grpc_port}/qdrant.Points/Query"
     typed = ("content-type: application/grpc", "te: trailers")
     return [
-        Front("REST, 64 connections", rest, rest_body, "content-type: application/json", connections=64, streams=1, http1=True),
-        Front("gRPC, 1 connection of 64 streams", call, grpc_body, *typed, connections=1, streams=64),
-        Front("gRPC, 8 connections of 8 streams", call, grpc_body, *typed, connections=8, streams=8),
-        Front("gRPC, 64 connections", call, grpc_body, *typed, connections=64, streams=1),
+        Front("REST, 64 connections", windrow, rest, rest_body, "content-type: application/json", connections=64, streams=1, http1=True),
+        Front("gRPC, 1 connection of 64 streams", windrow, call, grpc_body, *typed, connections=1, streams=64),
+        Front("gRPC, 8 connections of 8 streams", windrow, call, grpc_body, *typed, connections=8, streams=8),
+        Front("gRPC, 64 connections", windrow, call, grpc_body, *typed, connections=64, streams=1),
     ]
+
+
+def service(kafka, binary, group, options):
+    windrow = Windrow(kafka.address, dim=options.dim, metric="cosine", group=group)
+    windrow.binary = os.path.abspath(binary)
+    grpc_port = harness.free_ports(1)[0]
+    windrow.tree["http"]["grpc_listen"] = f"127.0.0.1:{grpc_port}"
+    windrow.configure(windrow.tree)
+    return windrow, grpc_port
+
+
+def compare(fronts, others):
+    """Ratios of runs that followed each other: what both had beside them was about the same."""
+    for front, other in zip(fronts, others):
+        ratios = sorted(new / old for old, new in zip(front.costs, other.costs))
+        print(f"{front.name:34} second program's processor time over the first one's: {statistics.median(ratios):.3f} "
+              f"({ratios[0]:.3f} to {ratios[-1]:.3f})")
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("binary")
+    parser.add_argument("binary", nargs="+", help="one, or two to compare")
     parser.add_argument("--rows", type=int, default=30_000)
     parser.add_argument("--dim", type=int, default=128)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--requests", type=int, default=40_000, help="of one front in one round")
+    parser.add_argument("--only", default="", help="fronts whose name contains this")
     options = parser.parse_args()
-    harness.Environment.binary = os.path.abspath(options.binary)
+    harness.Environment.binary = os.path.abspath(options.binary[0])
     harness.require_programs("h2load")
     kafka = Kafka().start()
-    windrow = Windrow(kafka.address, dim=options.dim, metric="cosine")
-    grpc_port = harness.free_ports(1)[0]
-    windrow.tree["http"]["grpc_listen"] = f"127.0.0.1:{grpc_port}"
-    windrow.configure(windrow.tree)
+    services = [service(kafka, binary, f"bench-{n}", options) for n, binary in enumerate(options.binary)]
     try:
-        windrow.create_topic(1)
-        windrow.start()
-        fronts = fronts_of(windrow, grpc_port, fill(kafka.address, windrow, options), windrow.folder)
-        for front in fronts * options.rounds:
-            front.run(windrow, options.requests)
-        counted = {"".join(sorted(labels)): count for labels, count in windrow.metrics("windrow_grpc_requests_total").items()}
-        for front in fronts:
-            rates = sorted(front.rates)
-            print(f"{front.name:34} {statistics.median(rates):8.0f} a second ({rates[0]:.0f} to {rates[-1]:.0f}), "
-                  f"{statistics.median(front.costs):.0f} us of processor time each ({min(front.costs):.0f} to {max(front.costs):.0f}), "
-                  f"mean time {front.latencies[-1]}")
-        print(counted)
+        services[0][0].create_topic(1)
+        vector, groups = None, []
+        for windrow, grpc_port in services:
+            windrow.start()
+            vector = vector or send(kafka.address, options)
+            wait_indexed(windrow, options)
+            groups.append([front for front in fronts_of(windrow, grpc_port, vector, windrow.folder) if options.only in front.name])
+        for turn in list(zip(*groups)) * options.rounds:
+            for front in turn:
+                front.run(options.requests)
+        for binary, group in zip(options.binary, groups):
+            print(binary)
+            for front in group:
+                print(front)
+        if len(groups) == 2:
+            compare(*groups)
     finally:
-        windrow.stop()
+        for windrow, _ in services:
+            windrow.stop()
         kafka.stop()
 
 

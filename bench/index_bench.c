@@ -23,13 +23,16 @@ static const char usage[] =
     "\n"
     "Builds an index over the vectors of a .u8bin, .hbin or .fbin file, searches it with those of\n"
     "another, and prints build time, size, and recall@10 against queries per second, for windrow\n"
-    "and for every peer that is installed (hnswlib, faiss, usearch; --python says where).\n"
+    "and for every peer that is installed (SymphonyQG, VSAG, hnswlib, faiss, usearch;\n"
+    "--python says where).\n"
     "\n"
     "  --gt F            exact neighbours (.ibin); computed when missing\n"
     "  --metric M        l2, dot or cosine; default l2\n"
     "  --kind K          hnsw, ivf_pq or both; default hnsw\n"
     "  --threads N       for building; default 1\n"
     "  --search-threads LIST  one curve for each number, with commas; default: as for building\n"
+    "  --batch N         queries a call, for lists and for faiss's batched ones; default: one for\n"
+    "                    windrow, all for faiss\n"
     "  --m N, --ef-construct N\n"
     "  --peers NAMES     those only, with commas: hnswlib, usearch, faiss IVF-PQ, ...; or all\n"
     "  --python FILE     Python that has the peers; default "
@@ -49,6 +52,7 @@ struct bench {
     char data[64];          /* what rows call the data: "sift200k-128" */
     enum vector_metric metric;
     uint32_t threads, m, ef_construct;
+    uint32_t batch;                  /* queries that are searched together; 1: each alone */
     const char *search_threads_text; /* as given; NULL: as for building */
     uint32_t search_threads[CURVES_MAX], curves;
     bool peers, json;
@@ -104,12 +108,12 @@ static int load(struct bench *bench, struct error *error)
     return 0;
 }
 
-static const float *vector_of(void *context, uint32_t row, struct error *error)
+static struct vector_row vector_of(void *context, uint32_t row, struct error *error)
 {
     const struct bench_vectors *base = context;
 
     (void)error;
-    return base->values + (size_t)row * base->dim;
+    return vector_row_float32(base->values + (size_t)row * base->dim);
 }
 
 static uint32_t matches(const struct bench *bench, uint32_t query, const struct index_hit *hits,
@@ -138,16 +142,17 @@ struct measuring {
 
 struct searcher {
     struct measuring *measuring;
-    uint32_t first; /* asks first, first + threads, ... */
+    uint32_t first; /* asks its share: first, first + threads, ..., in batches where they are */
     int status;
     struct error error;
     pthread_t thread;
 };
 
-static int search_one(const struct measuring *measuring, uint32_t query, struct error *error)
+static struct index_search search_for(const struct measuring *measuring, uint32_t query)
 {
     const struct bench *bench = measuring->bench;
-    struct index_search search = {
+
+    return (struct index_search){
         .query = bench->queries.values + (size_t)query * bench->queries.dim,
         .k = HITS,
         .ef = measuring->ef,
@@ -155,10 +160,56 @@ static int search_one(const struct measuring *measuring, uint32_t query, struct 
         .vector = vector_of,
         .vector_context = (void *)(uintptr_t)&bench->base,
     };
+}
+
+static int search_one(const struct measuring *measuring, uint32_t query, struct error *error)
+{
+    struct index_search search = search_for(measuring, query);
     bool exhausted;
 
     return index_segment_search(measuring->segment, &search, measuring->hits + (size_t)query * HITS,
                                 &measuring->hit_counts[query], &exhausted, error);
+}
+
+/* The next `count` queries in one call. */
+static int search_batch(const struct measuring *measuring, uint32_t first, uint32_t count,
+                        struct error *error)
+{
+    const struct bench *bench = measuring->bench;
+    struct index_group_member member = {.segment = measuring->segment,
+                                        .vector = vector_of,
+                                        .vector_context = (void *)(uintptr_t)&bench->base};
+    struct index_search searches[INDEX_QUERIES_MAX];
+    struct index_group_query queries[INDEX_QUERIES_MAX];
+
+    for (uint32_t i = 0; i < count; i++) {
+        searches[i] = search_for(measuring, first + i);
+        queries[i] =
+            (struct index_group_query){.members = &member,
+                                       .search = &searches[i],
+                                       .hits = measuring->hits + (size_t)(first + i) * HITS};
+    }
+    index_group_searches(queries, count, 1);
+    for (uint32_t i = 0; i < count; i++) {
+        measuring->hit_counts[first + i] = queries[i].hit_count;
+        if (queries[i].status != 0)
+            return error_set(error, queries[i].status, "%s", queries[i].error.text);
+    }
+    return 0;
+}
+
+static int search_round(const struct searcher *searcher, struct error *error)
+{
+    const struct measuring *measuring = searcher->measuring;
+    uint32_t total = measuring->bench->queries.count, batch = measuring->bench->batch;
+    int status = 0;
+
+    for (uint32_t q = searcher->first * batch; q < total && status == 0;
+         q += measuring->threads * batch)
+        status = batch == 1
+                     ? search_one(measuring, q, error)
+                     : search_batch(measuring, q, total - q < batch ? total - q : batch, error);
+    return status;
 }
 
 /* Lives for all rounds: what a search keeps for its thread is warm after the first. */
@@ -166,13 +217,11 @@ static void *search_rounds(void *context)
 {
     struct searcher *searcher = context;
     struct measuring *measuring = searcher->measuring;
-    const struct bench *bench = measuring->bench;
 
     for (int round = 0; round < ROUNDS; round++) {
         pthread_barrier_wait(&measuring->begins);
-        for (uint32_t q = searcher->first; q < bench->queries.count && searcher->status == 0;
-             q += measuring->threads)
-            searcher->status = search_one(measuring, q, &searcher->error);
+        if (searcher->status == 0)
+            searcher->status = search_round(searcher, &searcher->error);
         pthread_barrier_wait(&measuring->ends);
     }
     return NULL;
@@ -356,7 +405,7 @@ static void name_data(struct bench *bench)
 /* The peers are Python packages: a process of its own, on the same files and neighbours. */
 static int run_peers(const struct bench *bench)
 {
-    char threads[16], m[16], ef_construct[16];
+    char threads[16], m[16], ef_construct[16], batch[16];
     const char *arguments[32] = {bench->python,
                                  BENCH_FOLDER "/index_peers.py",
                                  "--base",
@@ -379,6 +428,11 @@ static int run_peers(const struct bench *bench)
     snprintf(threads, sizeof(threads), "%u", bench->threads);
     snprintf(m, sizeof(m), "%u", bench->m);
     snprintf(ef_construct, sizeof(ef_construct), "%u", bench->ef_construct);
+    if (bench->batch > 1) {
+        snprintf(batch, sizeof(batch), "%u", bench->batch);
+        arguments[used++] = "--batch";
+        arguments[used++] = batch;
+    }
     if (bench->gt_path) {
         arguments[used++] = "--gt";
         arguments[used++] = bench->gt_path;
@@ -452,7 +506,10 @@ static int parse_option(struct bench *bench, int option)
         return 0;
     case 'm':
         bench->metric_name = optarg;
-        return vector_metric_parse(optarg, &bench->metric) ? 0 : -1;
+        if (!vector_metric_parse(optarg, &bench->metric))
+            return -1;
+        bench->metric = vector_metric_ranking(bench->metric);
+        return 0;
     case 'k':
         bench->lists = strcmp(optarg, "hnsw") != 0;
         bench->graph = strcmp(optarg, "ivf_pq") != 0;
@@ -471,6 +528,8 @@ static int parse_option(struct bench *bench, int option)
     case 'P':
         bench->peer_names = optarg;
         return 0;
+    case 'B':
+        return parse_number(optarg, &bench->batch) && bench->batch <= INDEX_QUERIES_MAX ? 0 : -1;
     case 'n':
         bench->peers = false;
         return 0;
@@ -494,6 +553,7 @@ static int parse(struct bench *bench, int argc, char **argv)
         {"m", required_argument, NULL, 'M'},
         {"ef-construct", required_argument, NULL, 'e'},
         {"python", required_argument, NULL, 'p'},
+        {"batch", required_argument, NULL, 'B'},
         {"no-peers", no_argument, NULL, 'n'},
         {"json", no_argument, NULL, 'j'},
         {"peers", required_argument, NULL, 'P'},
@@ -516,6 +576,7 @@ int main(int argc, char **argv)
     struct bench bench = {.metric_name = "l2",
                           .metric = VECTOR_METRIC_L2,
                           .threads = 1,
+                          .batch = 1,
                           .m = 16,
                           .ef_construct = 200,
                           .graph = true,

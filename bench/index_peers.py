@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""The peers of `windrow bench index`: hnswlib, faiss and usearch on the same files, those that are installed.
+"""The peers of `windrow bench index`: hnswlib, faiss, usearch, SymphonyQG and VSAG on the same files, those that are
+installed.
 
 Searches are timed by processor time, the best of a few rounds: the same as windrow's part. `qps` is what as many
 processors of one's own as there are threads would answer: queries * threads / processor time; `qps_wall` is by the
@@ -7,7 +8,8 @@ clock. Graphs get all queries in one call and spread them over their own threads
 Python's part of a call does not count against them. Lists are asked both ways, for with all queries in one call faiss
 reads a list once for several of them ("batched"), which a server that gets one query at a time cannot.
 
-  python3 -m venv ~/.cache/windrow/bench-venv && ~/.cache/windrow/bench-venv/bin/pip install hnswlib faiss-cpu usearch
+  python3 -m venv ~/.cache/windrow/bench-venv && ~/.cache/windrow/bench-venv/bin/pip install hnswlib faiss-cpu usearch \\
+    rabitqlib pyvsag
 """
 
 import argparse
@@ -50,6 +52,23 @@ def exact_neighbours(base, queries, metric):
     if metric == "l2":
         scores = 2 * scores - (base * base).sum(axis=1)
     return numpy.argsort(-scores, axis=1, kind="stable")[:, :HITS]
+
+
+def one_by_one(ask, queries, threads):
+    """The answers of ASK to one query a call, from so many threads of Python."""
+    results = numpy.empty((len(queries), HITS), dtype=numpy.int64)
+
+    def work(first):
+        for i in range(first, len(queries), threads):
+            results[i] = ask(queries[i])
+
+    others = [threading.Thread(target=work, args=(first,)) for first in range(1, threads)]
+    for thread in others:
+        thread.start()
+    work(0)
+    for thread in others:
+        thread.join()
+    return results
 
 
 class Hnswlib:
@@ -115,27 +134,23 @@ class FaissIvf(Faiss):
     def set(self, value):
         self.module.extract_index_ivf(self.index).nprobe = value
 
+    def search(self, queries):
+        size = self.batch or len(queries)
+        parts = [super(FaissIvf, self).search(queries[i : i + size]) for i in range(0, len(queries), size)]
+        return numpy.concatenate(parts)
+
 
 class FaissIvfAlone(FaissIvf):
     """One query a call, by as many threads of Python as are asked for; faiss lets others run meanwhile."""
 
     name = "faiss IVF-PQ"
 
+    def ask(self, query):
+        self.module.omp_set_num_threads(1)
+        return self.index.search(query[None], HITS)[1][0]
+
     def search(self, queries):
-        results = numpy.empty((len(queries), HITS), dtype=numpy.int64)
-
-        def work(first):
-            self.module.omp_set_num_threads(1)
-            for i in range(first, len(queries), self.threads):
-                results[i] = self.index.search(queries[i : i + 1], HITS)[1][0]
-
-        others = [threading.Thread(target=work, args=(first,)) for first in range(1, self.threads)]
-        for thread in others:
-            thread.start()
-        work(0)
-        for thread in others:
-            thread.join()
-        return results
+        return one_by_one(self.ask, queries, self.threads)
 
 
 class Usearch:
@@ -176,7 +191,57 @@ class UsearchCodes(Usearch):
         super().__init__(options, base)
 
 
-PEERS = (Hnswlib, Usearch, UsearchFloats, UsearchCodes, FaissHnsw, FaissIvfAlone, FaissIvf)
+class SymphonyQG:
+    """Of rabitqlib, with its default construction and raw vectors for the last look."""
+
+    name, degree = "SymphonyQG R32", 32
+    settings = [("ef", ef) for ef in EFS]
+
+    def __init__(self, options, base):
+        module = importlib.import_module("rabitqlib")
+        self.index = module.SymqgIndex(base.shape[1], self.degree, "l2" if options.metric == "l2" else "ip")
+        self.index.build(base, options.ef_construct, options.threads)
+
+    def set(self, value):
+        self.ef = max(value, HITS)
+
+    def search(self, queries):
+        return self.index.search(queries, HITS, self.ef, self.threads)[0]
+
+
+class Vsag:
+    """HGraph over codes of 8 bits, with float32 for the last look."""
+
+    name = "VSAG HGraph sq8"
+    settings = [("ef", ef) for ef in EFS]
+
+    def __init__(self, options, base):
+        module = importlib.import_module("pyvsag")
+        rows, dim = base.shape
+        parameters = {
+            "dtype": "float32",
+            "metric_type": "l2" if options.metric == "l2" else "ip",
+            "dim": dim,
+            "index_param": {
+                "base_quantization_type": "sq8",
+                "use_reorder": True,
+                "precise_quantization_type": "fp32",
+                "max_degree": 2 * options.m,
+                "ef_construction": options.ef_construct,
+                "build_thread_count": options.threads,
+            },
+        }
+        self.index = module.Index("hgraph", json.dumps(parameters))
+        self.index.build(base.ravel(), numpy.arange(rows, dtype=numpy.int64), rows, dim)
+
+    def set(self, value):
+        self.parameters = json.dumps({"hgraph": {"ef_search": max(value, HITS)}})
+
+    def search(self, queries):
+        return one_by_one(lambda query: self.index.knn_search(query, HITS, self.parameters)[0], queries, self.threads)
+
+
+PEERS = (SymphonyQG, Vsag, Hnswlib, Usearch, UsearchFloats, UsearchCodes, FaissHnsw, FaissIvfAlone, FaissIvf)
 
 
 def report(options, threads, row, text):
@@ -205,6 +270,7 @@ def run(peer, options, base, queries, truth):
         {"library": index.name, "build_s": round(wall, 2), "build_cpu_s": round(processor, 2)},
         f"{index.name}, {options.threads} threads: built in {wall:.2f} s ({processor:.2f} s of processor time)",
     )
+    index.batch = options.batch
     for index.threads in options.search_threads:
         curve(index, options, queries, truth)
 
@@ -236,11 +302,12 @@ def parse():
     parser.add_argument("--search-threads", help="one number or more, with commas; default: as for building")
     parser.add_argument("--m", type=int, default=16)
     parser.add_argument("--ef-construct", type=int, default=200)
+    parser.add_argument("--batch", type=int, help="queries a call for faiss IVF-PQ batched; default: all")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--data", help="what rows call the data; default: the base file's name")
     parser.add_argument(
         "--peers",
-        default="hnswlib,usearch,faiss IVF-PQ,faiss IVF-PQ batched",
+        default="SymphonyQG R32,hnswlib,usearch,faiss IVF-PQ,faiss IVF-PQ batched",
         help=f"by name, with commas, or 'all'; default: %(default)s; there are {', '.join(p.name for p in PEERS)}",
     )
     options = parser.parse_args()

@@ -8,6 +8,8 @@
 double bench_now(void);
 /** Processor time of this process until now, in seconds. */
 double bench_cpu(void);
+/** The same of this thread. */
+double bench_thread_cpu(void);
 /** Bytes that this process has sent to devices: write_bytes of /proc/self/io. */
 uint64_t bench_device_bytes(void);
 

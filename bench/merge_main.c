@@ -9,8 +9,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "base/bytes.h"
+#include "bench/measure.h"
 #include "store/merge_plan.h"
 #include "store/store.h"
 #include "store/table_internal.h"
@@ -27,14 +28,6 @@ static void fail(const char *what, const struct error *error)
     fprintf(stderr, "windrow-bench-merge: %s%s%s\n", what, error ? ": " : "",
             error ? error->text : "");
     exit(1);
-}
-
-static double cpu_seconds(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
-    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
 }
 
 static uint64_t draw(void)
@@ -134,7 +127,7 @@ static bool cursor_load(struct cursor *cursor)
 
 static bool cursor_before(const struct cursor *a, const struct cursor *b)
 {
-    int order = table_key_compare(a->key, a->key_bytes, b->key, b->key_bytes);
+    int order = bytes_compare(a->key, a->key_bytes, b->key, b->key_bytes);
 
     return order ? order < 0 : a->table > b->table;
 }
@@ -245,11 +238,11 @@ static double measure(void (*way)(struct sink *), struct sink *sink)
     double best = 1e9;
 
     for (int i = 0; i < PASSES; i++) {
-        double start = cpu_seconds();
+        double start = bench_thread_cpu();
         sink->rows = sink->digest = 0;
         arena_reset(&sink->arena);
         way(sink);
-        start = cpu_seconds() - start;
+        start = bench_thread_cpu() - start;
         best = start < best ? start : best;
     }
     return best;

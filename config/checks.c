@@ -122,6 +122,27 @@ static void check_compaction(const struct config_collection *collection,
             collection->size_tiered_max_threshold);
 }
 
+/* Another type than float32 is that of sealed runs, and packs nothing more. */
+static void check_storage(const struct config_collection *collection,
+                          const struct report_mark *marks, struct report_mark name_mark,
+                          struct report *report)
+{
+    struct report_mark mark = mark_place(marks, "collections.*.vectors.storage", name_mark);
+
+    if (collection->storage == VECTOR_CODEC_RAW)
+        return;
+    if (collection->codec != VECTOR_CODEC_RAW)
+        report_error(report, mark,
+                     "collections.%s.vectors.storage: codec: packed is for float32 vectors (take "
+                     "either out)",
+                     collection->name);
+    if (collection->window_ms == 0)
+        report_error(report, mark,
+                     "collections.%s.vectors.storage: it is the type of sealed windows, and "
+                     "window: ~ has none (set a window, or storage: float32)",
+                     collection->name);
+}
+
 /* The furthest record that is accepted moves the watermark: it must not close the window that is
  * being written. */
 static void check_future(const struct config_collection *collection,
@@ -184,6 +205,50 @@ static void check_times(const struct config_collection *collection, const struct
                        collection->name, window, other, (long long)windows_per_ttl);
 }
 
+static bool is_loopback_url(const char *url)
+{
+    return strncmp(url, "http://127.", 11) == 0 || strncmp(url, "http://[::1]", 12) == 0 ||
+           strncmp(url, "http://localhost", 16) == 0;
+}
+
+static void check_embedder(const struct config_collection *collection,
+                           const struct report_mark *marks, struct report_mark name_mark,
+                           struct report *report)
+{
+    const char *url = collection->embedder_url;
+    const struct {
+        const char *path, *value;
+    } others[] = {{"collections.*.embedder.model", collection->embedder_model},
+                  {"collections.*.embedder.key_file", collection->embedder_key_file}};
+
+    for (size_t i = 0; i < sizeof(others) / sizeof(others[0]) && !url; i++)
+        if (others[i].value)
+            report_error(report, mark_place(marks, others[i].path, name_mark),
+                         "collections.%s.%s: has no effect without embedder.url (such as "
+                         "http://127.0.0.1:8080/v1/embeddings)",
+                         collection->name, others[i].path + sizeof("collections.*.") - 1);
+    if (url && collection->embedder_key_file && strncmp(url, "http://", 7) == 0 &&
+        !is_loopback_url(url))
+        report_warning(report, mark_place(marks, "collections.*.embedder.url", name_mark),
+                       "collections.%s.embedder.url: the key goes over the network in plain text "
+                       "(use https://)",
+                       collection->name);
+}
+
+/* Words become vectors of any values, which have no Hamming distance. */
+static void check_metric(const struct config_collection *collection,
+                         const struct report_mark *marks, struct report_mark name_mark,
+                         struct report *report)
+{
+    struct report_mark mark = mark_place(marks, "collections.*.metric", name_mark);
+
+    if (collection->metric == VECTOR_METRIC_HAMMING && collection->embedder_url)
+        report_error(report, mark,
+                     "collections.%s.metric: hamming compares bits, and embedder.url gives vectors "
+                     "of other values (take either out)",
+                     collection->name);
+}
+
 void check_collection(const struct loaded_config *loaded, size_t index, struct report *report)
 {
     const struct config_collection *collection = &loaded->config.collections[index];
@@ -191,7 +256,10 @@ void check_collection(const struct loaded_config *loaded, size_t index, struct r
     struct report_mark name_mark = loaded->collection_name_marks[index];
 
     check_compaction(collection, marks, name_mark, report);
+    check_storage(collection, marks, name_mark, report);
+    check_metric(collection, marks, name_mark, report);
     check_times(collection, marks, name_mark, report);
+    check_embedder(collection, marks, name_mark, report);
     if (!mark_was_given(marks, "collections.*.dim"))
         report_warning(
             report, name_mark,
@@ -314,7 +382,9 @@ static void check_files(const struct loaded_config *loaded, struct report *repor
     } files[] = {{"http.tls.cert_file", config->http_tls_cert_file, false},
                  {"http.tls.key_file", config->http_tls_key_file, true},
                  {"http.tls.client_ca_file", config->http_tls_client_ca_file, false},
+                 {"http.tls.client_crl_file", config->http_tls_client_crl_file, false},
                  {"http.tls.ca_file", config->http_tls_ca_file, false},
+                 {"http.tls.crl_file", config->http_tls_crl_file, false},
                  {"nats.creds_file", nats->creds_file, true},
                  {"nats.nkey_seed_file", nats->nkey_seed_file, true},
                  {"nats.tls.ca_file", nats->ca_file, false},
@@ -360,6 +430,14 @@ static void check_security(const struct loaded_config *loaded, struct report *re
         report_error(report, mark_place(loaded->marks, "http.tls.client_ca_file", start_of_file),
                      "http.tls.client_ca_file: clients show certificates over TLS only (set "
                      "http.tls.cert_file)");
+    if (config->http_tls_client_crl_file && !config->http_tls_client_ca_file)
+        report_error(report, mark_place(loaded->marks, "http.tls.client_crl_file", start_of_file),
+                     "http.tls.client_crl_file: needs http.tls.client_ca_file (whose certificates "
+                     "it takes back)");
+    if (config->http_tls_crl_file && !config->http_tls_ca_file)
+        report_error(report, mark_place(loaded->marks, "http.tls.crl_file", start_of_file),
+                     "http.tls.crl_file: needs http.tls.ca_file (whose certificates it takes "
+                     "back)");
     if (nats->creds_file && nats->nkey)
         report_error(report, mark_place(loaded->marks, "nats.nkey", start_of_file),
                      "nats.nkey: nats.creds_file names the user already (remove one of them)");

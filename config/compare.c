@@ -81,6 +81,12 @@ bool config_same_text(const char *a, const char *b)
 /* A file's name may be the same while the keys in it are new. */
 static bool has_new_keys(const struct config *running, const struct config *fresh)
 {
+    for (size_t i = 0; i < running->collection_count; i++) {
+        const struct config_collection *own = &running->collections[i];
+        const struct config_collection *other = config_collection_find(fresh, own->name);
+        if (other && !own->removed && !config_same_text(own->embedder_key, other->embedder_key))
+            return true;
+    }
     return !config_same_text(running->http_api_key, fresh->http_api_key) ||
            !config_same_text(running->http_read_only_key, fresh->http_read_only_key) ||
            !config_same_text(running->http_internal_key, fresh->http_internal_key);

@@ -82,6 +82,8 @@ struct config_collection {
     enum config_late late_policy;
     enum config_durability durability;
     enum vector_codec codec;
+    enum vector_codec storage; /* RAW: float32 */
+    enum vector_type messages; /* of bytes that do not name theirs */
     enum config_style compaction_style;
     double max_space_amplification;
     uint32_t size_tiered_min_threshold, size_tiered_max_threshold;
@@ -98,6 +100,12 @@ struct config_collection {
     double recall_floor;
     const char **payload_index;
     size_t payload_index_count;
+    const char *embedder_url;   /* NULL: none */
+    const char *embedder_model; /* NULL: the one that a request names */
+    const char *embedder_key_file;
+    _Atomic(const char *) embedder_key; /* texts of keys, the first is sent; a reload replaces it */
+    int64_t embedder_timeout_ms;
+    uint32_t embedder_batch; /* texts of one request */
 };
 
 /* Who this process is to NATS, and whom it believes. NULL: not given. */
@@ -127,6 +135,7 @@ struct config {
     uint32_t build_threads; /* 0: max_background_jobs */
     uint32_t build_nice;    /* of those threads */
     uint64_t build_memory_max_bytes;
+    uint64_t column_memory_max_bytes; /* of filters, what is not mapped */
 
     const char *nats_url; /* NULL: in-process queue */
     const char *nats_stream;
@@ -169,7 +178,9 @@ struct config {
     size_t http_cors_origin_count;
     const char *http_tls_cert_file, *http_tls_key_file; /* NULL: plain HTTP */
     const char *http_tls_client_ca_file;                /* NULL: clients need no certificate */
-    const char *http_tls_ca_file; /* of calls to other nodes; NULL: the system's */
+    const char *http_tls_client_crl_file;               /* NULL: none is revoked */
+    const char *http_tls_ca_file;  /* of calls to other nodes; NULL: the system's */
+    const char *http_tls_crl_file; /* of calls to other nodes; NULL: none is revoked */
 
     int64_t clock_max_downtime_ms;
 

@@ -27,7 +27,7 @@ static const char *why_not(const char *path, const struct stat *found)
     struct statvfs system;
 
     if (!S_ISDIR(found->st_mode))
-        return "is no folder";
+        return "is not a folder";
     if (statvfs(path, &system) == 0 && (system.f_flag & ST_RDONLY))
         return "is on a file system that is mounted read-only";
     if ((found->st_mode & (S_IWUSR | S_IWGRP | S_IWOTH)) == 0)
@@ -53,7 +53,7 @@ int config_check_data_dir(const struct config *config, struct buffer *out)
     code = find_existing(path, &found);
     why = code == 0 ? why_not(path, &found) : NULL;
     if (code == ENOTDIR)
-        report_error(&report, mark, "data_dir: a part of %s is no folder", config->data_dir);
+        report_error(&report, mark, "data_dir: a part of %s is not a folder", config->data_dir);
     else if (why)
         report_error(&report, mark, "data_dir: %s %s (the service keeps its data there)", path,
                      why);

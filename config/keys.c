@@ -119,5 +119,11 @@ bool config_adopt_keys(struct config *running, const struct config *fresh)
     adopt(arena, &running->http_api_key, fresh->http_api_key);
     adopt(arena, &running->http_read_only_key, fresh->http_read_only_key);
     adopt(arena, &running->http_internal_key, fresh->http_internal_key);
+    for (size_t i = 0; i < running->collection_count; i++) {
+        struct config_collection *own = &running->collections[i];
+        const struct config_collection *other = config_collection_find(fresh, own->name);
+        if (other && !own->removed)
+            adopt(arena, &own->embedder_key, other->embedder_key);
+    }
     return true;
 }

@@ -245,10 +245,6 @@ static void load_collections(struct loader *loader, const struct tree_node *node
     }
     for (const struct tree_node *child = node->first; child; child = child->next)
         load_collection(loader, child);
-    if (node->count == 0 && loader->loaded->config.http_allow_create != CONFIG_TRUE)
-        report_error(
-            loader->report, node->mark,
-            "collections: empty (define at least one, such as collections: {news: {dim: 384}})");
 }
 
 static const struct tree_node *child_named(const struct tree_node *map, const char *key)
@@ -321,17 +317,42 @@ static void set_source(struct loader *loader, const struct loaded_source *source
     loader->report->file_number = i;
 }
 
+/* Once all trees are loaded: what one file leaves out, another may have. */
+static void check_not_empty(struct loader *loader, const struct loaded_source *sources,
+                            struct tree_node *const *roots, size_t count)
+{
+    const struct tree_node *empty = NULL;
+    size_t place = 0;
+
+    for (size_t i = count; i-- > 0;) {
+        const struct tree_node *collections = child_named(roots[i], "collections");
+        if (collections && (collections->kind != TREE_MAP || collections->count > 0))
+            return;
+        if (collections) {
+            empty = collections;
+            place = i;
+        }
+    }
+    set_source(loader, sources, place);
+    if (!empty)
+        report_error(loader->report, (struct report_mark){1, 1},
+                     "collections is missing (such as collections: {news: {dim: 384}})");
+    else
+        report_error(
+            loader->report, empty->mark,
+            "collections: empty (define at least one, such as collections: {news: {dim: 384}})");
+    set_source(loader, sources, 0);
+}
+
 static void load_all(struct loader *loader, const struct loaded_source *sources, size_t count)
 {
     struct loaded_config *loaded = loader->loaded;
     struct tree_node **roots = arena_calloc(&loaded->arena, count, sizeof(*roots));
-    bool has_collections = false;
 
     for (size_t i = 0; i < count; i++) {
         set_source(loader, sources, i);
         roots[i] =
             tree_parse(&loaded->arena, sources[i].text, sources[i].size_bytes, loader->report);
-        has_collections |= child_named(roots[i], "collections") != NULL;
     }
     make_room(loaded, roots, count);
     for (size_t i = 0; i < count; i++) {
@@ -342,9 +363,8 @@ static void load_all(struct loader *loader, const struct loaded_source *sources,
     set_source(loader, sources, 0);
     if (!roots[0] || roots[0]->kind != TREE_MAP)
         return;
-    if (!has_collections && loaded->config.http_allow_create != CONFIG_TRUE)
-        report_error(loader->report, (struct report_mark){1, 1},
-                     "collections is missing (such as collections: {news: {dim: 384}})");
+    if (loaded->config.http_allow_create != CONFIG_TRUE)
+        check_not_empty(loader, sources, roots, count);
     secrets_read(loaded, loader->report);
     kafka_properties_check(loaded, loader->report);
     check_config(loaded, loader->report);

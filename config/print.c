@@ -395,6 +395,8 @@ static void print_all(struct printer *printer)
     printer->file = config->path;
     print_scope(printer, loaded, NULL, loaded->marks);
     for (size_t i = 0; i < config->collection_count; i++) {
+        if (config->collections[i].removed)
+            continue;
         printer->file = config->collections[i].file;
         /* Each collection needs its own heading below "collections". */
         if (i > 0)

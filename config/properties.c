@@ -271,13 +271,14 @@ static const struct property_choice flags[] = {{"false", CONFIG_FALSE, false},
 static const struct property_choice formats[] = {
     {"auto", CONFIG_FORMAT_AUTO, false},       {"json", CONFIG_FORMAT_JSON, false},
     {"msgpack", CONFIG_FORMAT_MSGPACK, false}, {"protobuf", CONFIG_FORMAT_PROTOBUF, false},
-    {"arrow", CONFIG_FORMAT_ARROW, true},      {"raw", CONFIG_FORMAT_RAW, false},
+    {"arrow", CONFIG_FORMAT_ARROW, false},     {"raw", CONFIG_FORMAT_RAW, false},
 };
 
 static const struct property_choice metrics[] = {
     {"cosine", VECTOR_METRIC_COSINE, false},
     {"dot", VECTOR_METRIC_DOT, false},
     {"l2", VECTOR_METRIC_L2, false},
+    {"hamming", VECTOR_METRIC_HAMMING, false},
 };
 
 static const struct property_choice time_units[] = {
@@ -318,6 +319,19 @@ static const struct property_choice durabilities[] = {
 static const struct property_choice codecs[] = {
     {"raw", VECTOR_CODEC_RAW, false},
     {"packed", VECTOR_CODEC_PACKED, false},
+};
+
+static const struct property_choice storage_types[] = {
+    {"float32", VECTOR_CODEC_RAW, false},
+    {"float16", VECTOR_CODEC_FLOAT16, false},
+    {"bfloat16", VECTOR_CODEC_BFLOAT16, false},
+    {"int8", VECTOR_CODEC_INT8, false},
+};
+
+static const struct property_choice message_types[] = {
+    {"float32", VECTOR_TYPE_FLOAT32, false},   {"float16", VECTOR_TYPE_FLOAT16, false},
+    {"bfloat16", VECTOR_TYPE_BFLOAT16, false}, {"int8", VECTOR_TYPE_INT8, false},
+    {"binary", VECTOR_TYPE_BINARY, false},
 };
 
 static const struct property_choice styles[] = {
@@ -378,6 +392,9 @@ const struct property properties[] = {
     {"indexer.build_memory_max_bytes", PROPERTY_SIZE, 0, GLOBAL(build_memory_max_bytes),
      .minimum = 16 * MIB, .maximum = 16 * TIB, .default_yaml = "4GiB",
      .documentation = "Memory for all builds of this process together, without mapped vectors. A build waits until its share is free. A build too large for all of it uses fewer threads, then IVF-PQ instead of HNSW; if that is too large as well, the window gets no segment and searches scan its rows."},
+    {"indexer.column_memory_max_bytes", PROPERTY_SIZE, 0, GLOBAL(column_memory_max_bytes),
+     .minimum = MIB, .maximum = 16 * TIB, .default_yaml = "256MiB",
+     .documentation = "Memory for columns of payload fields that filters use: fields outside of `payload_index`, and those of windows that are not sealed. Past it the longest unused go and are made again, which reads payloads. Fields of `payload_index` lie in files beside sealed windows, are mapped, and take none of it."},
 
     {"nats.url", PROPERTY_TEXT, PROPERTY_NULLABLE | PROPERTY_URL_SECRET, GLOBAL(nats_url),
      .default_yaml = "~", .check = check_nats_url,
@@ -424,10 +441,10 @@ const struct property properties[] = {
      .documentation = "`HOST:PORT` at which the other processes of the cluster reach this one. Needed when `http.listen` is 0.0.0.0."},
     {"cluster.partial", PROPERTY_CHOICE, 0, GLOBAL(cluster_partial), .default_yaml = "allow",
      CHOICES(partial_policies),
-     .documentation = "What a read gets when partitions of its collection are served by no process that can be asked: `allow` answers from the others and says so (`partial`, `missing`), `refuse` answers 503. A request asks for the same with `require: complete`."},
+     .documentation = "What a read gets when partitions of its collection are served by no process that can be asked: `allow` answers from the others and says so (`partial`, `missing`), `refuse` answers 503, in a cluster after [some seconds](scaling.md#requests-that-want-everything). A request asks for the same with `require: complete`."},
     {"cluster.snapshot_records", PROPERTY_INTEGER, 0, GLOBAL(cluster_snapshot_records),
      .maximum = 2000000000, .default_yaml = "100000",
-     .documentation = "A process that gets a partition first copies the shard from another process of the cluster when that one has so many records more, then reads Kafka from where the copy ends. 0: it always reads Kafka."},
+     .documentation = "A process that gets a partition first copies the shard from another process of the cluster when that one has at least this many records more, then reads Kafka from where the copy ends. 0: it always reads Kafka."},
     {"cluster.keep_moved", PROPERTY_DURATION, 0, GLOBAL(cluster_keep_moved_ms),
      .maximum = 366 * 24 * 3600 * INT64_C(1000), .default_yaml = "1h",
      .documentation = "How long the folder of a shard stays that moved to another process of the replica set, from when that one has all of it. Without such a process it stays. 0s: it always stays."},
@@ -479,7 +496,7 @@ const struct property properties[] = {
      .documentation = "File of keys that may read: searches, status, metrics, but no writes and no commands to the service. Needs `http.api_key_file`."},
     {"http.internal_key_file", PROPERTY_TEXT, PROPERTY_NULLABLE | PROPERTY_RELOADABLE, LOADED(internal_key_path),
      .default_yaml = "~", .check = check_not_empty, .default_words = "`http.api_key_file`",
-     .documentation = "File of keys for other nodes, remote builders and commands to the service (backup, compact, pause and the like): they may read, but not write points. This process sends the first one to other nodes. Needs `http.api_key_file`."},
+     .documentation = "File of keys for other nodes, remote builders and commands to the service (backup, compact, pause, resume, rebuild): they may read, but not write points. This process sends the first one to other nodes. Needs `http.api_key_file`."},
     {"http.open_routes", PROPERTY_TEXT_LIST, 0, GLOBAL(http_open_routes),
      .extra_offset = offsetof(struct config, http_open_route_count), .default_yaml = "[dashboard]",
      .check = check_open_route,
@@ -489,7 +506,7 @@ const struct property properties[] = {
      .documentation = "`true` allows `http.listen` on an address that other machines reach without an API key, and any `Host`. Without it windrow refuses to start so."},
     {"http.allow_create", PROPERTY_CHOICE, 0, GLOBAL(http_allow_create), .default_yaml = "false",
      CHOICES(flags),
-     .documentation = "`true`: `PUT`, `PATCH` and `DELETE /collections/NAME` define collections, in files `conf.d/NAME.yaml` beside this one. Then no collection has to be defined here. Not in a cluster."},
+     .documentation = "`true`: `PUT`, `PATCH` and `DELETE /collections/NAME` define collections, in files `conf.d/NAME.yaml` beside this one. Then no collection has to be defined here. In a cluster every node follows: set it on all of them."},
     {"http.allowed_hosts", PROPERTY_TEXT_LIST, 0, GLOBAL(http_allowed_hosts),
      .extra_offset = offsetof(struct config, http_allowed_host_count), .default_yaml = "[]",
      .check = check_not_empty,
@@ -507,9 +524,15 @@ const struct property properties[] = {
     {"http.tls.client_ca_file", PROPERTY_TEXT, PROPERTY_NULLABLE, GLOBAL(http_tls_client_ca_file),
      .default_yaml = "~", .check = check_not_empty,
      .documentation = "Certificates of authorities, PEM. Every client but a probe then needs a certificate that one of them has signed, beside its API key. Other nodes, builders and commands show `http.tls.cert_file`, which must be valid for clients, too. SIGHUP reads the file again."},
+    {"http.tls.client_crl_file", PROPERTY_TEXT, PROPERTY_NULLABLE, GLOBAL(http_tls_client_crl_file),
+     .default_yaml = "~", .check = check_not_empty,
+     .documentation = "Revocation lists (CRLs), PEM, one of each authority in `http.tls.client_ca_file`: a client certificate that is in them is refused, and so is one whose authority has no list here or one that is too old. SIGHUP reads the file again, also for connections that are open."},
     {"http.tls.ca_file", PROPERTY_TEXT, PROPERTY_NULLABLE, GLOBAL(http_tls_ca_file),
      .default_yaml = "~", .default_words = "the system's authorities", .check = check_not_empty,
      .documentation = "Certificates of authorities, PEM, that certificates of other nodes must be signed by, and the service's when commands ask it. A process without a certificate of its own (a builder that nobody asks) calls over TLS when this is set."},
+    {"http.tls.crl_file", PROPERTY_TEXT, PROPERTY_NULLABLE, GLOBAL(http_tls_crl_file),
+     .default_yaml = "~", .check = check_not_empty,
+     .documentation = "Revocation lists (CRLs), PEM, one of each authority in `http.tls.ca_file`: other nodes, and the service that commands ask, are refused when their certificate is in them, or when the list of its authority is missing or too old. Read at each new connection; one that is open is used for at most a minute."},
 
     {"clock.max_downtime", PROPERTY_DURATION, 0, GLOBAL(clock_max_downtime_ms),
      .minimum = MS_A_DAY, .maximum = 366 * MS_A_DAY, .default_yaml = "4d",
@@ -534,7 +557,7 @@ const struct property properties[] = {
     {"collections.*.dim", PROPERTY_INTEGER, 0, OF(dim), .minimum = 1, .maximum = 65536,
      .default_yaml = "384", .documentation = "Dimensions of the vectors. Cannot change once data is stored. Set it: the default comes with a warning."},
     {"collections.*.metric", PROPERTY_CHOICE, 0, OF(metric), .default_yaml = "cosine",
-     CHOICES(metrics), .documentation = "Similarity. Under `cosine` vectors are stored at unit length."},
+     CHOICES(metrics), .documentation = "Similarity. Under `cosine` vectors are stored at unit length. `hamming` is for binary embeddings: `dim` is the number of bits, values are 0 or 1, others are bad records, and the score is the number of bits that differ. See [binary embeddings](http.md#binary-embeddings)."},
     {"collections.*.event_time.field", PROPERTY_TEXT, PROPERTY_NULLABLE, OF(event_time_field),
      .default_yaml = "~", .check = check_not_empty,
      .documentation = "Key of the record, or path in its payload, that holds the event time. `~`: the Kafka timestamp."},
@@ -565,6 +588,12 @@ const struct property properties[] = {
      CHOICES(durabilities), .documentation = "`log`: synced to the local log before it is searchable. `kafka`: Kafka is the log; after a crash windrow replays from the last flushed offset."},
     {"collections.*.codec", PROPERTY_CHOICE, 0, OF(codec), .default_yaml = "raw", CHOICES(codecs),
      .documentation = "Encoding of the vectors of sealed windows."},
+    {"collections.*.vectors.storage", PROPERTY_CHOICE, 0, OF(storage), .default_yaml = "float32",
+     CHOICES(storage_types),
+     .documentation = "Type in which windows that seal from now on store their vectors, and in which searches score their rows: `float16` and `bfloat16` take half of the bytes on disk and in mapped memory, `int8` (a scale for each row) about a quarter. Open windows and late rows stay float32 until the window seals. At each seal a sample of the rows is searched in both types: when the type keeps less than `index.recall` of the true neighbours, or cannot hold a value, that window stays float32 and the log says so; `GET /windows` shows type and recall. A value is rounded once: later merges keep it. Windrow 0.1 refuses such a store by its format version. Not with `codec: packed` or `window: ~`."},
+    {"collections.*.vectors.messages", PROPERTY_CHOICE, 0, OF(messages), .default_yaml = "float32",
+     CHOICES(message_types),
+     .documentation = "Type of a vector that comes as bytes (raw messages, `bin` of MessagePack, base64 text, `vector_bytes`, binary columns of Arrow) and does not name its own. `binary` are packed bits, the first one highest. The Kafka header `windrow-vector-type` says it for one message. Values are widened to float32 as they are read. See [vectors as bytes](ingest.md#vectors-as-bytes)."},
     {"collections.*.compaction.style", PROPERTY_CHOICE, 0, OF(compaction_style),
      .default_yaml = "time_window", CHOICES(styles),
      .documentation = "Which runs merge. `time_window`: one major merge per window, when it seals, and size-tiered ones before. `fifo`: the major only, and `max_bytes` is required. `size_tiered`, `leveled` (level 0 and sorted levels below) and `hybrid` (tiers in levels 0 to 2, sorted levels below): inside a window until it seals, or forever with `window: ~`."},
@@ -584,7 +613,7 @@ const struct property properties[] = {
      .minimum = 2, .maximum = 100, .default_yaml = "10",
      .documentation = "Size of a sorted level over that of the level above."},
     {"collections.*.index.kind", PROPERTY_CHOICE, 0, OF(index_kind), .default_yaml = "auto",
-     CHOICES(index_kinds), .documentation = "Segment of a sealed window. `auto`: HNSW from `flat_below` rows on, a scan below; IVF-PQ (a sixth of the size, several times faster to build, mostly slower to search in one window and faster in ten) for windows older than `ivf_pq_after` or of ten million rows and more. `flat`: always a scan."},
+     CHOICES(index_kinds), .documentation = "Segment of a sealed window. `auto`: a scan below `flat_below` rows; above, HNSW or IVF-PQ (a sixth of the size, several times faster to build), whichever searches faster at `recall`: measured in segments of about as many rows, or on a sample of the rows where there are none. `GET /windows` shows the choice, its reason and the rates. IVF-PQ for windows older than `ivf_pq_after` or of ten million rows and more. `flat`: always a scan."},
     {"collections.*.index.hnsw.m", PROPERTY_INTEGER, 0, OF(hnsw_m), .minimum = 4, .maximum = 128,
      .default_yaml = "16", .documentation = "Links per node; twice as many on the lowest layer."},
     {"collections.*.index.hnsw.ef_construct", PROPERTY_INTEGER, 0, OF(hnsw_ef_construct),
@@ -609,15 +638,30 @@ const struct property properties[] = {
     {"collections.*.index.recall", PROPERTY_NUMBER, 0, OF(recall), .minimum = CONFIG_RECALL_MIN,
      .maximum = CONFIG_RECALL_MAX, .default_yaml = "0.95",
      .documentation = "Share of the true nearest rows that searches shall find, over all segments together, on average. How far a search goes in each follows from what was measured when the segment was built. A query that sets `hnsw_ef` or `exact` overrides it."},
-    {"collections.*.index.spans", PROPERTY_CHOICE, 0, OF(spans), .default_yaml = "off",
+    {"collections.*.index.spans", PROPERTY_CHOICE, 0, OF(spans), .default_yaml = "auto",
      CHOICES(spans_choices),
-     .documentation = "`auto`: also build segments over 8 and 64 neighbouring sealed windows, so that searches over many windows go through few segments. Each row is then indexed up to three times in its life, and segments take up to three times the bytes. Built on the node that has the shard, not by remote builders; not for collections with `max_bytes` or without windows. A windrow that knows no spans cannot open the store then. `off`: none, and those that exist are dropped."},
+     .documentation = "`auto`: also build segments over 8 and 64 neighbouring sealed windows, so that searches over many windows go through few segments. Each row is then indexed up to three times in its life, and segments take up to three times the bytes, which count for `max_bytes`. Not in collections without windows. Windrow 0.1 refuses a store with spans by its format version. `off`: none, and those that exist are dropped."},
     {"collections.*.index.recall_floor", PROPERTY_NUMBER, 0, OF(recall_floor), .maximum = 1,
      .default_yaml = "0.95", .documentation = "A new segment must find this share of the true neighbours of a sample. Otherwise it is rebuilt with stronger parameters; if that fails as well, it is not served."},
     {"collections.*.payload_index", PROPERTY_TEXT_LIST, 0, OF(payload_index),
      .extra_offset = offsetof(struct config_collection, payload_index_count), .default_yaml = "[]",
      .check = check_not_empty,
-     .documentation = "Payload fields whose values, zone maps and postings are built within seconds after a chunk or run is written, and evicted last when memory is short. A filter on another field scans the payloads of a file the first time, then caches them while memory lasts."},
+     .documentation = "Payload fields whose values and postings are made within seconds after a chunk or run is written: those of a run are written beside it and mapped, so that a restart reads no payload for filters on them. A changed list makes them again. A filter on another field scans the payloads of a file the first time, then caches its values while `indexer.column_memory_max_bytes` lasts."},
+    {"collections.*.embedder.url", PROPERTY_TEXT, PROPERTY_NULLABLE, OF(embedder_url),
+     .default_yaml = "~", .check = check_http_url,
+     .documentation = "Endpoint of OpenAI's embeddings API that turns the words of a query into a vector: `http://127.0.0.1:8080/v1/embeddings`. It must run the model that made the stored vectors. See [words as queries](http.md#words-as-queries). `~`: queries bring vectors."},
+    {"collections.*.embedder.model", PROPERTY_TEXT, PROPERTY_NULLABLE, OF(embedder_model),
+     .default_yaml = "~", .default_words = "the one that a query names", .check = check_not_empty,
+     .documentation = "Name of the model, sent with each request. A query that names another one is refused: vectors of different models cannot be compared."},
+    {"collections.*.embedder.key_file", PROPERTY_TEXT, PROPERTY_NULLABLE | PROPERTY_RELOADABLE, OF(embedder_key_file),
+     .default_yaml = "~", .check = check_not_empty,
+     .documentation = "File with the key of the endpoint, sent as `Authorization: Bearer KEY`. Not readable by every user. SIGHUP reads it again."},
+    {"collections.*.embedder.timeout", PROPERTY_DURATION, 0, OF(embedder_timeout_ms),
+     .minimum = 10, .maximum = 600 * INT64_C(1000), .default_yaml = "10s",
+     .documentation = "How long a query waits for its vectors before it is answered 504. A shorter timeout of the request ends the wait earlier."},
+    {"collections.*.embedder.max_batch", PROPERTY_INTEGER, 0, OF(embedder_batch),
+     .minimum = 1, .maximum = 2048, .default_yaml = "32",
+     .documentation = "Texts that one request to the endpoint has at most. Queries that wait at the same time share a request; a batch with more texts takes several."},
 };
 /* clang-format on */
 

@@ -64,16 +64,41 @@ bool secret_is_private(const char *name, const char *path, struct report_mark ma
     return false;
 }
 
-static const char *read_keys(struct loaded_config *loaded, const char *name, const char *path,
-                             struct report *report)
+static const char *read_keys_at(struct loaded_config *loaded, const char *name, const char *path,
+                                struct report_mark mark, struct report *report)
 {
-    struct report_mark mark = loaded->marks[property_find(name) - properties];
     const char *text;
 
     if (!path || !secret_is_private(name, path, mark, report))
         return NULL;
     text = read_secret(loaded, name, path, mark, report);
     return text ? keys_parse(loaded, name, text, mark, report) : NULL;
+}
+
+static const char *read_keys(struct loaded_config *loaded, const char *name, const char *path,
+                             struct report *report)
+{
+    return read_keys_at(loaded, name, path, loaded->marks[property_find(name) - properties],
+                        report);
+}
+
+static void read_embedder_keys(struct loaded_config *loaded, struct report *report)
+{
+    const struct property *property = property_find("collections.*.embedder.key_file");
+    const char *file = report->file;
+
+    for (size_t i = 0; i < loaded->config.collection_count; i++) {
+        struct config_collection *collection = &loaded->config.collections[i];
+        char name[160];
+        (void)snprintf(name, sizeof(name), "collections.%s.embedder.key_file", collection->name);
+        report->file = collection->file;
+        report->file_number = collection->file_number;
+        collection->embedder_key =
+            read_keys_at(loaded, name, collection->embedder_key_file,
+                         loaded->collection_marks[i][property - properties], report);
+    }
+    report->file = file;
+    report->file_number = 0;
 }
 
 static void read_all_keys(struct loaded_config *loaded, struct report *report)
@@ -154,6 +179,7 @@ void secrets_read(struct loaded_config *loaded, struct report *report)
     struct report_mark *marks = arena_calloc(&loaded->arena, room, sizeof(*marks));
 
     read_all_keys(loaded, report);
+    read_embedder_keys(loaded, report);
     if (count > 0) {
         memcpy(pairs, config->kafka_properties, count * sizeof(*pairs));
         memcpy(marks, loaded->pair_marks, count * sizeof(*marks));

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Asks a running windrow about the sample and prints the answers for a person.
 
-  ask.py --url http://127.0.0.1:6333               five of the shipped questions
-  embed_text.py "TEXT" | ask.py --url ... --stdin   a question of your own: {"text", "vector"} a line
-  ask.py --url ... --loop                          one question after the other; needs numpy and the model
+  ask.py --url http://127.0.0.1:6333     five of the shipped questions
+  ask.py --url ... --text "TEXT"         a question of your own; the collection has an embedder
+  ask.py --url ... --loop                one question after the other
 """
 
 import argparse
@@ -13,6 +13,7 @@ import os
 import sys
 import textwrap
 import time
+import urllib.error
 import urllib.request
 
 from vectors import read_vectors
@@ -28,8 +29,9 @@ def shipped_questions():
     return [(texts[index], vectors[index]) for index in SHIPPED_QUESTIONS]
 
 
-def search(url, collection, vector, limit, complete):
-    body = {"query": {"nearest": vector}, "limit": limit, "with_payload": True}
+def search(url, collection, query, limit, complete):
+    """QUERY is a vector, or {"text": ...}."""
+    body = {"query": {"nearest": query}, "limit": limit, "with_payload": True}
     if complete:
         body["windrow"] = {"require": "complete"}
     request = urllib.request.Request(
@@ -37,8 +39,11 @@ def search(url, collection, vector, limit, complete):
         data=json.dumps(body).encode(),
         headers={"Content-Type": "application/json"},
     )
-    with urllib.request.urlopen(request, timeout=30) as response:
-        return json.load(response)
+    try:
+        with urllib.request.urlopen(request, timeout=30) as response:
+            return json.load(response)
+    except urllib.error.HTTPError as problem:
+        sys.exit(f"windrow answers {problem.code}: {json.load(problem)['status']['error']}")
 
 
 def ago(seconds):
@@ -77,21 +82,18 @@ def print_answer(number, text, reply):
 
 def typed_questions():
     """What is typed, until an empty line or the end of the input."""
-    import embed_text
-
-    model = embed_text.Model(embed_text.model_folder())
     while True:
         if sys.stdin.isatty():
             print("\nAsk (an empty line ends): ", end="", flush=True)
         text = sys.stdin.readline().strip()
         if not text:
             return
-        yield text, [float(value) for value in model.embed(text)]
+        yield text, {"text": text}
 
 
 def answer_typed(arguments):
-    for number, (text, vector) in enumerate(typed_questions(), start=1):
-        print_answer(number, text, search(arguments.url, arguments.collection, vector, arguments.k, arguments.complete))
+    for number, (text, query) in enumerate(typed_questions(), start=1):
+        print_answer(number, text, search(arguments.url, arguments.collection, query, arguments.k, arguments.complete))
 
 
 def main():
@@ -102,20 +104,15 @@ def main():
     parser.add_argument("--complete", action="store_true", help="an answer that leaves partitions out is an error")
     parser.add_argument("--first", type=int, default=1, help="begin with this question")
     parser.add_argument("--last", type=int, help="end with this one")
-    parser.add_argument("--stdin", action="store_true", help='read {"text", "vector"} lines instead of the shipped questions')
+    parser.add_argument("--text", help="ask this instead of the shipped questions")
     parser.add_argument("--loop", action="store_true", help="answer what is typed, one question after the other")
     arguments = parser.parse_args()
     if arguments.loop:
         answer_typed(arguments)
         return
-    if arguments.stdin:
-        questions = [(line["text"], line["vector"]) for line in map(json.loads, sys.stdin)]
-    else:
-        questions = shipped_questions()
-    if not questions:
-        sys.exit("no question to ask")
-    for number, (text, vector) in list(enumerate(questions, start=1))[arguments.first - 1 : arguments.last]:
-        reply = search(arguments.url, arguments.collection, vector, arguments.k, arguments.complete)
+    questions = [(arguments.text, {"text": arguments.text})] if arguments.text else shipped_questions()
+    for number, (text, query) in list(enumerate(questions, start=1))[arguments.first - 1 : arguments.last]:
+        reply = search(arguments.url, arguments.collection, query, arguments.k, arguments.complete)
         if len(reply["result"]["points"]) != arguments.k:
             sys.exit(f"asked for {arguments.k} answers, got {len(reply['result']['points'])}: {text}")
         print_answer(number, text, reply)

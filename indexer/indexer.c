@@ -8,6 +8,7 @@
 #include "base/logger.h"
 #include "base/memory.h"
 #include "indexer/cluster/cluster.h"
+#include "indexer/embedder/embedder.h"
 #include "indexer/grpc/grpc.h"
 #include "indexer/query/query.h"
 #include "indexer/worker/worker.h"
@@ -17,6 +18,7 @@ struct indexer {
     struct worker_queue *queue;
     struct worker_pool *pool;
     struct rest *rest;
+    struct embedder *embedder;
     struct grpc_server *grpc; /* NULL: not configured */
     struct cluster *cluster;  /* NULL: this process is alone */
 };
@@ -69,8 +71,10 @@ static void add_routes(struct indexer *indexer)
 {
     const struct indexer_options *options = &indexer->options;
 
+    indexer->embedder = embedder_new(options->config, options->metrics, options->io);
     indexer->rest = rest_new(
         &(struct rest_options){.config = options->config,
+                               .embedder = indexer->embedder,
                                .registry = options->registry,
                                .metrics = options->metrics,
                                .io = options->io,
@@ -168,6 +172,7 @@ void indexer_stop(struct indexer *indexer)
     worker_pool_stop(indexer->pool);
     grpc_server_delete(indexer->grpc);
     rest_delete(indexer->rest);
+    embedder_delete(indexer->embedder);
     cluster_close(indexer->cluster);
     if (indexer->queue)
         indexer->queue->operations->close(indexer->queue);
@@ -177,6 +182,26 @@ void indexer_stop(struct indexer *indexer)
 struct cluster *indexer_cluster(const struct indexer *indexer)
 {
     return indexer->cluster;
+}
+
+enum { BUILDS_SHOWN = 16 };
+
+static struct doc builds_doc(const struct indexer *indexer, struct arena *arena)
+{
+    struct worker_build_info *builds =
+        arena_alloc(arena, BUILDS_SHOWN * sizeof(*builds), _Alignof(struct worker_build_info));
+    uint32_t count = worker_pool_builds(indexer->pool, builds, BUILDS_SHOWN);
+    struct doc *items = doc_items(arena, count);
+
+    for (uint32_t i = 0; i < count; i++) {
+        items[i] = doc_map(arena, 5);
+        doc_put(&items[i], "collection", doc_string(arena, builds[i].collection));
+        doc_put(&items[i], "shard", doc_string(arena, builds[i].shard));
+        doc_put(&items[i], "window_start_ms", doc_integer(builds[i].window_start_ms));
+        doc_put(&items[i], "rows", doc_integer(builds[i].rows));
+        doc_put(&items[i], "rows_done", doc_integer(builds[i].rows_done));
+    }
+    return (struct doc){.type = DOC_ARRAY, .count = count, .items = items};
 }
 
 void indexer_status(const struct indexer *indexer, struct arena *arena, struct doc *out)
@@ -190,16 +215,30 @@ void indexer_status(const struct indexer *indexer, struct arena *arena, struct d
     uint64_t memory_bytes;
 
     worker_pool_describe(indexer->pool, &threads, &building, &memory_bytes);
-    *out = doc_map(arena, 8);
+    *out = doc_map(arena, 9);
     doc_put(out, "queue", doc_string(arena, indexer->options.config->nats_url ? "nats" : "local"));
     doc_put(out, "connected", doc_bool(connected));
     doc_put(out, "why", connected ? doc_null() : doc_string(arena, why));
     doc_put(out, "depth", depth < 0 ? doc_null() : doc_integer(depth));
     doc_put(out, "threads", doc_integer(threads));
     doc_put(out, "building", doc_integer(building));
+    doc_put(out, "builds", builds_doc(indexer, arena));
     doc_put(out, "build_memory_bytes", doc_integer((int64_t)memory_bytes));
     doc_put(out, "build_memory_max_bytes",
             doc_integer((int64_t)indexer->options.config->build_memory_max_bytes));
+}
+
+bool indexer_connected(const struct indexer *indexer, char *why, size_t why_bytes)
+{
+    char trouble[256] = "";
+    bool queued = indexer->queue->operations->connected(indexer->queue, trouble, sizeof(trouble));
+    bool heard = !indexer->cluster || cluster_connected(indexer->cluster);
+
+    if (!queued || !heard)
+        (void)snprintf(why, why_bytes, "NATS does not answer%s%s%s%s", trouble[0] ? ": " : "",
+                       trouble, queued ? "" : "; index jobs wait",
+                       heard ? "" : "; other nodes are not heard");
+    return queued && heard;
 }
 
 uint32_t indexer_builds(const struct indexer *indexer)
@@ -242,6 +281,7 @@ static bool preload_columns(struct indexer *indexer)
     const struct config *config = indexer->options.config;
     bool all = true;
 
+    query_columns_limit(config->column_memory_max_bytes);
     for (size_t i = 0; i < config->collection_count; i++) {
         const struct query_view_options options = {.collection = &config->collections[i],
                                                    .registry = indexer->options.registry,

@@ -61,6 +61,9 @@ struct cluster *indexer_cluster(const struct indexer *indexer);
  * "building", "build_memory_bytes", "build_memory_max_bytes"}. May ask the NATS server. */
 void indexer_status(const struct indexer *indexer, struct arena *arena, struct doc *out);
 
+/** Whether NATS is reached, where it is configured; else why not, and what that means. Any thread. */
+bool indexer_connected(const struct indexer *indexer, char *why, size_t why_bytes);
+
 /** Builds under way in this process. */
 uint32_t indexer_builds(const struct indexer *indexer);
 

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/checksum.h"
 #include "base/logger.h"
 #include "base/memory.h"
 #include "base/thread.h"
@@ -25,6 +26,7 @@ enum {
 #define IDLE_NS      NS_PER_S
 #define HOUSEKEEP_NS (100 * NS_PER_MS) /* at least between two, unless nothing lay ready */
 #define COMMIT_NS    (5 * NS_PER_S)
+#define CONFIRM_NS   (200 * NS_PER_MS) /* until a doubt is asked about again */
 /* How long the stop of the process waits for the store: what is not stored is read again. */
 #define STOP_NS NS_PER_S
 
@@ -51,7 +53,8 @@ struct consumer {
     int64_t due_ns;  /* when a partition is next to be looked at; INT64_MAX: none is */
     bool waiting;    /* some group waits */
     bool any_paused; /* one was paused over it: the next need not stall all again */
-    int64_t housekept_ns, maintain_ns, ticked_ns, committed_ns;
+    int64_t housekept_ns, maintain_ns, ticked_ns, committed_ns, confirm_ns;
+    uint32_t group; /* of struct store_ownership */
 };
 
 static int64_t now_of(const struct consumer *consumer)
@@ -320,6 +323,45 @@ static void commit(struct consumer *consumer, int wait_ms)
     rd_kafka_topic_partition_list_destroy(list);
 }
 
+/* What is known to be the end of what it has: its offset, or where an empty partition begins. */
+static int64_t settled_offset(const struct partition_list *list, const struct partition *partition)
+{
+    const struct partition_shared *shared = &partition->shared;
+    int64_t offset = -1;
+
+    pthread_mutex_lock((pthread_mutex_t *)&list->lock);
+    if (partition_caught_up(partition))
+        offset = shared->next_offset >= 0 ? shared->next_offset : shared->begin_offset;
+    pthread_mutex_unlock((pthread_mutex_t *)&list->lock);
+    return offset;
+}
+
+/* After this process has stood still it may be no member of its group any more. Partitions that have not caught
+ * up count for nothing yet: without any other there is nothing to ask about. */
+static void confirm(struct consumer *consumer, int64_t now_ns)
+{
+    struct store_registry *registry = consumer->options.registry;
+    uint64_t doubt = store_registry_doubt(registry);
+    rd_kafka_topic_partition_list_t *list;
+
+    if (doubt == 0 || now_ns < consumer->confirm_ns)
+        return;
+    consumer->confirm_ns = now_ns + CONFIRM_NS;
+    list = rd_kafka_topic_partition_list_new(8);
+    for (size_t i = 0; i < consumer->partitions->count; i++) {
+        const struct partition *partition = consumer->partitions->items[i];
+        int64_t offset = settled_offset(consumer->partitions, partition);
+        if (offset >= 0)
+            rd_kafka_topic_partition_list_add(list, partition->name.topic, partition->name.number)
+                ->offset = offset;
+    }
+    if (list->cnt > 0)
+        kafka_session_confirm(consumer->session, list, doubt);
+    else if (consumer->partitions->count == 0)
+        store_registry_end_doubt(registry, doubt);
+    rd_kafka_topic_partition_list_destroy(list);
+}
+
 static void end_takeovers(struct consumer *consumer)
 {
     for (size_t i = 0; i < consumer->partitions->count; i++) {
@@ -364,6 +406,7 @@ static void housekeep(struct consumer *consumer, int64_t now_ns)
         consumer->committed_ns = now_ns;
         commit(consumer, 0);
     }
+    confirm(consumer, now_ns);
     consumer->maintain_ns = kafka_session_maintain(consumer->session);
 }
 
@@ -398,10 +441,12 @@ static void round_once(struct consumer *consumer)
 
 /* Partitions come and go. */
 
-static void on_assigned(void *context, rd_kafka_topic_partition_list_t *list)
+static void on_assigned(void *context, rd_kafka_topic_partition_list_t *list, int32_t generation)
 {
     struct consumer *consumer = context;
 
+    store_registry_set_ownership(consumer->options.registry,
+                                 (struct store_ownership){consumer->group, generation});
     for (int i = 0; i < list->cnt; i++) {
         rd_kafka_topic_partition_t *place = &list->elems[i];
         const struct topic *topic = topics_find(consumer->topics, place->topic);
@@ -421,19 +466,32 @@ static void on_assigned(void *context, rd_kafka_topic_partition_list_t *list)
     }
 }
 
+/* In a cluster it is known when another node has the shard, and until then this copy is as good as it was. A
+ * partition that is given back goes the same way as one that is lost: between two owners a group may take seconds, and
+ * when a broker dies the groups of all replica sets do so at once. The registry tells how long (registry_kept.c). */
+static enum partition_shard_fate fate_of(const struct consumer *consumer,
+                                         const struct partition *partition, bool lost)
+{
+    const bool stops = atomic_load(&consumer->stop);
+
+    if (!topics_find(consumer->topics, partition->name.topic))
+        return SHARD_CLOSED; /* its collection was deleted */
+    if (!lost && atomic_load(&consumer->left))
+        return SHARD_HANDED_OVER; /* the daemon stops when it is taken over */
+    if (stops)
+        return SHARD_CLOSED;
+    if (consumer->options.config->cluster_name)
+        return SHARD_HANDED_OVER;
+    return lost ? SHARD_KEPT : SHARD_CLOSED;
+}
+
 static void close_partition(struct consumer *consumer, struct partition *partition, bool lost)
 {
-    enum partition_shard_fate fate = SHARD_CLOSED;
-
     if (lost)
         kafka_session_set_lost(consumer->session);
-    if (lost && !atomic_load(&consumer->stop))
-        fate = SHARD_KEPT;
-    else if (!lost && atomic_load(&consumer->left))
-        fate = SHARD_HANDED_OVER;
     if (consumer->last == partition)
         consumer->last = NULL;
-    partition_close(partition, lost, fate);
+    partition_close(partition, lost, fate_of(consumer, partition, lost));
     alive(consumer);
 }
 
@@ -482,7 +540,22 @@ static void ask_offsets(void *context)
     observer_ask(consumer->observer, true);
 }
 
+static void on_confirmed(void *context, uint64_t doubt)
+{
+    const struct consumer *consumer = context;
+
+    store_registry_end_doubt(consumer->options.registry, doubt);
+}
+
 /* Life. */
+
+static uint32_t group_of(const struct config *config)
+{
+    char group[CONFIG_GROUP_BYTES];
+
+    config_consumer_group(config, group);
+    return (uint32_t)checksum_block(group, strlen(group), 0, 0, 0);
+}
 
 int consumer_new(const struct ingest_options *options, struct topics *topics,
                  struct partition_list *partitions, struct control *control,
@@ -494,7 +567,7 @@ int consumer_new(const struct ingest_options *options, struct topics *topics,
         .topics = topics,
         .metrics = options->metrics,
         .io = options->io,
-        .events = {fresh, on_assigned, on_revoked, on_lost_all, ask_leaders}};
+        .events = {fresh, on_assigned, on_revoked, on_lost_all, ask_leaders, on_confirmed}};
     int code;
 
     fresh->options = *options;
@@ -502,6 +575,7 @@ int consumer_new(const struct ingest_options *options, struct topics *topics,
     fresh->partitions = partitions;
     fresh->control = control;
     fresh->observer = observer;
+    fresh->group = group_of(options->config);
     fresh->due_ns = INT64_MAX;
     *consumer = fresh;
     code = kafka_session_new(&session, &fresh->session, error);
@@ -520,6 +594,9 @@ int consumer_new(const struct ingest_options *options, struct topics *topics,
                                                 .context = fresh};
     if (code != 0)
         return code;
+    if (options->config->cluster_name)
+        store_registry_watch_pauses(options->registry,
+                                    kafka_session_pause_limit_ns(fresh->session));
     fresh->listener = (struct store_listener){.room = wake, .context = fresh};
     store_listen(store_registry_store(options->registry), &fresh->listener);
     return 0;

@@ -48,7 +48,7 @@ struct dead_letters {
     struct letter **again_tail;
     size_t in_flight;
     int64_t send_again_ns; /* when to try `again` */
-    int64_t logged_ns;
+    struct logger_limit refusals;
     int64_t said_ns; /* the last bad record that was logged */
     uint64_t unsaid; /* bad records since then */
     bool recreate;   /* the client has a fatal error */
@@ -124,20 +124,17 @@ static void cut_value(struct letter *letter)
 static void delivery_failed(struct dead_letters *letters, struct letter *letter,
                             rd_kafka_resp_err_t code)
 {
-    int64_t now_ns = io_monotonic_ns(letters->io);
-
     if (code == RD_KAFKA_RESP_ERR__FATAL || rd_kafka_fatal_error(letters->client, NULL, 0))
         letters->recreate = true;
     if (code == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE && letter->value_bytes > 0)
         cut_value(letter);
     else if (code == RD_KAFKA_RESP_ERR_INVALID_TIMESTAMP && letter->timestamp_ms != 0)
         letter->timestamp_ms = 0;
-    else if (now_ns - letters->logged_ns > LOG_EVERY_NS) {
-        letters->logged_ns = now_ns;
-        log_error("ingest",
-                  "cannot write a dead letter to %s: %s. Its partition waits and tries again",
-                  letters->config->kafka_dead_letters, rd_kafka_err2str(code));
-    }
+    else
+        (void)logger_write_limited(
+            &letters->refusals, LOGGER_ERROR, "ingest", NULL,
+            "cannot write a dead letter to %s: %s. Its partition waits and tries again",
+            letters->config->kafka_dead_letters, rd_kafka_err2str(code));
     if (letter->ticket->abandoned)
         letter_delete(letter);
     else
@@ -220,7 +217,8 @@ int dead_letters_new(const struct config *config, struct metrics *metrics, struc
     made->again_tail = &made->again;
     for (size_t i = 0; i < record_reject_reason_count; i++)
         (void)series(metrics, record_reject_reasons[i]);
-    made->logged_ns = made->said_ns = INT64_MIN / 2;
+    made->refusals.interval_ns = LOG_EVERY_NS;
+    made->said_ns = INT64_MIN / 2;
     code = client_new(made, error);
     if (code != 0) {
         free(made);

@@ -55,6 +55,7 @@ static void take_headers(const struct config_collection *collection,
     if (rd_kafka_message_headers(message, &headers) != RD_KAFKA_RESP_ERR_NO_ERROR)
         return;
     out->expects = header(headers, DECODE_EXPECTS_HEADER);
+    out->vector_type = header(headers, DECODE_VECTOR_TYPE_HEADER);
     if (collection->format != CONFIG_FORMAT_AUTO)
         return;
     out->content_type = header(headers, "content-type");

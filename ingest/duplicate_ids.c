@@ -8,8 +8,8 @@
 #define SAMPLE_NS INT64_C(100000000)
 #define LOG_NS    INT64_C(30000000000)
 
-static void say(const struct topic_partition *name, const struct store_record *record,
-                const char *other)
+static void say(struct duplicate_ids *sample, const struct topic_partition *name,
+                const struct store_record *record, const char *other)
 {
     struct buffer id = {0};
     struct arena arena;
@@ -18,11 +18,12 @@ static void say(const struct topic_partition *name, const struct store_record *r
     arena_create(&arena, 0);
     doc = store_key_to_doc(record->key, record->key_bytes, &arena);
     doc_write_json(&id, &doc);
-    logger_write_event(LOGGER_WARNING, "ingest", "id_in_two_shards",
-                       PARTITION_FORMAT
-                       " holds id %s, and so does shard %s: neither version replaces the "
-                       "other; producers must agree on the partitioner",
-                       PARTITION_NAME(name), buffer_text(&id), other);
+    sample->limit.interval_ns = LOG_NS;
+    (void)logger_write_limited(&sample->limit, LOGGER_WARNING, "ingest", "id_in_two_shards",
+                               PARTITION_FORMAT
+                               " holds id %s, and so does shard %s: neither version replaces the "
+                               "other; producers must agree on the partitioner",
+                               PARTITION_NAME(name), buffer_text(&id), other);
     buffer_destroy(&id);
     arena_destroy(&arena);
 }
@@ -49,8 +50,5 @@ void duplicate_ids_sample(struct duplicate_ids *sample, const struct topic_parti
                                        sizeof(other)))
         return;
     metric_add(duplicate_ids_metric(sample->metrics, name->collection->name), 1);
-    if (sample->logged_ns != 0 && now_ns - sample->logged_ns < LOG_NS)
-        return;
-    sample->logged_ns = now_ns;
-    say(name, record, other);
+    say(sample, name, record, other);
 }

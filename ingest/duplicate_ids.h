@@ -6,6 +6,7 @@
 #define INGEST_DUPLICATE_IDS_H
 
 #include "base/io.h"
+#include "base/logger.h"
 #include "base/metrics.h"
 #include "ingest/topics.h"
 #include "store/registry.h"
@@ -14,8 +15,8 @@ struct duplicate_ids {
     struct store_registry *registry;
     struct metrics *metrics;
     struct io *io;
-    int64_t sampled_ns; /* when an id was last looked for */
-    int64_t logged_ns;  /* when one that was found was last logged; 0: never */
+    int64_t sampled_ns;        /* when an id was last looked for */
+    struct logger_limit limit; /* of lines about ids that were found */
 };
 
 /** Perhaps looks for the record's id, which was just stored in `own`. */

@@ -221,5 +221,7 @@ bool ingest_ready(struct ingest *ingest, char *why, size_t why_bytes)
 
 bool ingest_settled(struct ingest *ingest)
 {
-    return !kafka_session_view(consumer_session(ingest->consumer)).lost;
+    struct kafka_view view = kafka_session_view(consumer_session(ingest->consumer));
+
+    return !view.lost && view.silent_ns == 0;
 }

@@ -39,8 +39,9 @@ struct ingest_bad_record {
 /* What the consumer tells the rest of the program, on its own thread. Each may be NULL. */
 struct ingest_host {
     void *context;
-    /** A partition was given back, or lost. Its shard is closed; that of a lost one stays open for
-     * searches, unclaimed, until ingest_settled says whose it is. */
+    /** A partition was given back, or lost. In a cluster its shard is handed over (store_registry_hand_over), unless the
+     * process stops. Else it is closed; that of a lost one stays open for searches, unclaimed until ingest_settled
+     * says whose it is. */
     void (*partition_left)(void *context, const struct config_collection *collection,
                            const char *shard, bool lost);
     /** A record is on its way to the dead letters; for as long as the call lasts. */
@@ -139,7 +140,7 @@ size_t ingest_status(struct ingest *ingest, struct arena *arena,
 bool ingest_ready(struct ingest *ingest, char *why, size_t why_bytes);
 
 /** Whether it is known which partitions are ours: not from when they were lost, as after a session
- * without an answer of a broker, until the group assigns some again. Any thread. */
+ * without an answer of a broker, until the group assigns some again, and not while no broker answers. Any thread. */
 bool ingest_settled(struct ingest *ingest);
 
 struct ingest_replay {

@@ -10,6 +10,7 @@
 #include "base/text.h"
 #include "base/thread.h"
 #include "ingest/kafka_conf.h"
+#include "ingest/kafka_membership.h"
 #include "ingest/kafka_offsets.h"
 #include "ingest/kafka_stats.h"
 
@@ -59,7 +60,8 @@ struct kafka_session {
     int64_t failed_ns;
     int64_t renewed_ns; /* when a new one last took over */
     int64_t renew_wait_ns;
-    int64_t complained_ns;
+    int64_t complained_ns; /* when a line last said that no broker answers */
+    struct logger_limit complaints;
 
     /* Any thread. */
     pthread_mutex_t lock;
@@ -152,8 +154,9 @@ static void on_error(rd_kafka_t *client, int code, const char *reason, void *opa
         kafka_session_heard(session, false);
         break;
     case RD_KAFKA_RESP_ERR__AUTHENTICATION:
-    case RD_KAFKA_RESP_ERR__SSL:
-        log_error("ingest", "kafka: %s", reason);
+    case RD_KAFKA_RESP_ERR__SSL: /* at each attempt to connect */
+        (void)logger_write_limited(&session->complaints, LOGGER_ERROR, "ingest", "kafka_error",
+                                   "kafka: %s", reason);
         break;
     case RD_KAFKA_RESP_ERR__FATAL:
         rd_kafka_yield(client); /* kafka_session_maintain looks at it */
@@ -185,7 +188,7 @@ static void on_assigned(struct kafka_session *session, rd_kafka_topic_partition_
 {
     const struct kafka_session_events *events = &session->options.events;
 
-    events->assigned(events->context, list);
+    events->assigned(events->context, list, kafka_membership_generation(session->client));
     report(rd_kafka_incremental_assign(session->client, list), "cannot take partitions over");
     session->ever_assigned = true;
     pthread_mutex_lock(&session->lock);
@@ -317,6 +320,7 @@ int kafka_session_new(const struct kafka_session_options *options, struct kafka_
 
     fresh->options = *options;
     fresh->complained_ns = INT64_MIN / 2;
+    fresh->complaints.interval_ns = COMPLAIN_NS;
     pthread_rwlock_init(&fresh->client_lock, NULL);
     pthread_mutex_init(&fresh->lock, NULL);
     thread_condition_create(&fresh->awake);
@@ -448,11 +452,9 @@ void kafka_session_take_error(struct kafka_session *session, const rd_kafka_mess
     default:
         break;
     }
-    if (now_ns - session->complained_ns < COMPLAIN_NS)
-        return;
-    session->complained_ns = now_ns;
-    log_warning("ingest", "kafka: %s%s%s", topic, *topic ? ": " : "",
-                rd_kafka_message_errstr(message));
+    (void)logger_write_limited(&session->complaints, LOGGER_WARNING, "ingest", "kafka_error",
+                               "kafka: %s%s%s", topic, *topic ? ": " : "",
+                               rd_kafka_message_errstr(message));
 }
 
 /* Reading. */
@@ -622,6 +624,29 @@ int64_t kafka_session_replay_start(struct kafka_session *session,
                  PARTITION_NAME(name), (long long)offset, (long long)begin, (long long)end,
                  text_format_time(from_ms, text));
     return offset;
+}
+
+/* Membership. */
+
+static void on_confirmed(rd_kafka_t *client, rd_kafka_resp_err_t code,
+                         rd_kafka_topic_partition_list_t *offsets, void *question)
+{
+    struct kafka_session *session = rd_kafka_opaque(client);
+    const struct kafka_session_events *events = &session->options.events;
+
+    if (kafka_membership_confirmed(code, offsets))
+        events->confirmed(events->context, (uintptr_t)question);
+}
+
+void kafka_session_confirm(struct kafka_session *session,
+                           const rd_kafka_topic_partition_list_t *list, uint64_t question)
+{
+    kafka_membership_ask(session->client, list, on_confirmed, (uintptr_t)question);
+}
+
+int64_t kafka_session_pause_limit_ns(struct kafka_session *session)
+{
+    return kafka_membership_pause_limit_ns(session->client);
 }
 
 /* Leaving. */

@@ -25,8 +25,9 @@ struct kafka_session;
 
 struct kafka_session_events {
     void *context;
-    /** New partitions: sets the offset of each to where it is to be read from. */
-    void (*assigned)(void *context, rd_kafka_topic_partition_list_t *list);
+    /** New partitions: sets the offset of each to where it is to be read from. All that is assigned, now and
+     * before, is so in that generation of the group; 0: not known. */
+    void (*assigned)(void *context, rd_kafka_topic_partition_list_t *list, int32_t generation);
     /** Partitions are to be given back. `lost`: somebody else may write them already, or no broker
      * answered for a session. */
     void (*revoked)(void *context, const rd_kafka_topic_partition_list_t *list, bool lost);
@@ -34,6 +35,8 @@ struct kafka_session_events {
     void (*lost_all)(void *context);
     /** Any request to the leaders of partitions would help fetching. */
     void (*ask_leaders)(void *context);
+    /** The answer to kafka_session_confirm: this process is a member of the group. */
+    void (*confirmed)(void *context, uint64_t question);
 };
 
 struct kafka_session_options {
@@ -96,6 +99,13 @@ int kafka_session_query_offsets(struct kafka_session *session, const struct topi
 /** Commits as a hint for lag tools; nothing reads it back. `wait_ms` 0: without waiting. */
 void kafka_session_commit(struct kafka_session *session,
                           const rd_kafka_topic_partition_list_t *list, int wait_ms);
+
+/** Asks a broker whether this process is still a member of the group in its generation, by committing the list.
+ * A yes is told through the events. */
+void kafka_session_confirm(struct kafka_session *session,
+                           const rd_kafka_topic_partition_list_t *list, uint64_t question);
+/** How long this process may stand still before others can have its partitions. */
+int64_t kafka_session_pause_limit_ns(struct kafka_session *session);
 
 /** A copy. Any thread. */
 struct kafka_view kafka_session_view(struct kafka_session *session);

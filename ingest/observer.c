@@ -49,6 +49,8 @@ static void take_offsets(struct observer *observer, const struct kafka_offsets *
         if (partition->shared.target_offset < 0)
             partition->shared.target_offset = offsets->end;
         partition_tell_behind(partition);
+        store_registry_note_end(partition->context->registry, partition->name.collection->name,
+                                partition->name.shard, offsets->end);
     }
     pthread_mutex_unlock(&observer->partitions->lock);
 }

@@ -273,6 +273,12 @@ static int64_t own_offset(const struct partition *partition)
     return next_offset;
 }
 
+static void set_coming(const struct partition *partition, bool coming)
+{
+    store_registry_set_coming(partition->context->registry, partition->name.collection->name,
+                              partition->name.shard, coming);
+}
+
 static void say_waiting(struct partition *partition, const char *text)
 {
     lock(partition);
@@ -298,6 +304,7 @@ struct partition *partition_open(const struct partition_context *context,
     if (partition->takeover) {
         lane_stop(&partition->lane);
         enter(partition, PARTITION_FETCHING);
+        set_coming(partition, true);
         say_waiting(partition, "its shard is copied from another node");
         partition_publish(partition);
     } else {
@@ -331,6 +338,7 @@ void partition_end_takeover(struct partition *partition, bool held)
     say_waiting(partition, "");
     enter(partition, PARTITION_OPENING);
     open_shard(partition);
+    set_coming(partition, false);
     if (partition->state != PARTITION_OPENING)
         return;
     lane_resume(&partition->lane);
@@ -752,6 +760,7 @@ void partition_close(struct partition *partition, bool lost, enum partition_shar
         if (folder)
             (void)store_copy_remove(partition->context->io, folder, ERROR_IGNORED);
         free(folder);
+        set_coming(partition, false);
         unknown = true; /* an older copy may be open without an owner */
     }
     enter(partition, PARTITION_CLOSED);

@@ -232,6 +232,12 @@ static bool bury_unfit(struct lane *lane, const rd_kafka_message_t *message,
     char time[TEXT_TIME_BYTES];
     char limit[TEXT_TIME_BYTES];
     char text[256];
+    const struct config_collection *collection = lane->name->collection;
+    const struct decode_message decodable =
+        decode_message_of(collection, rd_kafka_topic_name(message->rkt), message);
+    struct decode_source own;
+    struct arena arena;
+    bool buried;
 
     text_format_time(event_time_ms, time);
     if (future)
@@ -241,7 +247,11 @@ static bool bury_unfit(struct lane *lane, const rd_kafka_message_t *message,
     else
         snprintf(text, sizeof(text), "event time %s is late: the watermark is %s", time,
                  text_format_time(lane->clock.watermark_ms, limit));
-    return bury(lane, message, source, "TASK_PUT", future ? "future" : "late", text);
+    arena_create(&arena, 0);
+    own = decode_source_whole(collection, &decodable, source, &arena);
+    buried = bury(lane, message, &own, "TASK_PUT", future ? "future" : "late", text);
+    arena_destroy(&arena);
+    return buried;
 }
 
 /* False when the record needs a dead-letter topic and there is none. */
@@ -291,7 +301,7 @@ static bool take_parts(struct lane *lane, const rd_kafka_message_t *message,
     twcs_clock_follow(&lane->clock, wall_ms);
     for (size_t i = 0; i < decoded->reject_count; i++) {
         const struct decode_reject *reject = &decoded->rejects[i];
-        struct decode_source source = {reject->value, reject->value_bytes};
+        struct decode_source source = {.value = reject->value, .value_bytes = reject->value_bytes};
         if (!bury(lane, message, &source,
                   strcmp(reject->reason, "id") == 0 ? "KEY_CONVERTER" : "VALUE_CONVERTER",
                   reject->reason, reject->text))

@@ -228,8 +228,10 @@ static rd_kafka_resp_err_t produce_once(struct ingest_producer *producer,
         parts[count++] =
             header_of("traceparent", trace_format(trace, parent), TRACE_PARENT_BYTES - 1);
     error = rd_kafka_produceva(producer->client, parts, count);
+    /* The code of a fatal error is that of its cause: _FATAL is for rd_kafka_last_error(). */
     if (error)
-        code = rd_kafka_error_code(error);
+        code =
+            rd_kafka_error_is_fatal(error) ? RD_KAFKA_RESP_ERR__FATAL : rd_kafka_error_code(error);
     rd_kafka_error_destroy(error);
     return code;
 }

@@ -1,4 +1,5 @@
 #include "ingest/record_group.h"
+#include "base/bytes.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -70,11 +71,8 @@ static int by_key(const void *a, const void *b)
 {
     const struct store_record *left = a;
     const struct store_record *right = b;
-    size_t size = left->key_bytes < right->key_bytes ? left->key_bytes : right->key_bytes;
-    int order = memcmp(left->key, right->key, size);
 
-    return order ? order
-                 : (left->key_bytes > right->key_bytes) - (left->key_bytes < right->key_bytes);
+    return bytes_compare(left->key, left->key_bytes, right->key, right->key_bytes);
 }
 
 /* Records of one batch that a later one of the same id replaced. The group is not needed any more:

@@ -32,10 +32,6 @@ static int check_topic(const struct topics *topics, const struct config *config,
 int topics_add(struct topics *topics, const struct config *config,
                const struct config_collection *collection, struct error *error)
 {
-    if (collection->format == CONFIG_FORMAT_ARROW)
-        return error_set(error, ERROR_UNSUPPORTED,
-                         "collection %s: format arrow is not supported by this build",
-                         collection->name);
     if (topics->count + collection->topic_count > topics->room)
         return error_set(error, ERROR_BUSY, "no more topics can be read without a restart");
     for (size_t j = 0; j < collection->topic_count; j++) {

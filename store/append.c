@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/bytes.h"
 #include "base/logger.h"
 #include "store/operations.h"
 
@@ -68,26 +69,38 @@ static int check_group(const struct store_shard *shard, const struct store_group
     return 0;
 }
 
-/* Orders record numbers by key, later records of a key first. */
-static int compare_indices(const void *a, const void *b, void *context)
+static int compare_keys(const void *a, const void *b, void *context)
 {
     const struct store_record *records = context;
     uint32_t left = *(const uint32_t *)a;
     uint32_t right = *(const uint32_t *)b;
-    int order = skiplist_compare(records[left].key, records[left].key_bytes, records[right].key,
-                                 records[right].key_bytes);
+    int order = bytes_compare(records[left].key, records[left].key_bytes, records[right].key,
+                              records[right].key_bytes);
 
-    if (order != 0)
-        return order;
-    return left > right ? -1 : 1;
+    return order != 0 ? order : (left > right) - (left < right);
 }
 
-static int compare_u32(const void *a, const void *b)
+static int compare_numbers(const void *a, const void *b)
 {
     uint32_t left = *(const uint32_t *)a;
     uint32_t right = *(const uint32_t *)b;
 
-    return left < right ? -1 : left > right;
+    return (left > right) - (left < right);
+}
+
+void append_sort_by_key(const struct store_record *records, uint32_t *numbers, uint32_t count)
+{
+    qsort_r(numbers, count, sizeof(*numbers), compare_keys, (void *)(uintptr_t)records);
+}
+
+void append_sort_by_number(uint32_t *numbers, uint32_t count)
+{
+    qsort(numbers, count, sizeof(*numbers), compare_numbers);
+}
+
+bool append_same_key(const struct store_record *a, const struct store_record *b)
+{
+    return bytes_equal(a->key, a->key_bytes, b->key, b->key_bytes);
 }
 
 /* Keeps the last record of each id among indices[0..count), which share one offset. */
@@ -95,15 +108,11 @@ static uint32_t keep_last(const struct store_record *records, uint32_t *indices,
 {
     uint32_t kept = 0;
 
-    qsort_r(indices, count, sizeof(*indices), compare_indices, (void *)(uintptr_t)records);
-    for (uint32_t i = 0; i < count; i++) {
-        const struct store_record *record = &records[indices[i]];
-        const struct store_record *last = kept > 0 ? &records[indices[kept - 1]] : NULL;
-        if (!last ||
-            skiplist_compare(record->key, record->key_bytes, last->key, last->key_bytes) != 0)
+    append_sort_by_key(records, indices, count);
+    for (uint32_t i = 0; i < count; i++)
+        if (i + 1 == count || !append_same_key(&records[indices[i]], &records[indices[i + 1]]))
             indices[kept++] = indices[i];
-    }
-    qsort(indices, kept, sizeof(*indices), compare_u32);
+    append_sort_by_number(indices, kept);
     return kept;
 }
 

@@ -109,6 +109,19 @@ int backup_bring_masks(struct backup_files *files, const struct manifest_state *
     return code;
 }
 
+/* The file may be there or not. One that is written meanwhile is renamed over it: it never goes. */
+static int bring_columns(struct backup_files *files, uint64_t number, struct error *error)
+{
+    char path[PATH_MAX];
+    int file;
+
+    table_path(files->from, number, "columns", path, sizeof(path));
+    if (io_open(files->io, path, IO_READ, &file, ERROR_IGNORED) != 0)
+        return 0;
+    (void)io_close(files->io, file, path, ERROR_IGNORED); /* nothing was written */
+    return bring(files, number, "columns", false, error);
+}
+
 static int bring_table(struct backup_files *files, const struct manifest_table *table,
                        struct error *error)
 {
@@ -121,6 +134,8 @@ static int bring_table(struct backup_files *files, const struct manifest_table *
         code = bring(files, number, "run", false, error);
         if (code == 0)
             code = bring(files, number, "vectors", false, error);
+        if (code == 0)
+            code = bring_columns(files, number, error);
     }
     if (code == 0 && table->segment.file_number != 0)
         code = bring(files, table->segment.file_number, "segment", false, error);

@@ -90,6 +90,8 @@ static void collect_sstable(struct store_shard *shard, struct sstable *sstable)
     sstable_delete(sstable);
     if (!dropped)
         return;
+    if (!chunk && !remove_file(shard, number, "columns"))
+        return; /* the number stays among the dropped: the next opening removes all files of it */
     if (chunk ? remove_file(shard, number, "chunk")
               : remove_file(shard, number, "vectors") && remove_file(shard, number, "run"))
         manifest_forget(shard->manifest, number);
@@ -141,7 +143,8 @@ static uint64_t sstable_bytes(const struct sstable *sstable)
         return 0;
     return sstable->info.index_bytes +
            (sstable->description.kind == TABLE_RUN ? sstable->info.vector_bytes : 0) +
-           atomic_load_explicit(&sstable->mask_bytes, memory_order_relaxed);
+           atomic_load_explicit(&sstable->mask_bytes, memory_order_relaxed) +
+           atomic_load_explicit(&sstable->columns_bytes, memory_order_relaxed);
 }
 
 static uint64_t attachment_bytes(const struct attachment *attachment)

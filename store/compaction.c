@@ -13,6 +13,7 @@
 
 #include "base/memory.h"
 #include "store/operations.h"
+#include "store/stored_type.h"
 
 #include <stdlib.h>
 
@@ -159,21 +160,56 @@ int compaction_commit(struct compaction *compaction, struct error *error)
     return code;
 }
 
-int compaction_merge(struct compaction *compaction, struct error *error)
+/* Descriptions of the window tell how far it is. */
+static int merge_in_sight(struct compaction *compaction, struct error *error)
 {
     struct store_shard *shard = compaction->shard;
+    const struct table_description *window = &compaction->like.description;
+    struct merge *merge = &compaction->merge;
+    int code;
+
+    compaction->progress = (struct merge_progress){0};
+    merge->progress = &compaction->progress;
+    for (size_t i = 0; i < merge->input_count; i++)
+        merge->progress->rows += merge->inputs[i]->row_count;
+    windows_set_merge(&shard->windows, window->window_start_ms, window->window_length_ms,
+                      merge->progress);
+    metric_add(shard->metrics.compactions, 1);
+    code = merge_run(merge, &compaction->like, &compaction->outputs, error);
+    metric_add(shard->metrics.compactions, -1);
+    windows_set_merge(&shard->windows, window->window_start_ms, window->window_length_ms, NULL);
+    return code;
+}
+
+/* For those who ask why: until the shard is opened again. */
+static void note_refusal(const struct compaction *compaction)
+{
+    for (size_t i = 0; i < compaction->outputs.count; i++) {
+        struct sstable *sstable = compaction->outputs.items[i].sstable;
+        sstable->refused_codec = compaction->refused;
+        sstable->refused_recall = compaction->measured_recall;
+    }
+}
+
+int compaction_merge(struct compaction *compaction, struct error *error)
+{
     struct manifest_table *like = &compaction->like;
     int code;
 
     read_bounds(compaction);
     like->description.kind = TABLE_RUN;
-    like->description.codec = like->sealed && shard->codec == VECTOR_CODEC_PACKED
-                                  ? VECTOR_CODEC_PACKED
-                                  : VECTOR_CODEC_RAW;
-    like->description.dim = shard->dim;
-    metric_add(shard->metrics.compactions, 1);
-    code = merge_run(&compaction->merge, like, &compaction->outputs, error);
-    metric_add(shard->metrics.compactions, -1);
+    like->description.dim = compaction->shard->dim;
+    code = stored_type_choose(compaction, error);
+    if (code == 0)
+        code = merge_in_sight(compaction, error);
+    if (code == ERROR_UNSUPPORTED && !vector_codec_is_float32(like->description.codec)) {
+        compaction->measured_recall = -1; /* of a sample without that row */
+        stored_type_refuse(compaction, error->text);
+        *error = (struct error){0};
+        code = merge_in_sight(compaction, error);
+    }
+    if (code == 0)
+        note_refusal(compaction);
     return code;
 }
 

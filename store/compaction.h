@@ -9,8 +9,11 @@
 struct compaction {
     struct store_shard *shard;
     struct merge merge;
+    struct merge_progress progress;
     struct manifest_table like; /* of every output: window, sealed, level, generation */
     struct merge_outputs outputs;
+    enum vector_codec refused; /* the type that the outputs were to have; RAW: they have it */
+    double measured_recall;    /* of a sample in the type that was asked for; -1: not measured */
     bool rebuilds; /* the inputs are another shard's: `replaced` and damaged tables go instead */
     struct sstable **replaced;
     size_t replaced_count;

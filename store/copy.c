@@ -3,7 +3,8 @@
  *     .outgoing/ID/COLLECTION/SHARD          made by store_shard_backup, read by who asked for it
  *     .incoming/COLLECTION.SHARD/COLLECTION/SHARD    fetched here; a data folder of its own, so that it is
  *                                            verified as one
- *     install    the old folder aside, the new one in its place, the old one removed
+ *     install    the old folder aside, the new one in its place; the old one is removed when the new one is open,
+ *                and put back when it cannot be opened
  *
  * Nothing that was fetched is believed: every byte is read and every checksum compared before the
  * install. A crash in between leaves the old folder or none, and then Kafka, or another copy, has
@@ -11,7 +12,6 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/statvfs.h>
 
 #include "store/backup_files.h"
 #include "store/manifest_format.h"
@@ -106,12 +106,10 @@ int store_copy_clean(struct io *io, const char *data_dir, struct error *error)
 
 int store_copy_check_room(const char *data_dir, uint64_t bytes, struct error *error)
 {
-    struct statvfs disk;
-    uint64_t free_bytes;
+    uint64_t free_bytes, size_bytes;
 
-    if (statvfs(data_dir, &disk) != 0)
+    if (!io_disk_room(data_dir, &free_bytes, &size_bytes))
         return error_set(error, ERROR_IO, "%s: its free space is not known", data_dir);
-    free_bytes = (uint64_t)disk.f_bavail * disk.f_frsize;
     if (free_bytes >= bytes && free_bytes - bytes >= ROOM_BYTES)
         return 0;
     return error_set(error, ERROR_NO_SPACE,
@@ -182,31 +180,61 @@ int store_copy_verify(struct io *io, const char *folder, const struct store_copy
     return code;
 }
 
-/* The folder that was here lies below the copy until the end. */
+/* Where a copy and what it replaces lie. */
+struct install {
+    char from[PATH_MAX], parent[PATH_MAX], to[PATH_MAX], aside[PATH_MAX];
+};
+
+static void find_places(const struct store *store, const char *folder, const char *collection,
+                        const char *name, struct install *install)
+{
+    (void)snprintf(install->from, PATH_MAX, "%.3000s/%s/%s", folder, collection, name);
+    (void)snprintf(install->aside, PATH_MAX, "%.3000s/replaced", folder);
+    (void)snprintf(install->parent, PATH_MAX, "%.3000s/%s", store->data_dir, collection);
+    (void)snprintf(install->to, PATH_MAX, "%.3500s/%s", install->parent, name);
+}
+
 int store_shard_install(struct store *store, const char *folder, const char *collection,
                         const char *name, struct error *error)
 {
     struct io *io = store->io;
-    char from[PATH_MAX], parent[PATH_MAX], to[PATH_MAX], aside[PATH_MAX];
+    struct install install;
     int code;
 
-    (void)snprintf(from, sizeof(from), "%.3000s/%s/%s", folder, collection, name);
-    (void)snprintf(aside, sizeof(aside), "%.3000s/replaced", folder);
-    (void)snprintf(parent, sizeof(parent), "%.3000s/%s", store->data_dir, collection);
-    (void)snprintf(to, sizeof(to), "%.3500s/%s", parent, name);
-    code = io_make_directory(io, parent, error);
+    find_places(store, folder, collection, name, &install);
+    code = io_make_directory(io, install.parent, error);
     if (code == 0)
         code = io_sync_directory(io, store->data_dir, error);
     if (code == 0)
-        code = io_rename(io, to, aside, error);
+        code = io_rename(io, install.to, install.aside, error);
     if (code == ERROR_NOT_FOUND)
         code = 0;
     if (code == 0)
-        code = io_rename(io, from, to, error);
+        code = io_rename(io, install.from, install.to, error);
+    return code == 0 ? io_sync_directory(io, install.parent, error) : code;
+}
+
+static int find_any(void *context, const char *name)
+{
+    (void)context;
+    (void)name;
+    return 1;
+}
+
+/* A copy that is not in its own folder any more is in the shard's place. */
+int store_shard_uninstall(struct store *store, const char *folder, const char *collection,
+                          const char *name, struct error *error)
+{
+    struct io *io = store->io;
+    struct install install;
+    int code = 0;
+
+    find_places(store, folder, collection, name, &install);
+    if (io_list(io, install.from, find_any, NULL, ERROR_IGNORED) == ERROR_NOT_FOUND)
+        code = store_copy_remove(io, install.to, error);
     if (code == 0)
-        code = io_sync_directory(io, parent, error);
-    if (code == 0)
-        (void)store_copy_remove(io, folder,
-                                ERROR_IGNORED); /* the next start removes what is left */
-    return code;
+        code = io_rename(io, install.aside, install.to, error);
+    if (code == ERROR_NOT_FOUND)
+        code = 0;
+    return code == 0 ? io_sync_directory(io, install.parent, error) : code;
 }

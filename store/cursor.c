@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/bytes.h"
 #include "base/memory.h"
 #include "store/shard.h"
 #include "store/skiplist.h"
@@ -75,7 +76,7 @@ static bool advance(const struct store_snapshot *snapshot, struct cursor_input *
 
 static bool before(const struct cursor_input *a, const struct cursor_input *b)
 {
-    return skiplist_compare(a->key, a->key_bytes, b->key, b->key_bytes) < 0;
+    return bytes_compare(a->key, a->key_bytes, b->key, b->key_bytes) < 0;
 }
 
 static void sink(struct store_cursor *cursor, size_t at)

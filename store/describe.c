@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "store/merge.h"
 #include "store/operations.h"
 
 struct describe_job {
@@ -66,6 +67,7 @@ static void add_sstable(struct describe_job *job, const struct version_entry *en
     const struct sstable *sstable = entry->sstable;
     uint64_t masked = atomic_load_explicit(&sstable->masked_rows, memory_order_acquire);
     uint64_t mask_bytes = atomic_load_explicit(&sstable->mask_bytes, memory_order_relaxed);
+    uint64_t columns_bytes = atomic_load_explicit(&sstable->columns_bytes, memory_order_relaxed);
     struct store_window_info *window =
         window_of(job, sstable->description.window_start_ms, sstable->description.window_length_ms);
     struct store_file_info file = {
@@ -82,6 +84,10 @@ static void add_sstable(struct describe_job *job, const struct version_entry *en
         .first_key_bytes = (uint16_t)sstable->first_key_bytes,
         .last_key_bytes = (uint16_t)sstable->last_key_bytes,
         .checksum = sstable->info.footer_checksum,
+        .codec = sstable->description.codec,
+        .recall = table_recall(sstable->table),
+        .refused = sstable->refused_codec,
+        .refused_recall = sstable->refused_recall,
         .segment = {.recall = -1}};
 
     /* The sstable may go while the description is looked at. */
@@ -92,10 +98,11 @@ static void add_sstable(struct describe_job *job, const struct version_entry *en
     if (entry->attachment)
         file.segment = entry->attachment->segment.info;
     expire_at(window, file.max_expiry_ms);
-    window->total_bytes += file.bytes + mask_bytes + file.segment.bytes;
+    window->total_bytes += file.bytes + mask_bytes + columns_bytes + file.segment.bytes;
     window->live_rows += file.rows - masked;
     widen(window, file.min_event_ms, file.max_event_ms);
     job->info->bytes[STORE_BYTES_MASK] += mask_bytes;
+    job->info->bytes[STORE_BYTES_COLUMNS] += columns_bytes;
     job->info->bytes[STORE_BYTES_SEGMENT] += file.segment.bytes;
     if (sstable->description.kind == TABLE_RUN)
         job->info->bytes[STORE_BYTES_RUN] += file.bytes;
@@ -328,6 +335,11 @@ void store_shard_describe(struct store_shard *shard, struct arena *arena,
         const struct window_note *note =
             windows_note(&shard->windows, window->start_ms, window->length_ms);
         window->busy = note->locked;
+        if (note->merge) {
+            window->merge_rows = note->merge->rows;
+            window->merge_rows_done =
+                atomic_load_explicit(&note->merge->rows_done, memory_order_relaxed);
+        }
         if (note->last_arrival_wall_ms > window->last_arrival_wall_ms)
             window->last_arrival_wall_ms = note->last_arrival_wall_ms;
     }
@@ -352,10 +364,15 @@ void store_shard_describe(struct store_shard *shard, struct arena *arena,
 const char *store_bytes_kind_name(enum store_bytes_kind kind)
 {
     static const char *const names[STORE_BYTES_COUNT] = {
-        [STORE_BYTES_LOG] = "log",         [STORE_BYTES_CHUNK] = "chunk",
-        [STORE_BYTES_RUN] = "run",         [STORE_BYTES_MASK] = "mask",
-        [STORE_BYTES_SEGMENT] = "segment", [STORE_BYTES_MANIFEST] = "manifest",
-        [STORE_BYTES_PINNED] = "pinned",   [STORE_BYTES_TEMPORARY] = "temporary",
+        [STORE_BYTES_LOG] = "log",
+        [STORE_BYTES_CHUNK] = "chunk",
+        [STORE_BYTES_RUN] = "run",
+        [STORE_BYTES_MASK] = "mask",
+        [STORE_BYTES_SEGMENT] = "segment",
+        [STORE_BYTES_COLUMNS] = "columns",
+        [STORE_BYTES_MANIFEST] = "manifest",
+        [STORE_BYTES_PINNED] = "pinned",
+        [STORE_BYTES_TEMPORARY] = "temporary",
         [STORE_BYTES_DAMAGED] = "damaged",
     };
 

@@ -10,20 +10,6 @@
 
 #include "store/operations.h"
 
-/* By key, then in offset order. */
-static int compare(const void *a, const void *b, void *context)
-{
-    const struct store_record *records = context;
-    uint32_t left = *(const uint32_t *)a;
-    uint32_t right = *(const uint32_t *)b;
-    int order = skiplist_compare(records[left].key, records[left].key_bytes, records[right].key,
-                                 records[right].key_bytes);
-
-    if (order != 0)
-        return order;
-    return left < right ? -1 : left > right;
-}
-
 /* Offset of the id's living version, STORE_EXPECT_NONE without one. */
 static int64_t living_offset(struct store_shard *shard, const struct store_record *record,
                              int64_t now_ms)
@@ -93,14 +79,6 @@ static void check_id(struct store_shard *shard, const struct store_group *group,
     }
 }
 
-static int by_number(const void *a, const void *b)
-{
-    uint32_t left = *(const uint32_t *)a;
-    uint32_t right = *(const uint32_t *)b;
-
-    return left < right ? -1 : left > right;
-}
-
 static bool any_expects(const struct store_group *group, const uint32_t *indices, uint32_t count)
 {
     for (uint32_t i = 0; i < count; i++)
@@ -123,12 +101,10 @@ int expect_check(struct store_shard *shard, const struct store_group *group, uin
     refused->list = malloc(*count * sizeof(*refused->list));
     if (!refused->list)
         return error_set(error, ERROR_MEMORY, "no memory for a group of %u records", *count);
-    qsort_r(indices, *count, sizeof(*indices), compare, (void *)(uintptr_t)records);
+    append_sort_by_key(records, indices, *count);
     for (uint32_t from = 0, to; from < *count; from = to) {
-        const struct store_record *first = &records[indices[from]];
         for (to = from + 1; to < *count; to++)
-            if (skiplist_compare(first->key, first->key_bytes, records[indices[to]].key,
-                                 records[indices[to]].key_bytes) != 0)
+            if (!append_same_key(&records[indices[from]], &records[indices[to]]))
                 break;
         check_id(shard, group, indices + from, to - from, refused);
     }
@@ -136,6 +112,6 @@ int expect_check(struct store_shard *shard, const struct store_group *group, uin
         if (indices[i] != UINT32_MAX)
             indices[kept++] = indices[i];
     *count = kept;
-    qsort(indices, kept, sizeof(*indices), by_number);
+    append_sort_by_number(indices, kept);
     return 0;
 }

@@ -124,8 +124,9 @@ static const char *parse_name(const char *name, uint64_t *number)
 
 static bool is_orphan(const struct manifest *manifest, const char *name)
 {
-    static const char *const extensions[] = {"log",  "chunk",   "run",        "vectors",
-                                             "mask", "segment", "segment.tmp"};
+    static const char *const extensions[] = {"log",         "chunk",   "run",
+                                             "vectors",     "mask",    "segment",
+                                             "segment.tmp", "columns", "columns.tmp"};
     const char *extension;
     uint64_t number;
 
@@ -139,7 +140,7 @@ static bool is_orphan(const struct manifest *manifest, const char *name)
     for (size_t i = 0; i < sizeof(extensions) / sizeof(extensions[0]); i++)
         if (strcmp(extension, extensions[i]) == 0)
             return !manifest_state_refers(&manifest->state, number) ||
-                   strcmp(extension, "segment.tmp") == 0;
+                   strcmp(extension, "segment.tmp") == 0 || strcmp(extension, "columns.tmp") == 0;
     return false;
 }
 

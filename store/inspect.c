@@ -215,6 +215,8 @@ static void report_state(struct report *report, const struct manifest_state *sta
     report_i64(report, "next_offset", state->next_offset);
     report_mark(report, state->topic.offset, state->topic.hash);
     report_i64(report, "next_sequence", state->next_sequence);
+    report_u64(report, "group", state->ownership.group);
+    report_i64(report, "generation", state->ownership.generation);
     report_time(report, "watermark", state->clock.watermark_ms);
     report_list_begin(report, "tables");
     for (size_t i = 0; i < state->table_count; i++)

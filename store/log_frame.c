@@ -10,17 +10,13 @@
  * generation, salt, position), which is in the header and in the checksum. So a frame that is cut
  * short, stale or misplaced fails one check, and reading ends there. */
 #include "store/log_frame.h"
+#include "base/bytes.h"
 #include "store/wire.h"
 
 #include <assert.h>
 #include <string.h>
 
 #include "base/checksum.h"
-
-static uint64_t round_up(uint64_t value, uint64_t alignment)
-{
-    return (value + alignment - 1) & ~(alignment - 1);
-}
 
 /* Places the columns once the counts and lengths are known. */
 static void layout_place(struct log_frame_layout *layout, uint32_t dim)
@@ -29,10 +25,10 @@ static void layout_place(struct log_frame_layout *layout, uint32_t dim)
                    (uint64_t)layout->record_count * sizeof(struct log_frame_record) +
                    layout->keys_bytes + layout->payloads_bytes;
 
-    layout->vectors_at = round_up(end, LOG_FRAME_VECTOR_ALIGNMENT);
+    layout->vectors_at = bytes_align(end, LOG_FRAME_VECTOR_ALIGNMENT);
     layout->used_bytes =
         layout->vectors_at + (uint64_t)layout->vector_count * dim * (uint64_t)sizeof(float);
-    layout->frame_bytes = round_up(layout->used_bytes, LOG_FRAME_ALIGNMENT);
+    layout->frame_bytes = bytes_align(layout->used_bytes, LOG_FRAME_ALIGNMENT);
 }
 
 int log_frame_plan(const struct store_group *group, const uint32_t *indices, uint32_t count,
@@ -145,7 +141,7 @@ void log_frame_locate(const uint8_t *bytes, struct log_frame *frame)
     frame->keys = (const uint8_t *)(frame->records + header->record_count);
     frame->payloads = frame->keys + header->keys_bytes;
     columns = (uint64_t)(frame->payloads - bytes) + header->payloads_bytes;
-    frame->vectors = (const float *)(bytes + round_up(columns, LOG_FRAME_VECTOR_ALIGNMENT));
+    frame->vectors = (const float *)(bytes + bytes_align(columns, LOG_FRAME_VECTOR_ALIGNMENT));
 }
 
 static int parse_header(const struct log_frame_header *header, uint64_t available,

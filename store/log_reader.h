@@ -7,7 +7,7 @@
 #include <stdint.h>
 
 #include "base/error.h"
-#include "base/thread_pool.h"
+#include "base/thread_future.h"
 
 enum { LOG_READERS_AHEAD = 2 };
 

@@ -8,6 +8,7 @@
 #include <assert.h>
 #include <inttypes.h>
 #include <limits.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,9 +32,9 @@ static int write_file(struct manifest *manifest, uint64_t number, const char *pa
     struct buffer frame = {0};
     int code;
 
+    manifest->state.ownership = atomic_load(&manifest->ownership);
     manifest_state_encode(&manifest->state, &edit);
-    manifest_frame_encode(&frame, manifest->state.version, number, 0, 0, edit.body.data,
-                          edit.body.size);
+    manifest_frame_encode(&frame, &manifest->state, number, 0, 0, edit.body.data, edit.body.size);
     *file = -1;
     code = io_open(manifest->io, path, IO_WRITE | IO_CREATE | IO_TRUNCATE, file, error);
     if (code == 0)
@@ -77,7 +78,8 @@ void manifest_count_bytes(struct manifest *manifest, struct metric *bytes_writte
 /* Order of a roll. The new file is whole and durable, name included, before CURRENT names it; the
  * old one goes only after that. A crash before the rename leaves an orphan, one after it leaves the
  * old file as an orphan; both are removed when the shard is opened. */
-/* Starts the next manifest file from the state, in which there may be `spans` from now on. ERROR_NO_SPACE leaves the old one in use. */
+/* Starts the next manifest file from the state, in which there may be `spans` from now on.
+ * ERROR_NO_SPACE leaves the old one in use. */
 static int manifest_roll(struct manifest *manifest, bool spans, struct error *error)
 {
     uint64_t number = manifest->manifest_number + 1;
@@ -118,6 +120,12 @@ static int manifest_roll(struct manifest *manifest, bool spans, struct error *er
     return 0;
 }
 
+struct store_ownership manifest_set_ownership(struct manifest *manifest,
+                                              struct store_ownership ownership)
+{
+    return atomic_exchange(&manifest->ownership, ownership);
+}
+
 /* By way of the bytes: the copy shares no memory with the state. */
 void manifest_copy_state(struct manifest *manifest, struct manifest_state *state)
 {
@@ -126,6 +134,7 @@ void manifest_copy_state(struct manifest *manifest, struct manifest_state *state
 
     *state = (struct manifest_state){0};
     pthread_mutex_lock(&manifest->lock);
+    state->ownership = atomic_load(&manifest->ownership);
     manifest_state_encode(&manifest->state, &edit);
     pthread_mutex_unlock(&manifest->lock);
     code = manifest_state_apply(state, edit.body.data, edit.body.size, ERROR_IGNORED);
@@ -137,7 +146,8 @@ void manifest_copy_state(struct manifest *manifest, struct manifest_state *state
 int manifest_write_new(struct io *io, const char *directory, const struct manifest_state *state,
                        struct error *error)
 {
-    struct manifest manifest = {.io = io, .file = -1, .state = *state};
+    struct manifest manifest = {
+        .io = io, .file = -1, .state = *state, .ownership = state->ownership};
     int code;
 
     manifest.directory = memory_checked(strdup(directory));
@@ -195,6 +205,7 @@ static int manifest_resume(struct manifest *manifest, uint64_t number, struct er
     int code = manifest_read(manifest->io, manifest->directory, number, &manifest->state,
                              &manifest->position, &manifest->sequence, &clean, error);
 
+    atomic_store(&manifest->ownership, manifest->state.ownership);
     if (code != 0)
         return code == ERROR_NOT_FOUND
                    ? error_set(error, ERROR_CORRUPT,
@@ -245,6 +256,17 @@ int manifest_open(struct io *io, const char *directory, uint32_t dim, uint32_t m
     return 0;
 }
 
+int manifest_leave_spans(struct manifest *manifest, struct error *error)
+{
+    int code = 0;
+
+    pthread_mutex_lock(&manifest->lock);
+    if (manifest->state.version == MANIFEST_VERSION_SPANS && manifest->state.span_count == 0)
+        code = manifest_roll(manifest, false, error);
+    pthread_mutex_unlock(&manifest->lock);
+    return code;
+}
+
 void manifest_close(struct manifest *manifest)
 {
     if (!manifest)
@@ -269,8 +291,9 @@ static int commit_body(struct manifest *manifest, const struct buffer *body, str
     struct buffer frame = {0};
     int code;
 
-    manifest_frame_encode(&frame, manifest->state.version, manifest->manifest_number,
-                          manifest->sequence, manifest->position, body->data, body->size);
+    manifest->state.ownership = atomic_load(&manifest->ownership);
+    manifest_frame_encode(&frame, &manifest->state, manifest->manifest_number, manifest->sequence,
+                          manifest->position, body->data, body->size);
     code = io_write(manifest->io, manifest->file, manifest->path, frame.data, frame.size,
                     manifest->position, error);
     if (code != 0 && code != ERROR_NO_SPACE)

@@ -47,6 +47,7 @@ struct manifest_log {
 /* Everything the edits so far add up to. */
 struct manifest_state {
     uint16_t version; /* of the file that it is in; MANIFEST_VERSION_SPANS once there was a span */
+    struct store_ownership ownership; /* of the last frame */
     uint32_t dim;
     uint32_t metric;
     uint64_t next_file_number; /* numbers below are reserved; files above are not ours to judge */
@@ -132,21 +133,30 @@ struct manifest {
     struct manifest_state state;
     uint64_t *forgotten; /* unlinked, to be told with the next edit */
     size_t forgotten_count, forgotten_capacity;
-    uint64_t written_bytes;       /* since opening, for write amplification */
-    struct metric *bytes_written; /* the same, for people; NULL: nobody asks */
-    pthread_mutex_t lock;         /* guards all of it; a leaf */
+    uint64_t written_bytes;                   /* since opening, for write amplification */
+    struct metric *bytes_written;             /* the same, for people; NULL: nobody asks */
+    _Atomic struct store_ownership ownership; /* of the frames that follow; under no lock */
+    pthread_mutex_t lock;                     /* guards all else; a leaf */
 };
 
 /** Opens the shard folder's manifest, or starts one with this identity when the folder is new.
  * ERROR_CORRUPT when CURRENT or an edit is damaged. */
 int manifest_open(struct io *io, const char *directory, uint32_t dim, uint32_t metric,
                   struct manifest **manifest, struct error *error);
+/** For who has switched spans off and goes back to a windrow that does not know them: begins a file
+ * of the version without spans when there are none, and the present one is not of it. After a failure
+ * the present one is as good as before. */
+int manifest_leave_spans(struct manifest *manifest, struct error *error);
 void manifest_close(struct manifest *manifest);
 
 /** Writes and syncs one edit, then applies it. On any error but ERROR_NO_SPACE nobody knows whether
  * it will be there after a restart: the shard must stop writing. Any thread. */
 int manifest_commit(struct manifest *manifest, struct manifest_edit *edit, struct error *error);
 
+/** The edits that follow are written under this ownership. Returns the one before. Does not wait. Any
+ * thread. */
+struct store_ownership manifest_set_ownership(struct manifest *manifest,
+                                              struct store_ownership ownership);
 /** What the edits so far add up to, as of now; destroy it. Any thread. */
 void manifest_copy_state(struct manifest *manifest, struct manifest_state *state);
 /** Makes the folder a shard of this state, durably: MANIFEST-1, then CURRENT. */

@@ -25,16 +25,18 @@ static uint64_t frame_checksum(const uint8_t *bytes, uint64_t frame_bytes, uint6
                           sequence, position);
 }
 
-void manifest_frame_encode(struct buffer *out, uint16_t version, uint64_t manifest_number,
-                           uint64_t sequence, uint64_t position, const uint8_t *body,
-                           size_t body_bytes)
+void manifest_frame_encode(struct buffer *out, const struct manifest_state *state,
+                           uint64_t manifest_number, uint64_t sequence, uint64_t position,
+                           const uint8_t *body, size_t body_bytes)
 {
     struct manifest_frame_header header = {.magic = MANIFEST_MAGIC,
-                                           .version = version,
+                                           .version = state->version,
                                            .manifest_number = manifest_number,
                                            .sequence = sequence,
                                            .position = position,
-                                           .body_bytes = body_bytes};
+                                           .body_bytes = body_bytes,
+                                           .group = state->ownership.group,
+                                           .generation = state->ownership.generation};
     uint64_t used = sizeof(header) + body_bytes;
     uint8_t *bytes;
 
@@ -166,6 +168,7 @@ static int apply_frames(const uint8_t *bytes, uint64_t size, uint64_t number,
             return 0;
         }
         state->version = header->version;
+        state->ownership = (struct store_ownership){header->group, header->generation};
         code =
             manifest_state_apply(state, bytes + *end + sizeof(*header), header->body_bytes, error);
         if (code != 0)

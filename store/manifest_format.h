@@ -37,11 +37,14 @@ struct manifest_frame_header {
     uint64_t position;
     uint64_t frame_bytes;
     uint64_t body_bytes;
-    uint64_t reserved;
+    /* The ownership under which the frame was written (struct store_ownership); zeros: not known. Versions of
+     * windrow that do not know it leave it alone. */
+    uint32_t group;
+    int32_t generation;
 };
 
 _Static_assert(sizeof(struct manifest_frame_header) == 64, "on-disk format");
-_Static_assert(offsetof(struct manifest_frame_header, body_bytes) == 48, "on-disk format");
+_Static_assert(offsetof(struct manifest_frame_header, generation) == 60, "on-disk format");
 
 enum manifest_record {
     MANIFEST_IDENTITY = 1,   /* u32 dim, u32 metric */
@@ -68,10 +71,10 @@ enum manifest_record {
     MANIFEST_SPAN_DROP = 18 /* u64 number */
 };
 
-/** Appends a whole frame around `body` to `out`. */
-void manifest_frame_encode(struct buffer *out, uint16_t version, uint64_t manifest_number,
-                           uint64_t sequence, uint64_t position, const uint8_t *body,
-                           size_t body_bytes);
+/** Appends a whole frame around `body` to `out`, with the version and ownership of the state. */
+void manifest_frame_encode(struct buffer *out, const struct manifest_state *state,
+                           uint64_t manifest_number, uint64_t sequence, uint64_t position,
+                           const uint8_t *body, size_t body_bytes);
 
 /** Checks the frame at `bytes` (8-byte aligned); NULL and ERROR_CORRUPT when it is none. */
 const struct manifest_frame_header *manifest_frame_parse(const uint8_t *bytes, uint64_t available,

@@ -3,6 +3,7 @@
  * the store's merge threads take one range after the other. With a single output they gather for
  * the one that writes. */
 #include "store/merge.h"
+#include "base/bytes.h"
 
 #include <assert.h>
 #include <pthread.h>
@@ -59,7 +60,7 @@ static int compare_samples(const void *a, const void *b)
 {
     const struct sample *left = a, *right = b;
 
-    return table_key_compare(left->key, left->key_bytes, right->key, right->key_bytes);
+    return bytes_compare(left->key, left->key_bytes, right->key, right->key_bytes);
 }
 
 /* Every step-th key of every input, sorted: each stands for `step` rows. Keys point into the tables,
@@ -104,7 +105,7 @@ static size_t cut_ranges(const struct merge *merge, struct merge_range **ranges)
         const struct sample *cut = &samples[i * sample_count / wanted];
         struct merge_range *before = &(*ranges)[count - 1];
         if (before->from &&
-            table_key_compare(before->from, before->from_bytes, cut->key, cut->key_bytes) >= 0)
+            bytes_compare(before->from, before->from_bytes, cut->key, cut->key_bytes) >= 0)
             continue;
         before->to = cut->key;
         before->to_bytes = cut->key_bytes;
@@ -170,8 +171,10 @@ int merge_run(const struct merge *merge, const struct manifest_table *like,
     if (job.team.pool && merge->jobs > 1)
         job.team.threads = merge->jobs;
     job.tables = memory_new(merge->input_count, sizeof(*job.tables));
-    for (size_t i = 0; i < merge->input_count; i++)
+    for (size_t i = 0; i < merge->input_count; i++) {
         job.tables[i] = merge->inputs[i]->table;
+        table_fetch_columns(job.tables[i]);
+    }
     outputs->count = cut_ranges(merge, &job.ranges);
     outputs->items = memory_new(outputs->count, sizeof(*outputs->items));
     for (size_t i = 0; i < outputs->count; i++)
@@ -219,8 +222,7 @@ static struct sstable *output_of(const struct merge_outputs *outputs, const uint
     /* The last output whose first key is not behind this one. */
     while (count > 1) {
         const struct sstable *middle = outputs->items[first + count / 2].sstable;
-        bool right =
-            table_key_compare(middle->first_key, middle->first_key_bytes, key, key_bytes) <= 0;
+        bool right = bytes_compare(middle->first_key, middle->first_key_bytes, key, key_bytes) <= 0;
         first = right ? first + count / 2 : first;
         count = right ? count - count / 2 : count / 2;
     }

@@ -11,6 +11,11 @@
 #include "store/manifest.h"
 #include "store/sstable.h"
 
+struct merge_progress {
+    uint64_t rows;              /* of all inputs */
+    _Atomic uint64_t rows_done; /* written or left out so far */
+};
+
 struct merge {
     struct store_shard *shard;
     struct sstable **inputs;
@@ -20,6 +25,7 @@ struct merge {
     uint64_t target_file_bytes; /* of an output; 0: all into one */
     unsigned jobs;              /* threads, this one included; 0 is 1 */
     const atomic_bool *cancel;  /* may be NULL */
+    struct merge_progress *progress;
 };
 
 struct merge_output {

@@ -1,4 +1,5 @@
 #include "store/merge_plan.h"
+#include "base/bytes.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -291,7 +292,7 @@ static int compare_keys(const struct merge_plan *plan, const struct merge_entry 
     const uint8_t *a_key = table_key(plan->tables[a->table], a->row, &a_bytes);
     const uint8_t *b_key = table_key(plan->tables[b->table], b->row, &b_bytes);
 
-    return table_key_compare(a_key, a_bytes, b_key, b_bytes);
+    return bytes_compare(a_key, a_bytes, b_key, b_bytes);
 }
 
 /* Key order; of one key the newest first: the larger offset, then the later table and row. */

@@ -14,7 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/thread_pool.h"
+#include "base/thread_future.h"
 #include "store/merge_plan.h"
 #include "store/shard.h"
 
@@ -32,7 +32,7 @@ struct piece {
     struct thread_future future; /* first */
     const struct range_job *job;
     uint32_t first, count;
-    float *copies;         /* where helpers and packed tables put them; NULL: never needed */
+    float *copies;         /* where helpers and encoded tables put them; NULL: never needed */
     const float **vectors; /* one an entry */
     uint32_t *rows;        /* of one table at a time */
     uint32_t *places;
@@ -60,6 +60,7 @@ struct range_job {
     uint32_t load_rows; /* aimed at */
     struct load load;
     uint64_t written;
+    uint64_t planned; /* rows of the inputs that the plan has been through since the last load */
 
     /* the pieces of a load, a ring */
     struct piece *pieces;
@@ -70,12 +71,18 @@ struct range_job {
 /* Masked or expired rows do not go into the run; superseded ones are settled by the plan. */
 static bool row_survives(void *context, uint32_t table, uint32_t row)
 {
-    const struct range_job *job = context;
+    struct range_job *job = context;
     const struct sstable *sstable = job->merge->inputs[table];
 
+    job->planned++;
     return sstable_dead_at(sstable, row) >= job->merge->dead_below &&
            !row_expired(sstable->event_times[row], sstable->ttls ? sstable->ttls[row] : 0,
                         job->ttl_ms, job->merge->now_ms);
+}
+
+static void note_done(const struct range_job *job, uint64_t rows)
+{
+    atomic_fetch_add_explicit(&job->merge->progress->rows_done, rows, memory_order_relaxed);
 }
 
 /* Loads. */
@@ -114,6 +121,8 @@ static bool load_entries(struct range_job *job)
         memcpy(load->entries + load->count, batch, count * sizeof(*batch));
         load->count += (uint32_t)count;
     }
+    note_done(job, job->planned - load->count);
+    job->planned = 0;
     return load->count > 0;
 }
 
@@ -146,7 +155,7 @@ static int load_payloads(struct range_job *job, struct error *error)
 /* Pieces. */
 
 /* `copies` of a piece has room for all its vectors, each table takes the next part of it. */
-/* By copy: packed tables, and helpers, who are there to wait for the bytes. */
+/* By copy: tables whose vectors are encoded, and helpers, who are there to wait for the bytes. */
 static int gather_copies(const struct range_job *job, struct piece *piece, uint32_t table,
                          float **to, struct error *error)
 {
@@ -178,7 +187,7 @@ static int point_to(const struct range_job *job, struct piece *piece, struct err
         const struct table *table = job->tables[entries[i].table];
         uint32_t available;
         int code;
-        if (table_describe(table)->codec == VECTOR_CODEC_PACKED)
+        if (table_describe(table)->codec != VECTOR_CODEC_RAW)
             continue;
         code = table_vectors(table, entries[i].row, &piece->vectors[i], &available, error);
         if (code != 0)
@@ -196,7 +205,7 @@ static void piece_gather(struct thread_future *future)
 
     piece->code = job->helpers ? 0 : point_to(job, piece, &piece->error);
     for (uint32_t i = 0; i < job->merge->input_count && piece->code == 0; i++)
-        if (job->helpers || table_describe(job->tables[i])->codec == VECTOR_CODEC_PACKED)
+        if (job->helpers || table_describe(job->tables[i])->codec != VECTOR_CODEC_RAW)
             piece->code = gather_copies(job, piece, i, &to, &piece->error);
 }
 
@@ -244,6 +253,7 @@ static int piece_write(struct range_job *job, const struct piece *piece, struct 
         row.key_bytes = (uint16_t)key_bytes;
         code = table_writer_add(job->writer, &row, error);
     }
+    note_done(job, piece->count);
     return code;
 }
 
@@ -275,7 +285,7 @@ static int write_load(struct range_job *job, struct error *error)
 /* The whole range. */
 
 /* The largest memory of a merge; false when there is none. */
-static bool create_pieces(struct range_job *job, bool any_packed)
+static bool create_pieces(struct range_job *job, bool any_encoded)
 {
     size_t vector_bytes = job->merge->shard->dim * sizeof(float);
 
@@ -291,10 +301,10 @@ static bool create_pieces(struct range_job *job, bool any_packed)
         piece->vectors = calloc(job->piece_rows, sizeof(*piece->vectors));
         piece->rows = calloc(job->piece_rows, sizeof(*piece->rows));
         piece->places = calloc(job->piece_rows, sizeof(*piece->places));
-        if (job->helpers || any_packed)
+        if (job->helpers || any_encoded)
             piece->copies = aligned_alloc(64, (job->piece_rows * vector_bytes + 63) / 64 * 64);
         if (!piece->vectors || !piece->rows || !piece->places ||
-            ((job->helpers || any_packed) && !piece->copies))
+            ((job->helpers || any_encoded) && !piece->copies))
             return false;
     }
     return true;
@@ -305,12 +315,12 @@ static int create(struct range_job *job, const struct merge_range *range, unsign
 {
     const struct merge *merge = job->merge;
     uint64_t rows = 1, payload_bytes = 0;
-    bool any_packed = false;
+    bool any_encoded = false;
 
     for (size_t i = 0; i < merge->input_count; i++) {
         rows += table_row_count(job->tables[i]);
         payload_bytes += table_payload_bytes(job->tables[i]);
-        any_packed |= table_describe(job->tables[i])->codec == VECTOR_CODEC_PACKED;
+        any_encoded |= table_describe(job->tables[i])->codec != VECTOR_CODEC_RAW;
     }
     job->ttl_ms = atomic_load_explicit(&merge->shard->settings.ttl_ms, memory_order_relaxed);
     job->load_rows = LOAD_ROWS_MAX;
@@ -322,7 +332,7 @@ static int create(struct range_job *job, const struct merge_range *range, unsign
 
     job->helpers = helpers > 0 ? merge->shard->store->mergers : NULL;
     job->piece_count = 1 + (helpers < HELPERS_MAX ? helpers : HELPERS_MAX) * PIECES_A_HELPER;
-    if (!create_pieces(job, any_packed))
+    if (!create_pieces(job, any_encoded))
         return error_set(error, ERROR_MEMORY, "no memory to merge %zu tables", merge->input_count);
     return 0;
 }
@@ -371,9 +381,9 @@ static int check_written(const struct range_job *job, const struct sstable *ssta
     if (sstable->description.codec == VECTOR_CODEC_PACKED)
         return 0;
     for (uint32_t row = 0; row < sstable->row_count && code == 0; row += count) {
-        const float *vectors;
+        struct vector_row rows;
         code = cancelled(job) ? error_set(error, ERROR_CANCELLED, "the merge was cancelled")
-                              : table_vectors(sstable->table, row, &vectors, &count, error);
+                              : table_rows(sstable->table, row, &rows, &count, error);
     }
     return code;
 }

@@ -39,6 +39,7 @@ static struct store_shard *shard_new(struct store *store, const struct store_sha
     shard->metric = options->metric;
     shard->durability = options->durability;
     shard->codec = options->codec;
+    shard->storage_recall = options->storage_recall;
     shard->sstables = (struct sstable_home){.io = shard->io,
                                             .directory = shard->directory,
                                             .dim = shard->dim,
@@ -191,6 +192,8 @@ int store_shard_close(struct store_shard *shard, bool flush, struct error *error
 
     if (flush && !store_shard_stopped(shard))
         code = store_shard_flush(shard, error);
+    if (flush && code == 0 && !store_shard_stopped(shard))
+        (void)manifest_leave_spans(shard->manifest, ERROR_IGNORED); /* it is as good as it was */
     store_shard_end_waits(shard);
     if (atomic_fetch_or(&shard->snapshots.count, SHARD_LEAVING) > 0)
         (void)events_wait(&store->events, snapshots_left, shard, INT64_MAX, NULL, &unused);

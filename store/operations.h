@@ -9,6 +9,10 @@
 #include "store/shard.h"
 
 /* append.c */
+/** Sorts numbers of records by key, those of one key upwards; and by themselves. */
+void append_sort_by_key(const struct store_record *records, uint32_t *numbers, uint32_t count);
+void append_sort_by_number(uint32_t *numbers, uint32_t count);
+bool append_same_key(const struct store_record *a, const struct store_record *b);
 
 /** Puts the rows of a frame that lies in the memtable's buffer into the memtable and marks what
  * they replace as dead. Under the append lock. */

@@ -5,8 +5,10 @@
  *
  * Closing, step by step:
  *   1. `leaving` becomes true under the lock: nobody gets a new lease.
- *   2. `closing` of the leases becomes true and listeners hear `leaving`: long work stops.
- *   3. The closer sleeps on `released` until no lease is left.
+ *   2. `closing` of the leases becomes true and listeners hear `leaving`: long work stops. Searches
+ *      go on: most end within milliseconds, and to break them off would make points blink.
+ *   3. The closer sleeps on `released` until no lease is left. After a while it sets `broken_off`,
+ *      at which searches stop too.
  *   4. Listeners hear `closing`, the shard is flushed and closed, then the entry goes. Until then
  *      its name is taken, so that no folder is ever open twice.
  *
@@ -29,40 +31,12 @@
 #include "base/memory.h"
 #include "base/thread.h"
 #include "store/events.h"
-#include "store/registry_expectation.h"
+#include "store/registry_internal.h"
 #include "store/shard.h"
 
-#define READS_END_NS INT64_C(2000000000)
-
-/* One open shard. `next`, `collection`, `name` and `shard` do not change while it is linked in. */
-struct registry_entry {
-    struct registry_entry *next;
-    const struct config_collection *collection;
-    char *name;                /* outlives the shard while it closes */
-    struct store_shard *shard; /* NULL: its folder is being removed */
-    /* Under the registry's lock: */
-    unsigned leases;
-    bool leaving; /* being closed: no new leases; the name is free again after it */
-    bool claimed; /* Kafka assigned it to us */
-    bool handed_over;
-    bool behind;
-    /* Without it: */
-    atomic_bool closing; /* long work on a lease stops when it sees this */
-};
-
-struct store_registry {
-    struct store_registry_options options;
-    /* The list of listeners changes under both locks and is read under either. listen_lock is held
-     * while `opened` and `closing` are called, `lock` while `leaving` is. listen_lock comes first. */
-    pthread_mutex_t listen_lock;
-    struct store_registry_listener *listeners;
-    pthread_mutex_t lock;
-    pthread_cond_t released;
-    _Atomic uint64_t opened; /* how many shards were, ever */
-    /* Under the lock: */
-    struct registry_entry *entries; /* by collection, then by name */
-    struct registry_expectation *expectations;
-};
+/* How long searches may go on in a shard that closes: the next owner waits for it, or serves already. */
+#define READS_END_NS             INT64_C(250000000)
+#define READS_END_HANDED_OVER_NS INT64_C(2000000000)
 
 struct store_registry *store_registry_new(const struct store_registry_options *options)
 {
@@ -110,7 +84,8 @@ static struct store_shard_options shard_options(const struct store_registry *reg
         .level0_files_max = registry->options.level0_files_max,
         .durability = collection->durability == CONFIG_DURABILITY_KAFKA ? STORE_DURABILITY_KAFKA
                                                                         : STORE_DURABILITY_LOG,
-        .codec = collection->codec,
+        .codec = collection->storage != VECTOR_CODEC_RAW ? collection->storage : collection->codec,
+        .storage_recall = collection->recall,
     };
 }
 
@@ -137,6 +112,15 @@ static struct registry_entry **find(struct store_registry *registry, const char 
             break;
     }
     return place;
+}
+
+struct registry_entry *registry_find_entry(struct store_registry *registry, const char *collection,
+                                           const char *name)
+{
+    bool found;
+    struct registry_entry *entry = *find(registry, collection, name, &found);
+
+    return found && !entry->leaving ? entry : NULL;
 }
 
 static int open_shard(struct store_registry *registry, const struct config_collection *collection,
@@ -182,8 +166,7 @@ static void give_back(struct store_registry *registry, struct registry_entry *en
     pthread_mutex_unlock(&registry->lock);
 }
 
-/* Under the lock. */
-static void tell_changed(struct store_registry *registry)
+void registry_tell_changed(struct store_registry *registry)
 {
     for (struct store_registry_listener *at = registry->listeners; at; at = at->next)
         if (at->changed)
@@ -191,15 +174,18 @@ static void tell_changed(struct store_registry *registry)
 }
 
 /* Under the lock. Where Kafka is read, a shard that comes is behind until its owner says otherwise:
- * nobody sees it complete before the end of its partition is known. */
+ * nobody sees it complete before the end of its partition is known. One that was lost and comes back
+ * before anybody else had it is what it was. */
 static void claim(struct store_registry *registry, struct registry_entry *entry, bool claimed)
 {
     if (claimed && !entry->claimed) {
+        entry->behind |= registry->options.expects_shards &&
+                         (!entry->handed_over || registry_may_have_missed(registry, entry));
         entry->claimed = true;
-        entry->handed_over = false;
-        entry->behind = registry->options.expects_shards;
+        registry_own(registry, entry);
+        registry_end_hand_over(registry, entry);
     }
-    tell_changed(registry);
+    registry_tell_changed(registry);
 }
 
 /* Opening replays a log and may take a while, so it runs outside the lock. Only the main thread (at
@@ -326,8 +312,12 @@ int store_registry_remove(struct store_registry *registry,
 static void close_entry(struct store_registry *registry, struct registry_entry *entry, bool flush)
 {
     struct error error = {0};
+    int64_t end_ns = thread_deadline(entry->handed_over ? READS_END_HANDED_OVER_NS : READS_END_NS);
 
     pthread_mutex_lock(&registry->lock);
+    while (entry->leases > 0 && thread_condition_wait(&registry->released, &registry->lock, end_ns))
+        ;
+    entry->broken_off = true;
     while (entry->leases > 0)
         pthread_cond_wait(&registry->released, &registry->lock);
     pthread_mutex_unlock(&registry->lock);
@@ -365,17 +355,7 @@ static void set_closing(struct store_registry *registry, struct registry_entry *
     for (struct store_registry_listener *at = registry->listeners; at; at = at->next)
         if (at->leaving)
             at->leaving(at->context, entry->shard);
-    tell_changed(registry);
-}
-
-/* Under the lock. Somebody else serves it by now: reads that are under way here end by themselves. */
-static void let_reads_end(struct store_registry *registry, struct registry_entry *entry)
-{
-    int64_t end_ns = thread_deadline(READS_END_NS);
-
-    tell_changed(registry);
-    while (entry->leases > 0 && thread_condition_wait(&registry->released, &registry->lock, end_ns))
-        ;
+    registry_tell_changed(registry);
 }
 
 static void close_matching(struct store_registry *registry, bool flush,
@@ -390,8 +370,6 @@ static void close_matching(struct store_registry *registry, bool flush,
             entry = entry->next;
         if (entry) {
             entry->leaving = true;
-            if (entry->handed_over)
-                let_reads_end(registry, entry);
             set_closing(registry, entry);
         }
         pthread_mutex_unlock(&registry->lock);
@@ -426,11 +404,15 @@ int store_registry_install(struct store_registry *registry,
                            const struct config_collection *collection, const char *name,
                            const char *folder, struct error *error)
 {
+    struct store *store = registry->options.store;
+    struct store_shard *shard;
+    struct error failed = {0};
     struct store_lease lease;
     bool found = true;
+    int code;
 
     if (store_registry_acquire_shard(registry, collection->name, name, &lease)) {
-        struct store_shard *shard = lease.shard;
+        shard = lease.shard;
         store_registry_release(registry, &lease);
         store_registry_close(registry, shard, false);
     }
@@ -438,7 +420,16 @@ int store_registry_install(struct store_registry *registry,
     while ((void)find(registry, collection->name, name, &found), found)
         pthread_cond_wait(&registry->released, &registry->lock);
     pthread_mutex_unlock(&registry->lock);
-    return store_shard_install(registry->options.store, folder, collection->name, name, error);
+    code = store_shard_install(store, folder, collection->name, name, error);
+    if (code == 0)
+        code = store_registry_claim(registry, collection, name, &shard, error);
+    if (code == 0)
+        (void)store_copy_remove(store->io, folder,
+                                ERROR_IGNORED); /* the next start removes what is left */
+    else if (store_shard_uninstall(store, folder, collection->name, name, &failed) != 0)
+        return error_wrap(error, "%s/%s: what was here before cannot be put back (%s)",
+                          collection->name, name, failed.text);
+    return code;
 }
 
 bool store_registry_in_use(struct store_registry *registry, const char *collection)
@@ -447,8 +438,8 @@ bool store_registry_in_use(struct store_registry *registry, const char *collecti
 
     pthread_mutex_lock(&registry->lock);
     for (const struct registry_entry *entry = registry->entries; entry; entry = entry->next)
-        in_use |=
-            (entry->claimed || entry->leaving) && strcmp(entry->collection->name, collection) == 0;
+        in_use |= (entry->claimed || entry->handed_over || entry->leaving) &&
+                  strcmp(entry->collection->name, collection) == 0;
     pthread_mutex_unlock(&registry->lock);
     return in_use;
 }
@@ -458,19 +449,7 @@ void store_registry_unclaim(struct store_registry *registry, struct store_shard 
     pthread_mutex_lock(&registry->lock);
     for (struct registry_entry *entry = registry->entries; entry; entry = entry->next)
         entry->claimed &= entry->shard != shard;
-    tell_changed(registry);
-    pthread_mutex_unlock(&registry->lock);
-}
-
-void store_registry_hand_over(struct store_registry *registry, struct store_shard *shard)
-{
-    pthread_mutex_lock(&registry->lock);
-    for (struct registry_entry *entry = registry->entries; entry; entry = entry->next)
-        if (entry->shard == shard) {
-            entry->claimed = false;
-            entry->handed_over = true;
-        }
-    tell_changed(registry);
+    registry_tell_changed(registry);
     pthread_mutex_unlock(&registry->lock);
 }
 
@@ -483,8 +462,10 @@ void store_registry_interrupt(struct store_registry *registry)
 {
     pthread_mutex_lock(&registry->lock);
     for (struct registry_entry *entry = registry->entries; entry; entry = entry->next)
-        if (entry->shard)
+        if (entry->shard) {
+            entry->broken_off = true;
             set_closing(registry, entry);
+        }
     pthread_mutex_unlock(&registry->lock);
 }
 
@@ -519,14 +500,28 @@ void store_registry_close_all(struct store_registry *registry, bool flush)
 }
 
 /* Under the lock. */
-static struct store_lease lease_of(struct registry_entry *entry)
+static struct store_lease lease_of(struct store_registry *registry, struct registry_entry *entry)
 {
+    bool fenced = registry_is_fenced(registry, entry);
+    bool doubtful = entry->claimed && registry->trust.doubtful;
+    bool coming =
+        registry->coming && registry_is_coming(registry, entry->collection->name, entry->name);
+
     entry->leases++;
-    return (struct store_lease){.shard = entry->shard,
-                                .closing = &entry->closing,
-                                .token = entry,
-                                .behind = entry->behind || (!entry->claimed && !entry->handed_over),
-                                .handed_over = entry->handed_over};
+    return (struct store_lease){
+        .shard = entry->shard,
+        .closing = &entry->closing,
+        .broken_off = &entry->broken_off,
+        .token = entry,
+        .behind = entry->behind || fenced || doubtful || (!entry->claimed && !entry->handed_over),
+        .claimed = entry->claimed,
+        .fenced = fenced,
+        .doubtful = doubtful,
+        .handed_over = entry->handed_over,
+        .handed_over_ns = entry->handed_over_ns,
+        .awaited_ns = coming ? io_monotonic_ns(registry->options.store->io) : entry->awaited_ns,
+        .generation = entry->ownership.generation,
+        .end_offset = entry->end_offset};
 }
 
 static bool is_wanted(const struct registry_entry *entry, const char *collection)
@@ -540,6 +535,7 @@ static size_t lease_all(struct store_registry *registry, const char *collection,
 {
     size_t count = 0;
 
+    registry_notice_pause(registry);
     for (struct registry_entry *entry = registry->entries; entry; entry = entry->next)
         count += is_wanted(entry, collection);
     *leases = arena_calloc(arena, count ? count : 1, sizeof(**leases));
@@ -548,7 +544,7 @@ static size_t lease_all(struct store_registry *registry, const char *collection,
     count = 0;
     for (struct registry_entry *entry = registry->entries; entry; entry = entry->next) {
         if (is_wanted(entry, collection))
-            (*leases)[count++] = lease_of(entry);
+            (*leases)[count++] = lease_of(registry, entry);
     }
     return count;
 }
@@ -634,41 +630,6 @@ void store_registry_expect(struct store_registry *registry, const char *collecti
         registry_expectation_free(former);
 }
 
-/* Whether a search of the shard would find the id now: masked and expired versions do not count. */
-static bool holds(struct store_shard *shard, const uint8_t *key, size_t key_bytes, int64_t now_ms)
-{
-    struct store_snapshot *snapshot = store_snapshot_acquire(shard, now_ms);
-    const struct store_source *source;
-    uint32_t row;
-    bool found = store_snapshot_find(snapshot, key, key_bytes, &source, &row, ERROR_IGNORED) == 0;
-
-    store_snapshot_release(snapshot);
-    return found;
-}
-
-bool store_registry_find_elsewhere(struct store_registry *registry,
-                                   const struct config_collection *collection,
-                                   const struct store_shard *own, const uint8_t *key,
-                                   size_t key_bytes, int64_t now_ms, char *name, size_t name_bytes)
-{
-    struct store_lease *leases;
-    struct arena arena;
-    bool found = false;
-    size_t count;
-
-    arena_create(&arena, 0);
-    count = store_registry_acquire(registry, collection->name, &arena, &leases);
-    for (size_t i = 0; i < count; i++) {
-        if (!found && leases[i].shard != own && holds(leases[i].shard, key, key_bytes, now_ms)) {
-            snprintf(name, name_bytes, "%s", store_shard_name(leases[i].shard));
-            found = true;
-        }
-        store_registry_release(registry, &leases[i]);
-    }
-    arena_destroy(&arena);
-    return found;
-}
-
 void store_registry_set_behind(struct store_registry *registry, const char *collection,
                                const char *name, bool behind)
 {
@@ -677,8 +638,20 @@ void store_registry_set_behind(struct store_registry *registry, const char *coll
         if (!entry->leaving && entry->behind != behind &&
             compare(entry->collection->name, entry->name, collection, name) == 0) {
             entry->behind = behind;
-            tell_changed(registry);
+            registry_tell_changed(registry);
         }
+    pthread_mutex_unlock(&registry->lock);
+}
+
+void store_registry_note_end(struct store_registry *registry, const char *collection,
+                             const char *name, int64_t end_offset)
+{
+    struct registry_entry *entry;
+
+    pthread_mutex_lock(&registry->lock);
+    entry = registry_find_entry(registry, collection, name);
+    if (entry)
+        entry->end_offset = end_offset;
     pthread_mutex_unlock(&registry->lock);
 }
 
@@ -704,16 +677,15 @@ size_t store_registry_expected(struct store_registry *registry, const char *coll
 bool store_registry_acquire_shard(struct store_registry *registry, const char *collection,
                                   const char *name, struct store_lease *lease)
 {
-    bool found;
     struct registry_entry *entry;
 
     pthread_mutex_lock(&registry->lock);
-    entry = *find(registry, collection, name, &found);
-    found = found && !entry->leaving;
-    if (found)
-        *lease = lease_of(entry);
+    registry_notice_pause(registry);
+    entry = registry_find_entry(registry, collection, name);
+    if (entry)
+        *lease = lease_of(registry, entry);
     pthread_mutex_unlock(&registry->lock);
-    return found;
+    return entry != NULL;
 }
 
 bool store_registry_acquire_next(struct store_registry *registry,
@@ -728,7 +700,7 @@ bool store_registry_acquire_next(struct store_registry *registry,
                                                position->collection, position->name) <= 0))
         entry = entry->next;
     if (entry) {
-        *lease = lease_of(entry);
+        *lease = lease_of(registry, entry);
         snprintf(position->collection, sizeof(position->collection), "%s", entry->collection->name);
         snprintf(position->name, sizeof(position->name), "%s", entry->name);
     }
@@ -786,6 +758,15 @@ int store_registry_wait_visible(struct store_registry *registry, const char *col
         if (code != 0)
             return code;
     }
+}
+
+int store_registry_wait_opened(struct store_registry *registry, int64_t deadline_ns,
+                               const atomic_bool *cancel, struct error *error)
+{
+    const struct opening opening = {registry, atomic_load(&registry->opened)};
+
+    return events_wait(&registry->options.store->events, has_opened, &opening, deadline_ns, cancel,
+                       error);
 }
 
 void store_registry_wake_waits(struct store_registry *registry)

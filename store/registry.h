@@ -2,7 +2,7 @@
  *
  * Kafka's assignment opens and closes shards while searches, builds and compactions run on them.
  * Each user takes a lease. Closing takes the shard out of the registry at once, tells long work to
- * stop (`closing`) and waits until the leases are back. Shards found on disk are opened at start,
+ * stop (`closing`), a moment later searches too (`broken_off`), and waits until the leases are back. Shards found on disk are opened at start,
  * so that searches are answered before (or without) a broker; the assignment then claims them. */
 #ifndef STORE_REGISTRY_H
 #define STORE_REGISTRY_H
@@ -44,11 +44,20 @@ static inline bool store_coverage_whole(const struct store_coverage *coverage)
 struct store_lease {
     struct store_shard *shard;
     const atomic_bool *closing; /* becomes true when the shard is about to close: long work stops */
-    void *token;                /* the registry's */
+    const atomic_bool *broken_off; /* true a moment later: searches stop too */
+    void *token;                   /* the registry's */
     /* It may lack records that its Kafka partition has: nobody assigned it to this process, or it
      * has not yet read what was there when it came. */
     bool behind;
-    bool handed_over; /* see store_registry_hand_over */
+    /* Further reasons for it, for people: see store_registry_note_rival and _watch_pauses. */
+    bool fenced, doubtful;
+    bool claimed;
+    bool handed_over;       /* see store_registry_hand_over */
+    int64_t handed_over_ns; /* when it was, of io_monotonic_ns */
+    int64_t
+        awaited_ns; /* when a process was last heard that will have it next; or handed_over_ns */
+    int32_t generation; /* in which it was claimed last; 0: not known */
+    int64_t end_offset; /* of its partition, as Kafka told it last; 0: not known, or empty */
 };
 
 /** Called after a shard was closed. */
@@ -102,13 +111,57 @@ int store_registry_claim(struct store_registry *registry,
                          struct store_shard **shard, struct error *error);
 /** The assignment no longer owns the shard, and its next owner is not known: it stays open. */
 void store_registry_unclaim(struct store_registry *registry, struct store_shard *shard);
-/** This process gave the shard up and stores nothing in it any more. It is searched on, as complete as it
- * was, until somebody else has it and store_registry_close is called. */
+/** This process gave the shard up, or lost it, and stores nothing in it any more. It is searched on, as complete as
+ * it was, until somebody else has it and store_registry_close is called, or until it is claimed again:
+ * registry_kept.c tells how. Nobody waits for its offsets: that is ERROR_NOT_FOUND, and somebody else is asked. */
 void store_registry_hand_over(struct store_registry *registry, struct store_shard *shard);
+
+/** Whether a handed over shard is to be closed although nobody has it: for a minute no process was heard that will have
+ * it. The minute begins anew while it is not known which shards are whose, until `settled_ns` for the last time: a group
+ * that cannot assign them says nothing about who will have them. */
+bool store_lease_is_forsaken(const struct store_lease *lease, int64_t now_ns, int64_t settled_ns);
+
+/** Until now other processes were heard, if they said anything. Called again within two seconds: else, from the first call
+ * on, a handed over shard that comes back is behind unless nobody else can have had it. Any thread. */
+void store_registry_note_hearing(struct store_registry *registry);
+/** Kafka assigned the shard to this process, and a copy of it is on its way here (`coming`), until it is claimed or
+ * given back: others who keep the shard have to hear that somebody will have it, and what is kept here waits. Any
+ * thread. */
+void store_registry_set_coming(struct store_registry *registry, const char *collection,
+                               const char *name, bool coming);
+/** Those shards of the collection, in `arena`, and in which generation they were assigned. Any thread. */
+size_t store_registry_coming(struct store_registry *registry, const char *collection,
+                             struct arena *arena, const char ***names, int32_t *generation);
 
 /** Whether a claimed shard has yet to read what Kafka had when it came. Any thread. */
 void store_registry_set_behind(struct store_registry *registry, const char *collection,
                                const char *name, bool behind);
+
+/** The end of the shard's partition, as Kafka told it. Any thread. */
+void store_registry_note_end(struct store_registry *registry, const char *collection,
+                             const char *name, int64_t end_offset);
+
+/* Fencing: registry_ownership.c tells how. */
+
+/** Under which assignment this process has the shards that are claimed, and those that it claims from now on.
+ * Generation 0: not known, what is there stays. */
+void store_registry_set_ownership(struct store_registry *registry,
+                                  struct store_ownership ownership);
+/** Another process of the group claims the shard in that generation, and answers for it (`serves`) or will. If it is
+ * claimed here in an older one, it is fenced until then (io_monotonic_ns): its leases are `behind`. If it is
+ * handed over here, it is behind from then on when the other one answers, and waits for that one otherwise. Any
+ * thread. */
+void store_registry_note_rival(struct store_registry *registry, const char *collection,
+                               const char *name, int32_t generation, bool serves, int64_t until_ns);
+/** When nothing here ran for longer than `limit_ns`, it is in doubt whether this process still owns what it
+ * claimed: all claimed shards are behind until store_registry_end_doubt. What looks for pauses: each lease,
+ * and store_registry_doubt, which is to be called more often than that. */
+void store_registry_watch_pauses(struct store_registry *registry, int64_t limit_ns);
+/** The number of the present doubt; 0: there is none. Any thread. */
+uint64_t store_registry_doubt(struct store_registry *registry);
+/** The group said, asked after the doubt had begun, that this process is its member. Not for a doubt that has
+ * come since. */
+void store_registry_end_doubt(struct store_registry *registry, uint64_t doubt);
 
 /** Takes the shard out, waits for its leases, closes it. */
 void store_registry_close(struct store_registry *registry, struct store_shard *shard, bool flush);
@@ -116,11 +169,12 @@ void store_registry_close(struct store_registry *registry, struct store_shard *s
 int store_registry_discard(struct store_registry *registry, struct store_shard *shard,
                            struct error *error);
 /** Puts a verified copy (store_copy_verify) in the place of the shard, which is closed if it was open without
- * an owner. Consumer thread. */
+ * an owner, and claims it. A copy that cannot be opened, although it was sound, is taken out again, and what
+ * was there is back. Consumer thread. */
 int store_registry_install(struct store_registry *registry,
                            const struct config_collection *collection, const char *name,
                            const char *folder, struct error *error);
-/** Whether some shard of the collection is claimed, or is about to close. Any thread. */
+/** Whether some shard of the collection is claimed, handed over, or about to close. Any thread. */
 bool store_registry_in_use(struct store_registry *registry, const char *collection);
 /** Removes what a shard that is not open here stored; who wants to open it meanwhile waits. ERROR_BUSY when it is
  * open. Any thread. */
@@ -170,6 +224,9 @@ int store_registry_wait_visible(struct store_registry *registry, const char *col
                                 const char *name, int64_t offset, bool while_open,
                                 int64_t deadline_ns, const atomic_bool *cancel,
                                 struct error *error);
+/** Sleeps until some shard is opened here, or a handed over one claimed again. ERROR_TIMEOUT; ERROR_CANCELLED as above. */
+int store_registry_wait_opened(struct store_registry *registry, int64_t deadline_ns,
+                               const atomic_bool *cancel, struct error *error);
 /** Lets all who wait look at their `cancel`. */
 void store_registry_wake_waits(struct store_registry *registry);
 /** The configuration of the collection that the leased shard belongs to. */

@@ -62,6 +62,13 @@ void report_i64(struct report *report, const char *name, int64_t value)
     end_field(report);
 }
 
+void report_number(struct report *report, const char *name, double value)
+{
+    begin_field(report, name);
+    buffer_append_format(report->out, "%.4f", value);
+    end_field(report);
+}
+
 void report_bool(struct report *report, const char *name, bool value)
 {
     begin_field(report, name);

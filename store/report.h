@@ -21,8 +21,9 @@ void report_end(struct report *report);
 void report_text(struct report *report, const char *name, const char *value);
 void report_u64(struct report *report, const char *name, uint64_t value);
 void report_i64(struct report *report, const char *name, int64_t value);
+void report_number(struct report *report, const char *name, double value); /* 4 decimals */
 void report_bool(struct report *report, const char *name, bool value);
-/** 16 hex digits: a checksum is no number to reckon with. */
+/** 16 hex digits: nobody computes with a checksum. */
 void report_hex(struct report *report, const char *name, uint64_t value);
 /** Milliseconds since the epoch, as RFC 3339 for people and as the number in JSON. */
 void report_time(struct report *report, const char *name, int64_t time_ms);

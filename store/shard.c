@@ -100,6 +100,21 @@ void store_shard_set_ttl(struct store_shard *shard, int64_t ttl_ms)
     atomic_store_explicit(&shard->settings.ttl_ms, ttl_ms, memory_order_relaxed);
 }
 
+/* A group that was deleted, or that nobody used for days, counts its generations from the beginning. So an
+ * earlier generation says nothing about who is right: that is for the broker to tell. */
+void store_shard_set_ownership(struct store_shard *shard, struct store_ownership ownership)
+{
+    struct store_ownership former = manifest_set_ownership(shard->manifest, ownership);
+
+    if (former.group == ownership.group && former.generation > ownership.generation &&
+        ownership.generation != 0)
+        log_info("store",
+                 "%s/%s was last written in generation %d of its consumer group, which is in "
+                 "generation %d now: the group has begun anew",
+                 store_shard_collection(shard), store_shard_name(shard), former.generation,
+                 ownership.generation);
+}
+
 bool store_shard_set_over_cap(struct store_shard *shard, bool over)
 {
     bool was_over = atomic_exchange(&shard->settings.over_cap, over);
@@ -160,6 +175,12 @@ void store_shard_end_waits(struct store_shard *shard)
     events_notify(&shard->store->events);
 }
 
+void store_shard_set_still(struct store_shard *shard, bool still)
+{
+    atomic_store(&shard->still, still);
+    events_notify(&shard->store->events);
+}
+
 struct wait {
     const struct store_shard *shard;
     int64_t offset;
@@ -172,7 +193,7 @@ static bool is_visible(const void *context)
     const struct wait *wait = context;
 
     return atomic_load(&wait->shard->progress.visible) > wait->offset ||
-           atomic_load(&wait->shard->waits_ended);
+           atomic_load(&wait->shard->waits_ended) || atomic_load(&wait->shard->still);
 }
 
 static bool has_room(const void *context)
@@ -205,10 +226,15 @@ int store_shard_wait_visible(struct store_shard *shard, int64_t offset, int64_t 
                              const atomic_bool *cancel, struct error *error)
 {
     const struct wait wait = {.shard = shard, .offset = offset};
+    int code;
 
     if (atomic_load(&shard->progress.visible) > offset)
         return 0;
-    return wait_of_shard(shard, is_visible, &wait, deadline_ns, cancel, error);
+    code = wait_of_shard(shard, is_visible, &wait, deadline_ns, cancel, error);
+    if (code == 0 && atomic_load(&shard->progress.visible) <= offset)
+        return error_set(error, ERROR_CANCELLED, "%s/%s is not written here any more",
+                         shard->collection, shard->name);
+    return code;
 }
 
 int store_shard_wait_room(struct store_shard *shard, int64_t deadline_ns, const atomic_bool *cancel,

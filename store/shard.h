@@ -144,8 +144,9 @@ struct store_shard {
     uint32_t dim;
     enum vector_metric metric;
     enum store_durability durability;
-    enum vector_codec codec;
-    int64_t window_ms; /* of new memtables */
+    enum vector_codec codec; /* of sealed runs */
+    double storage_recall;   /* a codec that keeps less of it than this is refused */
+    int64_t window_ms;       /* of new memtables */
     struct sstable_home sstables;
     struct manifest *manifest; /* has a lock of its own, a leaf */
     struct shard_metrics metrics;
@@ -165,6 +166,7 @@ struct store_shard {
     struct shard_stop stop;
     struct shard_refusals refusals;
     _Atomic bool waits_ended; /* store_shard_end_waits */
+    _Atomic bool still;       /* store_shard_set_still */
 };
 
 /** Stops writes for good when `code` says that the device failed (ERROR_IO); returns `code`. */

@@ -3,18 +3,10 @@
  * unlinked: a reader follows what it sees and always comes to the end. Levels are linked from the
  * lowest up, so that a node that is found above is there below. */
 #include "store/skiplist.h"
+#include "base/bytes.h"
 
 #include <assert.h>
 #include <string.h>
-
-int skiplist_compare(const uint8_t *a, size_t a_bytes, const uint8_t *b, size_t b_bytes)
-{
-    int order = memcmp(a, b, a_bytes < b_bytes ? a_bytes : b_bytes);
-
-    if (order != 0)
-        return order;
-    return a_bytes < b_bytes ? -1 : a_bytes > b_bytes;
-}
 
 /* Shorter keys are padded with zeros: equal prefixes are told apart by the full comparison. */
 static uint64_t key_prefix(const uint8_t *key, size_t key_bytes)
@@ -30,7 +22,7 @@ static int compare_node(const struct skiplist_node *node, uint64_t prefix, const
 {
     if (node->prefix != prefix)
         return node->prefix < prefix ? -1 : 1;
-    return skiplist_compare(node->key, node->key_bytes, key, key_bytes);
+    return bytes_compare(node->key, node->key_bytes, key, key_bytes);
 }
 
 static struct skiplist_node *node_new(struct arena *arena, uint16_t height)
@@ -106,7 +98,7 @@ struct skiplist_node *skiplist_find(const struct skiplist *list, const uint8_t *
 {
     struct skiplist_node *node = descend(list, key, key_bytes, NULL);
 
-    if (!node || skiplist_compare(node->key, node->key_bytes, key, key_bytes) != 0)
+    if (!node || bytes_compare(node->key, node->key_bytes, key, key_bytes) != 0)
         return NULL;
     return node;
 }
@@ -123,7 +115,7 @@ struct skiplist_node *skiplist_insert(struct skiplist *list, const uint8_t *key,
     struct skiplist_node *node = descend(list, key, key_bytes, before);
 
     *inserted = false;
-    if (node && skiplist_compare(node->key, node->key_bytes, key, key_bytes) == 0)
+    if (node && bytes_compare(node->key, node->key_bytes, key, key_bytes) == 0)
         return node;
 
     node = node_new(list->arena, random_height(list));

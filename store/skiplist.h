@@ -47,7 +47,4 @@ struct skiplist_node *skiplist_next(const struct skiplist_node *node);
 struct skiplist_node *skiplist_insert(struct skiplist *list, const uint8_t *key, uint16_t key_bytes,
                                       uint32_t row, bool *inserted);
 
-/** Order of keys: bytes, then length. */
-int skiplist_compare(const uint8_t *a, size_t a_bytes, const uint8_t *b, size_t b_bytes);
-
 #endif

@@ -6,6 +6,7 @@
  * holds the same rows: so a version that was current while S was read holds every row below S, and
  * every mask below S has been set in its sstables. Were S read while a newer version was current,
  * rows below S might lie in a memtable that this version does not have. The check excludes that. */
+#include <assert.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
@@ -192,6 +193,18 @@ bool store_row_visible(const struct store_snapshot *snapshot, const struct store
                         snapshot->ttl_ms, snapshot->now_ms);
 }
 
+/* Rows that die from here on do so at the visible offset or behind it. */
+bool store_source_all_visible(const struct store_snapshot *snapshot,
+                              const struct store_source *source)
+{
+    const struct sstable *sstable = source->inner;
+
+    return source->kind != STORE_SOURCE_MEMTABLE && !sstable->ttls &&
+           sstable->info.max_offset < snapshot->visible &&
+           atomic_load_explicit(&sstable->masked_rows, memory_order_acquire) == 0 &&
+           !row_expired(source->min_event_ms, 0, snapshot->ttl_ms, snapshot->now_ms);
+}
+
 uint64_t store_snapshot_count(const struct store_snapshot *snapshot, int64_t from_ms, int64_t to_ms)
 {
     uint64_t count = 0;
@@ -242,6 +255,57 @@ const uint8_t *store_row_key(const struct store_source *source, uint32_t row, si
     return table_key(((const struct sstable *)source->inner)->table, row, key_bytes);
 }
 
+enum vector_codec store_source_codec(const struct store_source *source)
+{
+    if (source->kind == STORE_SOURCE_MEMTABLE)
+        return VECTOR_CODEC_RAW;
+    return ((const struct sstable *)source->inner)->description.codec;
+}
+
+int store_row_stored(const struct store_source *source, uint32_t row, struct vector_row *rows,
+                     uint32_t *count, struct error *error)
+{
+    const float *vectors;
+    int code;
+
+    if (source->kind != STORE_SOURCE_MEMTABLE)
+        return table_rows(((const struct sstable *)source->inner)->table, row, rows, count, error);
+    code = store_row_vectors(source, row, &vectors, count, error);
+    *rows = vector_row_float32(vectors);
+    return code;
+}
+
+int store_row_alone(const struct store_source *source, uint32_t row, struct vector_row *stored,
+                    struct error *error)
+{
+    uint32_t count;
+
+    if (source->kind == STORE_SOURCE_MEMTABLE)
+        return store_row_stored(source, row, stored, &count, error);
+    return table_row_alone(((const struct sstable *)source->inner)->table, row, stored, error);
+}
+
+int store_row_vector(const struct store_source *source, uint32_t row, struct arena *arena,
+                     const float **vector, struct error *error)
+{
+    struct vector_row stored;
+    uint32_t dim;
+    float *values = NULL;
+    int code = store_row_alone(source, row, &stored, error);
+
+    if (code != 0)
+        return code;
+    if (!vector_codec_is_float32(stored.codec)) {
+        dim = ((const struct sstable *)source->inner)->description.dim;
+        values = arena_alloc(arena, dim * sizeof(float), _Alignof(float));
+        if (!values)
+            return error_set(error, ERROR_MEMORY, "no memory for a vector");
+        vector_row_decode(stored, dim, values);
+    }
+    *vector = values ? values : stored.bytes;
+    return 0;
+}
+
 int store_row_vectors(const struct store_source *source, uint32_t row, const float **vectors,
                       uint32_t *count, struct error *error)
 {
@@ -254,6 +318,26 @@ int store_row_vectors(const struct store_source *source, uint32_t row, const flo
     }
     return table_vectors(((const struct sstable *)source->inner)->table, row, vectors, count,
                          error);
+}
+
+static struct sstable *run_of(const struct store_source *source)
+{
+    assert(source->kind == STORE_SOURCE_RUN);
+    return source->inner;
+}
+
+void store_source_columns_path(const struct store_source *source, bool temporary, char *path,
+                               size_t path_bytes)
+{
+    const struct sstable *run = run_of(source);
+
+    table_path(run->home->directory, run->description.file_number,
+               temporary ? "columns.tmp" : "columns", path, path_bytes);
+}
+
+void store_source_columns_written(const struct store_source *source, uint64_t size_bytes)
+{
+    atomic_store_explicit(&run_of(source)->columns_bytes, size_bytes, memory_order_relaxed);
 }
 
 int store_row_payload(const struct store_source *source, uint32_t row, struct arena *arena,

@@ -14,6 +14,7 @@
 #include "store/sstable.h"
 
 #include <assert.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -46,6 +47,24 @@ static int load_masks(struct sstable *sstable, uint64_t mask_number, struct erro
     return 0;
 }
 
+/* The file of filter columns is no part of the manifest: without it, it is made again. */
+static void find_columns(struct sstable *sstable)
+{
+    char path[PATH_MAX];
+    uint64_t size_bytes = 0;
+    int file;
+
+    if (sstable->description.kind == TABLE_CHUNK)
+        return;
+    table_path(sstable->home->directory, sstable->description.file_number, "columns", path,
+               sizeof(path));
+    if (io_open(sstable->home->io, path, IO_READ, &file, ERROR_IGNORED) != 0)
+        return;
+    if (io_size(sstable->home->io, file, path, &size_bytes, ERROR_IGNORED) == 0)
+        atomic_init(&sstable->columns_bytes, size_bytes);
+    (void)io_close(sstable->home->io, file, path, ERROR_IGNORED); /* nothing was written */
+}
+
 int sstable_open(const struct sstable_home *home, const struct manifest_table *from,
                  struct log_file *log, struct sstable **out, struct error *error)
 {
@@ -71,6 +90,7 @@ int sstable_open(const struct sstable_home *home, const struct manifest_table *f
         return code;
     }
     table_count_decoded(sstable->table, home->decoded_bytes);
+    find_columns(sstable);
     sstable->row_count = table_row_count(sstable->table);
     sstable->event_times = table_event_times(sstable->table);
     sstable->offsets = table_offsets(sstable->table);

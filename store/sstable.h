@@ -42,6 +42,9 @@ struct sstable {
     struct table_description description;
     struct table_info info;
     bool sealed;
+    enum vector_codec
+        refused_codec;     /* set when it was written: it would have lost recall; RAW: none */
+    double refused_recall; /* with that one; -1: not measured */
     _Atomic uint8_t level;
     uint32_t row_count;
     const int64_t *event_times;
@@ -57,7 +60,8 @@ struct sstable {
     _Atomic uint32_t persisted_rows; /* rows in the persisted mask; changed under the commit lock */
     uint64_t mask_number;            /* commit lock */
     _Atomic uint64_t mask_bytes;
-    pthread_mutex_t expiry_lock; /* guards what sstable_max_expiry_ms remembers */
+    _Atomic uint64_t columns_bytes; /* of a run: size of n.columns; 0: there is none */
+    pthread_mutex_t expiry_lock;    /* guards what sstable_max_expiry_ms remembers */
     bool expiry_known;
     bool expiry_pending; /* a row was dead, but not yet below */
     int64_t expiry_dead_below;

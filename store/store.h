@@ -22,7 +22,7 @@
  * attach: any thread; the store serialises what must be (one major a window, one flush a shard).
  *
  * Layout: DATA_DIR/LOCK, DATA_DIR/<collection>/<shard>/{CURRENT, MANIFEST-n, n.log, n.chunk, n.run,
- * n.vectors, n.mask, n.segment}. docs/formats.md draws every byte. */
+ * n.vectors, n.mask, n.segment, n.columns}. docs/formats.md draws every byte. */
 #ifndef STORE_STORE_H
 #define STORE_STORE_H
 
@@ -37,7 +37,7 @@
 #include "base/error.h"
 #include "base/io.h"
 #include "base/metrics.h"
-#include "base/vector.h"
+#include "base/vector_row.h"
 
 /* Ids. */
 
@@ -87,7 +87,9 @@ struct store_shard_options {
     uint32_t level0_files_max; /* of the window without bounds: appends wait before it has more;
                                   0: any number */
     enum store_durability durability;
-    enum vector_codec codec;
+    enum vector_codec codec; /* of the runs of sealed windows, from now on */
+    double storage_recall;   /* the least share of the nearest rows that a codec of fewer bytes than
+                                float32 has to keep, or the run stays float32 */
 };
 
 /** Locks and opens the data folder (created when missing). Another live process on it: ERROR_BUSY.
@@ -212,6 +214,15 @@ const char *store_shard_stopped(const struct store_shard *shard);
 bool store_shard_needs_flush(const struct store_shard *shard);
 /** Whether appends wait for a compaction: level 0 is full, another flush must wait too. */
 bool store_shard_compaction_behind(const struct store_shard *shard);
+/* Under which assignment a shard is written: of a Kafka consumer group, in one of its generations. */
+struct store_ownership {
+    uint32_t group;     /* lower half of the checksum of its name */
+    int32_t generation; /* 0: not known */
+};
+
+/** What the manifest holds from now on is written under it. Any thread. */
+void store_shard_set_ownership(struct store_shard *shard, struct store_ownership ownership);
+
 /** Changes what applies from now on (reload). */
 void store_shard_set_ttl(struct store_shard *shard, int64_t ttl_ms);
 /** While `over`, appends of records are ERROR_BUSY: the byte cap is passed and nothing may be
@@ -267,6 +278,8 @@ int store_shard_wait_window(struct store_shard *shard, int64_t window_start_ms,
 void store_wake_waits(struct store *store);
 /** The shard is about to close: waits on it are ERROR_CANCELLED from now on. */
 void store_shard_end_waits(struct store_shard *shard);
+/** Whether no record comes any more: store_shard_wait_visible does not wait for one, it is ERROR_CANCELLED. */
+void store_shard_set_still(struct store_shard *shard, bool still);
 
 /* Carrying out decisions. */
 
@@ -292,6 +305,11 @@ struct store_file_info {
     const uint8_t *first_key, *last_key; /* in the describe arena */
     uint16_t first_key_bytes, last_key_bytes;
     uint64_t checksum; /* of the footer */
+    enum vector_codec codec;
+    double recall; /* that `codec` kept when it was chosen; 1: float32 keeps all */
+    enum vector_codec
+        refused; /* not chosen, for its recall; RAW: none, or before the shard was opened */
+    double refused_recall; /* -1: not measured, a value did not fit */
     struct store_segment_info segment;
 };
 
@@ -304,11 +322,12 @@ struct store_window_info {
     struct store_file_info *chunks; /* unsealed files, in the describe arena, oldest first */
     size_t chunk_count;
     uint64_t memtable_rows;
-    int64_t min_event_ms, max_event_ms; /* over everything */
-    int64_t max_expiry_ms;              /* of rows that live, memtables included */
-    uint64_t live_rows;                 /* not masked; expired ones still count */
-    uint64_t total_bytes;               /* every file of the window, segment included */
-    int64_t last_arrival_wall_ms;       /* 0 when unknown after a restart */
+    int64_t min_event_ms, max_event_ms;   /* over everything */
+    int64_t max_expiry_ms;                /* of rows that live, memtables included */
+    uint64_t live_rows;                   /* not masked; expired ones still count */
+    uint64_t total_bytes;                 /* every file of the window, segment included */
+    int64_t last_arrival_wall_ms;         /* 0 when unknown after a restart */
+    uint64_t merge_rows, merge_rows_done; /* of a merge under way: its inputs' rows; 0: none is */
 };
 
 /* Spans: one index over several sealed runs of neighbouring windows. */
@@ -346,6 +365,7 @@ enum store_bytes_kind {
     STORE_BYTES_RUN,     /* sealed and merged */
     STORE_BYTES_MASK,    /* which rows died */
     STORE_BYTES_SEGMENT, /* indexes */
+    STORE_BYTES_COLUMNS, /* of payloads, for filters */
     STORE_BYTES_MANIFEST,
     STORE_BYTES_PINNED,    /* dropped, and still read by a search, a build or a backup */
     STORE_BYTES_TEMPORARY, /* being written */
@@ -576,6 +596,10 @@ const struct store_span *store_snapshot_spans(const struct store_snapshot *snaps
 /** Whether a row may be returned: below the visible offset, not dead, not expired. A few ns. */
 bool store_row_visible(const struct store_snapshot *snapshot, const struct store_source *source,
                        uint32_t row);
+/** Whether every row of a chunk or run may be returned, so that none has to be asked about. False
+ * where that is not known. What is true stays true while the snapshot is held. */
+bool store_source_all_visible(const struct store_snapshot *snapshot,
+                              const struct store_source *source);
 int64_t store_row_event_time_ms(const struct store_source *source, uint32_t row);
 int64_t store_row_offset(const struct store_source *source, uint32_t row);
 /** The record's own TTL, 0: none. */
@@ -583,9 +607,21 @@ int64_t store_row_ttl_ms(const struct store_source *source, uint32_t row);
 /** The key's bytes; valid until release. */
 const uint8_t *store_row_key(const struct store_source *source, uint32_t row, size_t *key_bytes);
 
-/** Vectors where they lie: the pointer to `row`'s and in *count how many rows from `row` on follow
- * it without a gap (dim floats each, at least 1). ERROR_CORRUPT when the block's checksum fails
- * (checked on first touch). Valid until release. */
+/** Vectors where they lie, in the type that the source stores: `row`'s and in *count how many rows
+ * from `row` on follow it without a gap (vector_row_bytes each, at least 1). ERROR_CORRUPT when the
+ * block's checksum fails (checked on first touch). Valid until release. */
+int store_row_stored(const struct store_source *source, uint32_t row, struct vector_row *rows,
+                     uint32_t *count, struct error *error);
+/** The same for one row that is looked at without its neighbours: of a file that is not in memory its pages
+ * alone are read, when they are touched. */
+int store_row_alone(const struct store_source *source, uint32_t row, struct vector_row *stored,
+                    struct error *error);
+/** The row's `dim` values: where they lie when they are float32, else in `arena`. */
+int store_row_vector(const struct store_source *source, uint32_t row, struct arena *arena,
+                     const float **vector, struct error *error);
+/** The type of all rows of the source. */
+enum vector_codec store_source_codec(const struct store_source *source);
+/** As store_row_stored, for sources whose rows are float32: ERROR_UNSUPPORTED for others. */
 int store_row_vectors(const struct store_source *source, uint32_t row, const float **vectors,
                       uint32_t *count, struct error *error);
 
@@ -598,6 +634,15 @@ int store_row_payload(const struct store_source *source, uint32_t row, struct ar
 int store_rows_payloads(const struct store_source *source, const uint32_t *rows, uint32_t count,
                         struct arena *arena, const uint8_t **payloads, uint32_t *payload_bytes,
                         struct error *error);
+
+/** Where the columns that filters use of a run lie, or are written: DIR/n.columns and
+ * DIR/n.columns.tmp. The file belongs to the run, goes with it and is brought along by backups. Its
+ * format is the writer's, and no edit names it: who finds none, or a damaged one, makes it again. It
+ * is renamed over a former one, while a snapshot holds the run. */
+void store_source_columns_path(const struct store_source *source, bool temporary, char *path,
+                               size_t path_bytes);
+/** Says that DIR/n.columns has so many bytes now, for accounts of the disk. */
+void store_source_columns_written(const struct store_source *source, uint64_t size_bytes);
 
 /** The visible version of an id. ERROR_NOT_FOUND when there is none. */
 int store_snapshot_find(const struct store_snapshot *snapshot, const uint8_t *key, size_t key_bytes,
@@ -680,10 +725,12 @@ int store_copy_check_room(const char *data_dir, uint64_t bytes, struct error *er
  * with what is wrong. */
 int store_copy_verify(struct io *io, const char *folder, const struct store_copy_wanted *wanted,
                       struct error *error);
-/** Puts a verified copy in the place of the shard's folder, which no process has open, and removes the rest
- * of the copy. */
+/** Puts a verified copy in the place of the shard's folder, which no process has open. That one lies below
+ * `folder` until store_copy_remove, or until store_shard_uninstall puts it back, whatever the install came to. */
 int store_shard_install(struct store *store, const char *folder, const char *collection,
                         const char *name, struct error *error);
+int store_shard_uninstall(struct store *store, const char *folder, const char *collection,
+                          const char *name, struct error *error);
 /** The offset up to which a shard that is not open was flushed; -1: there is none, or nothing in it. */
 int64_t store_shard_peek(struct store *store, const char *collection, const char *name);
 
@@ -697,12 +744,20 @@ int store_inspect(struct io *io, const char *path, bool json, struct buffer *out
  * of another version, which is no damage: a service builds it again. */
 typedef int (*store_segment_check)(struct io *io, const char *path, uint64_t file_number,
                                    uint32_t dim, uint32_t row_count, struct error *error);
+/* The same for the columns of a run, whose structure is that of the query side. */
+typedef int (*store_columns_check)(struct io *io, const char *path, uint64_t file_number,
+                                   uint32_t row_count, struct error *error);
+
+struct store_verify_checks {
+    store_segment_check segment; /* may be NULL */
+    store_columns_check columns; /* may be NULL */
+};
 
 /** Reads every byte of a data folder that no process has open and checks every checksum and
  * cross-reference. Appends one line a finding; returns ERROR_CORRUPT when there are any. Segment
- * files are checked for presence, size and checksum here, and by `check` (may be NULL) when these
- * are right. */
-int store_verify(struct io *io, const char *data_dir, store_segment_check check,
+ * files are checked for presence, size and checksum here, and by `checks` (may be NULL) when these
+ * are right; files of columns by `checks` alone, where there are any. */
+int store_verify(struct io *io, const char *data_dir, const struct store_verify_checks *checks,
                  struct buffer *findings, struct error *error);
 
 #endif

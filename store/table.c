@@ -4,6 +4,7 @@
  * and what they say together, then maps n.vectors or n.log. Payload blocks are checked each time
  * they are read, vector blocks once. Any doubt is ERROR_CORRUPT with file, column and block. */
 #include "store/table.h"
+#include "base/bytes.h"
 
 #include <assert.h>
 #include <stdarg.h>
@@ -79,7 +80,7 @@ void table_header_fill(struct table_header *header, const char *magic,
 {
     memset(header, 0, sizeof(*header));
     memcpy(header->magic, magic, TABLE_MAGIC_BYTES);
-    header->version = TABLE_VERSION;
+    header->version = table_version(description);
     header->kind = description->kind;
     header->codec = description->codec;
     header->dim = description->dim;
@@ -158,6 +159,52 @@ static int open_vectors(struct table *table, const char *directory, struct error
     return 0;
 }
 
+/* Searches touch a row here and a row there, merges, builds and scans all of them. With one mapping for
+ * both, a search of a table that does not fit into memory reads a hundred pages for each that it wants,
+ * or a merge waits for each page. */
+static int open_random(struct table *table, struct error *error)
+{
+    struct io_mapping *random = &table->random;
+    struct table_map again;
+    int result;
+
+    if (!table->vectors.bytes || !io_reads_mappings(table->io))
+        return 0;
+    memcpy(again.path, table->vectors.path, sizeof(again.path));
+    result = table_map_path(table->io, table->vectors.size_bytes, &again, error);
+    if (result)
+        return result;
+    random->io = table->io;
+    random->path = table->vectors.path;
+    random->bytes = again.bytes;
+    random->size_bytes = again.size_bytes;
+    io_expect_random(table->io, again.bytes, again.size_bytes);
+    return 0;
+}
+
+/* Keys, times and offsets of rows here and there; opening looked at all of them. */
+static struct io_range small_columns(const struct table *table)
+{
+    const struct table_extent *columns = table->footer->columns;
+    uint64_t first = UINT64_MAX, end = 0;
+
+    for (int i = TABLE_COLUMN_EVENT_TIMES; i < TABLE_COLUMN_VECTORS; i++) {
+        if (columns[i].size_bytes == 0)
+            continue;
+        first = columns[i].offset < first ? columns[i].offset : first;
+        end = table_extent_end(&columns[i]) > end ? table_extent_end(&columns[i]) : end;
+    }
+    return (struct io_range){table->index.bytes + (first < end ? first : 0),
+                             first < end ? (size_t)(end - first) : 0};
+}
+
+void table_fetch_columns(const struct table *table)
+{
+    const struct io_range columns = small_columns(table);
+
+    io_fetch(table->io, &columns, 1);
+}
+
 static int open_checked(struct table *table, const char *directory,
                         const struct table_description *description, const struct table_info *info,
                         struct error *error)
@@ -178,6 +225,8 @@ static int open_checked(struct table *table, const char *directory,
         result = open_vectors(table, directory, error);
     if (result == 0)
         result = table_check_ranges(table, error);
+    if (result == 0)
+        result = open_random(table, error);
     return result ? result : table_vectors_create(table, error);
 }
 
@@ -190,12 +239,14 @@ int table_open(struct io *io, const char *directory, const struct table_descript
     if (!table)
         return error_set(error, ERROR_MEMORY, "no memory to open a table");
     table->io = io;
+    atomic_init(&table->random.file, -1);
     table->description = *description;
     result = open_checked(table, directory, description, info, error);
     if (result) {
         table_close(table);
         return result;
     }
+    io_expect_random(io, small_columns(table).bytes, small_columns(table).size_bytes);
     *out = table;
     return 0;
 }
@@ -206,6 +257,9 @@ void table_close(struct table *table)
         return;
     table_map_close(table->io, &table->index);
     table_map_close(table->io, &table->vectors);
+    if (table->random.bytes)
+        io_unmap(table->io, table->random.bytes, table->random.size_bytes);
+    io_mapping_close(&table->random);
     table_vectors_destroy(table);
     free(table);
 }
@@ -254,15 +308,6 @@ uint32_t table_row_at(const struct table *table, uint32_t place)
 uint64_t table_key_hash(const uint8_t *key, size_t key_bytes)
 {
     return XXH3_64bits(key, key_bytes);
-}
-
-int table_key_compare(const uint8_t *a, size_t a_bytes, const uint8_t *b, size_t b_bytes)
-{
-    int order = memcmp(a, b, a_bytes < b_bytes ? a_bytes : b_bytes);
-
-    if (order)
-        return order;
-    return a_bytes < b_bytes ? -1 : a_bytes > b_bytes;
 }
 
 uint64_t table_key_prefix(const uint8_t *key, size_t key_bytes, size_t prefix_bytes)
@@ -333,7 +378,7 @@ uint32_t table_lower_bound(const struct table *table, const uint8_t *key, size_t
         uint32_t middle = first + (end - first) / 2;
         size_t other_bytes;
         const uint8_t *other = table_key(table, table_row_at(table, middle), &other_bytes);
-        if (table_key_compare(other, other_bytes, key, key_bytes) < 0)
+        if (bytes_compare(other, other_bytes, key, key_bytes) < 0)
             first = middle + 1;
         else
             end = middle;
@@ -366,7 +411,7 @@ bool table_find(const struct table *table, const uint8_t *key, size_t key_bytes,
         return false;
     found = table_row_at(table, place);
     other = table_key(table, found, &other_bytes);
-    if (other_bytes != key_bytes || memcmp(other, key, key_bytes) != 0)
+    if (!bytes_equal(other, other_bytes, key, key_bytes))
         return false;
     *row = found;
     return true;

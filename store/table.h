@@ -22,13 +22,14 @@
 #include "base/buffer.h"
 #include "base/error.h"
 #include "base/io.h"
-#include "base/vector.h"
+#include "base/vector_row.h"
 
 enum table_kind { TABLE_CHUNK = 1, TABLE_RUN = 2 };
 
 struct table_description {
     enum table_kind kind;
     enum vector_codec codec; /* runs only */
+    double recall; /* for the writer: of other types than float32, the recall that they keep */
     uint64_t file_number;
     uint64_t log_file_number; /* chunks only: n.log with the vectors */
     uint32_t dim;
@@ -124,9 +125,19 @@ int table_gather_payloads(const struct table *table, const uint32_t *rows, uint3
                           struct error *error);
 /** Decoded size of all payload blocks: tells how many rows' payloads a merge may hold at a time. */
 uint64_t table_payload_bytes(const struct table *table);
+/** Asks for all columns but payloads and vectors to be in memory soon: somebody is about to read all of them. */
+void table_fetch_columns(const struct table *table);
+/** As store_row_alone. */
+int table_row_alone(const struct table *table, uint32_t row, struct vector_row *stored,
+                    struct error *error);
+/** As store_row_stored. */
+int table_rows(const struct table *table, uint32_t row, struct vector_row *rows, uint32_t *count,
+               struct error *error);
 /** As store_row_vectors. */
 int table_vectors(const struct table *table, uint32_t row, const float **vectors, uint32_t *count,
                   struct error *error);
+/** The recall that rows of another type than float32 kept when they were written; 1 for float32. */
+double table_recall(const struct table *table);
 /** Gathers the vectors of `count` rows into `out` (count x dim floats); for merges. */
 int table_gather(const struct table *table, const uint32_t *rows, uint32_t count, float *out,
                  struct error *error);
@@ -135,7 +146,7 @@ int table_gather(const struct table *table, const uint32_t *rows, uint32_t count
 uint64_t table_decoded_bytes(const struct table *table);
 /** Counts that memory in `*total` as well, until the table is closed. Before it is read. */
 void table_count_decoded(struct table *table, _Atomic uint64_t *total);
-/** Gives that memory back. The caller knows that no one holds a pointer from table_vectors. */
+/** Gives that memory back. The caller knows that no one holds a pointer from table_rows. */
 void table_trim(struct table *table);
 
 /** Reads every byte and checks every checksum; appends one line a finding and goes on. Returns

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/bytes.h"
 #include "store/bloom.h"
 #include "store/table_internal.h"
 #include "store/wire.h"
@@ -43,6 +44,12 @@ static bool same_info(const struct table_footer *footer, const struct table_info
            footer->max_offset == info->max_offset && footer->max_row_ttl_ms == info->max_row_ttl_ms;
 }
 
+static bool recall_is_sound(const struct table_footer *footer)
+{
+    return footer->version == TABLE_VERSION ? !(footer->recall < 0 || footer->recall > 0)
+                                            : footer->recall >= 0 && footer->recall <= 1;
+}
+
 static int check_footer(struct table *table, const struct table_description *description,
                         const struct table_info *info, struct error *error)
 {
@@ -54,13 +61,14 @@ static int check_footer(struct table *table, const struct table_description *des
     if (memcmp(footer->magic, TABLE_MAGIC_FOOTER, TABLE_MAGIC_BYTES) != 0 ||
         footer->checksum != checksum)
         return table_corrupt(table, TABLE_PART_FOOTER, WHOLE, error, "checksum mismatch");
-    if (footer->version > TABLE_VERSION)
+    if (footer->version > TABLE_VERSION_TYPES)
         return error_set(error, ERROR_UNSUPPORTED, "%s: " NEWER_FORMAT, table->index.path,
-                         footer->version, TABLE_VERSION);
-    if (footer->version != TABLE_VERSION)
-        return table_corrupt(table, TABLE_PART_FOOTER, WHOLE, error, "version %u, known is %d",
-                             footer->version, TABLE_VERSION);
-    if (footer->reserved != 0 || !same_identity(footer, description))
+                         footer->version, TABLE_VERSION_TYPES);
+    if (footer->version != table_version(description))
+        return table_corrupt(table, TABLE_PART_FOOTER, WHOLE, error,
+                             "version %u with vectors stored as %s", footer->version,
+                             vector_codec_name(description->codec));
+    if (!recall_is_sound(footer) || !same_identity(footer, description))
         return table_corrupt(table, TABLE_PART_FOOTER, WHOLE, error,
                              "it belongs to another table than the manifest's");
     if (info && !same_info(footer, info))
@@ -71,7 +79,8 @@ static int check_footer(struct table *table, const struct table_description *des
             table, TABLE_PART_FOOTER, WHOLE, error, "%llu bytes, the manifest says %llu",
             (unsigned long long)table->index.size_bytes, (unsigned long long)info->index_bytes);
     if (footer->dim == 0 || footer->dim > TABLE_DIM_MAX || footer->row_count > TABLE_ROWS_MAX ||
-        footer->codec > VECTOR_CODEC_PACKED)
+        footer->codec >= VECTOR_CODEC_COUNT ||
+        (footer->kind == TABLE_CHUNK && footer->codec != VECTOR_CODEC_RAW))
         return table_corrupt(table, TABLE_PART_FOOTER, WHOLE, error,
                              "dim, rows or codec out of range");
     table_header_fill(&header, description->kind == TABLE_RUN ? TABLE_MAGIC_RUN : TABLE_MAGIC_CHUNK,
@@ -198,7 +207,7 @@ static int locate_columns(struct table *table, struct error *error)
             return result;
     }
     table->row_count = (uint32_t)rows;
-    table->vector_size_bytes = (size_t)footer->dim * 4;
+    table->vector_size_bytes = vector_row_bytes((enum vector_codec)footer->codec, footer->dim);
     table->event_times = values[TABLE_COLUMN_EVENT_TIMES];
     table->offsets = values[TABLE_COLUMN_OFFSETS];
     table->ttls = has_ttls ? values[TABLE_COLUMN_TTLS] : NULL;
@@ -242,7 +251,7 @@ int table_check_column(const struct table *table, enum table_column_id column, s
     const uint8_t *bytes =
         column == TABLE_COLUMN_VECTORS ? table->vectors.bytes : table->index.bytes;
     uint64_t data_end = extent->offset + extent->size_bytes;
-    uint64_t checksums = table_align(data_end, 8);
+    uint64_t checksums = bytes_align(data_end, 8);
     uint64_t checksums_end = checksums + (uint64_t)extent->block_count * 8;
 
     for (uint32_t i = 0; i < extent->block_count; i++) {
@@ -306,7 +315,7 @@ static bool in_order(const struct table *table, uint32_t before, uint32_t row)
     size_t before_bytes, key_bytes;
     const uint8_t *before_key = table_key(table, before, &before_bytes);
     const uint8_t *key = table_key(table, row, &key_bytes);
-    int order = table_key_compare(before_key, before_bytes, key, key_bytes);
+    int order = bytes_compare(before_key, before_bytes, key, key_bytes);
 
     if (order || table->description.kind == TABLE_RUN)
         return order < 0;
@@ -445,7 +454,7 @@ int table_check_ranges(struct table *table, struct error *error)
     const struct table_extent *extent = &table->footer->columns[TABLE_COLUMN_VECTORS];
     const struct table_block *blocks = table_column_blocks(table, TABLE_COLUMN_VECTORS);
     bool is_run = table->description.kind == TABLE_RUN;
-    uint32_t block_rows = table_vector_block_rows(table->footer->dim);
+    uint32_t block_rows = table_vector_block_rows(table->vector_size_bytes);
     int result = check_payload_blocks(table, error);
 
     if (result == 0)
@@ -501,7 +510,7 @@ static void verify_tail(struct verification *verification, enum table_column_id 
     const struct table_extent *extent = &verification->table->footer->columns[column];
     const struct table_block *blocks = table_column_blocks(verification->table, column);
     uint64_t place = extent->offset + extent->size_bytes;
-    uint64_t checksums = table_align(place, 8);
+    uint64_t checksums = bytes_align(place, 8);
     uint64_t checksums_end = checksums + (uint64_t)extent->block_count * 8;
     struct error error;
 

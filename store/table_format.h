@@ -2,7 +2,8 @@
  *
  *   n.chunk, n.run                                  n.vectors (runs only)
  *   0    struct table_header                        0    struct table_header
- *   64   column payloads     zstd blocks            64   rows x dim float32, or packed blocks
+ *   64   column payloads     zstd blocks            64   rows x dim float32, packed blocks, or
+ *                                                      rows of another type (vector_row.h)
  *        column event_times  i64 x rows                  zeros to a multiple of 8
  *        column offsets      i64 x rows                  u64 checksum per block
  *        column ttls         i64 x rows; absent          zeros to a multiple of 64
@@ -40,6 +41,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/bytes.h"
+
 static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the formats are mapped, not decoded");
 
 #define TABLE_MAGIC_CHUNK   "wdrCHUNK"
@@ -49,7 +52,8 @@ static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the formats are mapped
 #define MASK_MAGIC          "wdrMASK\0"
 
 enum {
-    TABLE_VERSION = 1,
+    TABLE_VERSION = 1,       /* of tables whose vectors are float32 */
+    TABLE_VERSION_TYPES = 2, /* of others: builds before them refuse it */
     TABLE_MAGIC_BYTES = 8,
     TABLE_ALIGNMENT = 64,               /* of columns: a cache line */
     TABLE_COLUMN_BLOCK_BYTES = 65536,   /* of a column that is used in place */
@@ -162,8 +166,8 @@ struct table_footer {
     uint64_t index_offset;  /* of the block index */
     uint64_t index_checksum;
     struct table_extent columns[TABLE_COLUMN_COUNT]; /* by enum table_column_id */
-    uint64_t reserved;                               /* zero */
-    uint64_t checksum;                               /* of the bytes before, part FOOTER */
+    double recall;     /* version 2: measured when it was written; 0 in version 1 */
+    uint64_t checksum; /* of the bytes before, part FOOTER */
 };
 
 static_assert(sizeof(struct table_footer) == 480, "table_footer");
@@ -188,7 +192,7 @@ static_assert(offsetof(struct table_footer, block_count) == 124, "table_footer.b
 static_assert(offsetof(struct table_footer, index_offset) == 128, "table_footer.index_offset");
 static_assert(offsetof(struct table_footer, index_checksum) == 136, "table_footer.index_checksum");
 static_assert(offsetof(struct table_footer, columns) == 144, "table_footer.columns");
-static_assert(offsetof(struct table_footer, reserved) == 464, "table_footer.reserved");
+static_assert(offsetof(struct table_footer, recall) == 464, "table_footer.recall");
 static_assert(offsetof(struct table_footer, checksum) == 472, "table_footer.checksum");
 
 /* n.mask: this header, `count` struct mask_entry (table.h) with ascending rows, u64 checksum of all
@@ -207,24 +211,19 @@ static_assert(offsetof(struct mask_header, count) == 12, "mask_header.count");
 static_assert(offsetof(struct mask_header, file_number) == 16, "mask_header.file_number");
 static_assert(offsetof(struct mask_header, table_number) == 24, "mask_header.table_number");
 
-static inline uint64_t table_align(uint64_t offset, uint64_t alignment)
-{
-    return (offset + alignment - 1) & ~(alignment - 1);
-}
-
 /** End of a column in its file: its data, its checksums and both gaps. The caller has bounded
  * `offset + size_bytes` by a file size, so that nothing wraps. */
 static inline uint64_t table_extent_end(const struct table_extent *extent)
 {
-    uint64_t data_end = table_align(extent->offset + extent->size_bytes, 8);
+    uint64_t data_end = bytes_align(extent->offset + extent->size_bytes, 8);
 
-    return table_align(data_end + (uint64_t)extent->block_count * 8, TABLE_ALIGNMENT);
+    return bytes_align(data_end + (uint64_t)extent->block_count * 8, TABLE_ALIGNMENT);
 }
 
 /** Rows of a full vector block. */
-static inline uint32_t table_vector_block_rows(uint32_t dim)
+static inline uint32_t table_vector_block_rows(size_t row_bytes)
 {
-    uint32_t rows = TABLE_VECTOR_BLOCK_BYTES / (dim * 4);
+    uint32_t rows = (uint32_t)(TABLE_VECTOR_BLOCK_BYTES / row_bytes);
 
     return rows ? rows : 1;
 }

@@ -41,6 +41,8 @@ static void report_footer(struct report *report, const struct table *table)
     report_u64(report, "file_number", footer->file_number);
     report_u64(report, "file_bytes", table->index.size_bytes);
     report_text(report, "codec", vector_codec_name((enum vector_codec)footer->codec));
+    if (footer->version == TABLE_VERSION_TYPES)
+        report_number(report, "recall", footer->recall);
     report_u64(report, "dim", footer->dim);
     if (footer->kind == TABLE_CHUNK)
         report_u64(report, "log_file_number", footer->log_file_number);
@@ -117,7 +119,8 @@ static int inspect_index(struct table *table, bool json, struct buffer *out, str
     footer = (const struct table_footer *)(table->index.bytes + table->index.size_bytes -
                                            sizeof(*footer));
     description->kind = footer->kind == TABLE_CHUNK ? TABLE_CHUNK : TABLE_RUN;
-    description->codec = footer->codec == VECTOR_CODEC_RAW ? VECTOR_CODEC_RAW : VECTOR_CODEC_PACKED;
+    description->codec =
+        footer->codec < VECTOR_CODEC_COUNT ? (enum vector_codec)footer->codec : VECTOR_CODEC_RAW;
     description->file_number = footer->file_number;
     description->log_file_number = footer->log_file_number;
     description->dim = footer->dim;

@@ -26,10 +26,13 @@ struct table {
     struct table_description description;
     struct table_map index;   /* n.chunk or n.run */
     struct table_map vectors; /* n.vectors or n.log */
+    /* The same bytes for single rows, mapped again where pages are read when they are touched: the
+     * kernel reads ahead in the other mapping, and not in this one. Not mapped where mappings are not read. */
+    struct io_mapping random;
     const struct table_footer *footer;
     const struct table_block *blocks; /* the block index */
     uint32_t row_count;
-    size_t vector_size_bytes; /* dim x 4 */
+    size_t vector_size_bytes; /* of a stored row */
     const int64_t *event_times;
     const int64_t *offsets;
     const int64_t *ttls; /* NULL: no row has one */
@@ -56,6 +59,12 @@ int table_corrupt(const struct table *table, enum table_column_id column, uint32
 
 const char *table_column_name(enum table_column_id column);
 
+/** The version that a table of this description is written in. */
+static inline uint32_t table_version(const struct table_description *description)
+{
+    return vector_codec_is_float32(description->codec) ? TABLE_VERSION : TABLE_VERSION_TYPES;
+}
+
 /** The header that the first 64 bytes of a file of this description must equal. */
 void table_header_fill(struct table_header *header, const char *magic,
                        const struct table_description *description);
@@ -76,9 +85,6 @@ static inline const struct table_block *table_column_blocks(const struct table *
 
 /** Eight key bytes from `prefix_bytes` on as a big-endian number, zeros behind the end. */
 uint64_t table_key_prefix(const uint8_t *key, size_t key_bytes, size_t prefix_bytes);
-
-/** Bytewise order, the shorter of two with a common beginning first. */
-int table_key_compare(const uint8_t *a, size_t a_bytes, const uint8_t *b, size_t b_bytes);
 
 /* table_check.c: all of them treat the bytes as hostile. */
 

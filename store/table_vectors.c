@@ -1,6 +1,6 @@
 /* Vectors where they lie: a block's checksum is taken when one of its rows is first asked for.
  *
- * Raw blocks are read in place. A packed block is decoded once, into its place in an address range
+ * Raw blocks, and those of types with fewer bytes than float32, are read in place. A packed block is decoded once, into its place in an address range
  * that the table reserves for all its vectors: the pointers stay good until the table is closed,
  * and rows of neighbouring blocks follow one another as in a raw file. The memory behind the range
  * comes with the blocks that are touched (a cold window's re-rank touches few), is counted, and
@@ -209,26 +209,74 @@ static uint32_t block_of_row(const struct table *table, uint32_t row)
     return first;
 }
 
+/* The bits and what they stand for are a cache: the table is the same to its readers. */
+static int find_row(const struct table *table, uint32_t row, const struct table_block **block,
+                    struct error *error)
+{
+    uint32_t index = block_of_row(table, row);
+
+    assert(row < table->row_count);
+    *block = vector_block(table, index);
+    return is_ready(table, index) ? 0 : make_ready((struct table *)(uintptr_t)table, index, error);
+}
+
+static const uint8_t *row_bytes(const struct table *table, const struct table_block *block,
+                                uint32_t row, const uint8_t *mapped)
+{
+    size_t place = (row - block->first_row) * table->vector_size_bytes;
+
+    return is_packed(block) ? decoded_place(table, block) + place : mapped + block->offset + place;
+}
+
+int table_rows(const struct table *table, uint32_t row, struct vector_row *rows, uint32_t *count,
+               struct error *error)
+{
+    const struct table_block *block;
+    int result = find_row(table, row, &block, error);
+
+    if (result)
+        return result;
+    rows->codec = table->description.codec;
+    rows->mapping = NULL;
+    rows->bytes = row_bytes(table, block, row, table->vectors.bytes);
+    *count = block->row_count - (row - block->first_row);
+    return 0;
+}
+
+int table_row_alone(const struct table *table, uint32_t row, struct vector_row *stored,
+                    struct error *error)
+{
+    struct io_mapping *random = (struct io_mapping *)(uintptr_t)&table->random;
+    const struct table_block *block;
+    int result = find_row(table, row, &block, error);
+
+    if (result)
+        return result;
+    stored->codec = table->description.codec;
+    stored->bytes =
+        row_bytes(table, block, row, random->bytes ? random->bytes : table->vectors.bytes);
+    stored->mapping = random->bytes && !is_packed(block) ? random : NULL;
+    return 0;
+}
+
 int table_vectors(const struct table *table, uint32_t row, const float **vectors, uint32_t *count,
                   struct error *error)
 {
-    uint32_t index = block_of_row(table, row);
-    const struct table_block *block = vector_block(table, index);
-    size_t place = (row - block->first_row) * table->vector_size_bytes;
+    struct vector_row rows;
+    int result;
 
-    assert(row < table->row_count);
-    if (!is_ready(table, index)) {
-        /* The bits and what they stand for are a cache: the table is the same to its readers. */
-        int result = make_ready((struct table *)(uintptr_t)table, index, error);
-        if (result)
-            return result;
-    }
-    if (is_packed(block))
-        *vectors = (const void *)(decoded_place(table, block) + place);
-    else
-        *vectors = (const void *)(table->vectors.bytes + block->offset + place);
-    *count = block->row_count - (row - block->first_row);
-    return 0;
+    if (!vector_codec_is_float32(table->description.codec))
+        return error_set(error, ERROR_UNSUPPORTED, "%s: vectors are stored as %s",
+                         table->vectors.path, vector_codec_name(table->description.codec));
+    result = table_rows(table, row, &rows, count, error);
+    if (result == 0)
+        *vectors = rows.bytes;
+    return result;
+}
+
+double table_recall(const struct table *table)
+{
+    return vector_codec_is_float32(table->description.codec) ? 1 : table->footer->recall;
 }
 
 /* Rows of packed blocks: each block is decoded when a row of another one was asked for before, so
@@ -266,12 +314,12 @@ int table_gather(const struct table *table, const uint32_t *rows, uint32_t count
     if (table->description.codec == VECTOR_CODEC_PACKED)
         return gather_packed(table, rows, count, out, error);
     for (uint32_t i = 0; i < count; i++) {
-        const float *vector;
+        struct vector_row stored;
         uint32_t available;
-        int result = table_vectors(table, rows[i], &vector, &available, error);
+        int result = table_rows(table, rows[i], &stored, &available, error);
         if (result)
             return result;
-        memcpy(out + i * dim, vector, table->vector_size_bytes);
+        vector_row_decode(stored, (uint32_t)dim, out + i * dim);
     }
     return 0;
 }

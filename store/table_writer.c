@@ -10,6 +10,7 @@
 #include <string.h>
 #include <zstd.h>
 
+#include "base/bytes.h"
 #include "store/bloom.h"
 #include "store/codec.h"
 #include "store/table_file.h"
@@ -132,8 +133,8 @@ int table_writer_open(struct io *io, const char *directory,
     writer->io = io;
     writer->description = *description;
     writer->index = writer->vectors = TABLE_FILE_CLOSED;
-    writer->vector_size_bytes = (size_t)description->dim * 4;
-    writer->vector_block_rows = table_vector_block_rows(description->dim);
+    writer->vector_size_bytes = vector_row_bytes(description->codec, description->dim);
+    writer->vector_block_rows = table_vector_block_rows(writer->vector_size_bytes);
     if (description->kind == TABLE_RUN)
         writer->vector_block = malloc(writer->vector_size_bytes * writer->vector_block_rows);
     writer->compressor = ZSTD_createCCtx();
@@ -215,9 +216,11 @@ static int add_vector(struct table_writer *writer, const struct table_row *row, 
         writer->vector_offset = is_chunk ? row->log_position : table_file_offset(&writer->vectors);
         writer->vector_start = is_chunk ? (const uint8_t *)row->vector : writer->vector_block;
     }
-    if (!is_chunk)
-        memcpy(writer->vector_block + writer->vector_rows * writer->vector_size_bytes, row->vector,
-               writer->vector_size_bytes);
+    if (!is_chunk &&
+        !vector_row_encode(writer->description.codec, row->vector, writer->description.dim,
+                           writer->vector_block + writer->vector_rows * writer->vector_size_bytes))
+        return error_set(error, ERROR_UNSUPPORTED, "row %u has a value that %s cannot hold",
+                         writer->row_count, vector_codec_name(writer->description.codec));
     writer->vector_rows++;
     return 0;
 }
@@ -298,7 +301,7 @@ static int check_row(const struct table_writer *writer, const struct table_row *
                    : 0;
     if (writer->row_count > 0) {
         const uint8_t *last = key_of(writer, writer->row_count - 1, &last_bytes);
-        if (table_key_compare(last, last_bytes, row->key, row->key_bytes) >= 0)
+        if (bytes_compare(last, last_bytes, row->key, row->key_bytes) >= 0)
             return error_set(error, ERROR_INVALID, "row %u: keys are out of order",
                              writer->row_count);
     }
@@ -403,7 +406,7 @@ static int compare_entries(const void *a, const void *b, void *context)
         return left->prefix < right->prefix ? -1 : 1;
     left_key = key_of(writer, left->row, &left_bytes);
     right_key = key_of(writer, right->row, &right_bytes);
-    order = table_key_compare(left_key, left_bytes, right_key, right_bytes);
+    order = bytes_compare(left_key, left_bytes, right_key, right_bytes);
     if (order)
         return order;
     if (offsets[left->row] != offsets[right->row])
@@ -561,7 +564,7 @@ static int write_footer(struct table_writer *writer, struct table_footer *footer
     struct table_info *info = &writer->info;
 
     memcpy(footer->magic, TABLE_MAGIC_FOOTER, TABLE_MAGIC_BYTES);
-    footer->version = TABLE_VERSION;
+    footer->version = table_version(&writer->description);
     footer->kind = description->kind;
     footer->codec = description->codec;
     footer->dim = description->dim;
@@ -577,6 +580,7 @@ static int write_footer(struct table_writer *writer, struct table_footer *footer
     footer->max_offset = info->max_offset;
     footer->max_row_ttl_ms = info->max_row_ttl_ms;
     footer->prefix_bytes = writer->prefix_bytes;
+    footer->recall = vector_codec_is_float32(description->codec) ? 0 : description->recall;
     footer->checksum = checksum_block(footer, offsetof(struct table_footer, checksum),
                                       description->file_number, TABLE_PART_FOOTER, 0);
     return table_file_append(&writer->index, footer, sizeof(*footer), error);

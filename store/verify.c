@@ -20,7 +20,7 @@
 
 struct verification {
     struct io *io;
-    store_segment_check check; /* may be NULL */
+    struct store_verify_checks checks;
     struct buffer *findings;
     uint32_t shard_count;
 };
@@ -87,13 +87,32 @@ static void verify_segment(struct verification *verification, const char *direct
              manifest_segment_checksum(map.bytes, map.size_bytes, segment->file_number) !=
                  segment->checksum)
         note(verification, "%s: checksum of the file does not match", map.path);
-    else if (verification->check) {
-        code = verification->check(verification->io, map.path, segment->file_number, dim,
-                                   (uint32_t)row_count, &error);
+    else if (verification->checks.segment) {
+        code = verification->checks.segment(verification->io, map.path, segment->file_number, dim,
+                                            (uint32_t)row_count, &error);
         if (code != 0 && code != ERROR_UNSUPPORTED)
             note(verification, "%s: %s", map.path, error.text);
     }
     table_map_close(verification->io, &map);
+}
+
+static void verify_columns(struct verification *verification, const char *directory,
+                           const struct manifest_table *known)
+{
+    char path[PATH_MAX];
+    struct error error = {0};
+    int file, code;
+
+    if (known->description.kind == TABLE_CHUNK || !verification->checks.columns)
+        return;
+    table_path(directory, known->description.file_number, "columns", path, sizeof(path));
+    if (io_open(verification->io, path, IO_READ, &file, ERROR_IGNORED) != 0)
+        return;                                                  /* none was made so far */
+    (void)io_close(verification->io, file, path, ERROR_IGNORED); /* nothing was written */
+    code = verification->checks.columns(verification->io, path, known->description.file_number,
+                                        (uint32_t)known->info.row_count, &error);
+    if (code != 0 && code != ERROR_UNSUPPORTED)
+        note(verification, "%s: %s", path, error.text);
 }
 
 static void verify_table(struct verification *verification, const char *directory, uint32_t dim,
@@ -111,6 +130,7 @@ static void verify_table(struct verification *verification, const char *director
     table_close(table);
     verify_mask(verification, directory, known);
     verify_segment(verification, directory, dim, &known->segment, known->info.row_count);
+    verify_columns(verification, directory, known);
 }
 
 static void verify_windows(struct verification *verification, const char *directory,
@@ -393,15 +413,17 @@ static int lock_folder(struct io *io, const char *data_dir, char *path, int *fil
     return io_lock(io, *file, path, error);
 }
 
-int store_verify(struct io *io, const char *data_dir, store_segment_check check,
+int store_verify(struct io *io, const char *data_dir, const struct store_verify_checks *checks,
                  struct buffer *findings, struct error *error)
 {
-    struct verification verification = {.io = io, .check = check, .findings = findings};
+    struct verification verification = {.io = io, .findings = findings};
     size_t before = findings->size;
     char lock_path[PATH_MAX];
     int lock_file;
     int result;
 
+    if (checks)
+        verification.checks = *checks;
     if (strlen(data_dir) > PATH_MAX / 2)
         return error_set(error, ERROR_INVALID, "path too long: %s", data_dir);
     result = lock_folder(io, data_dir, lock_path, &lock_file, error);

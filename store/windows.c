@@ -74,6 +74,14 @@ void window_lock_release(struct shard_windows *windows, int64_t start_ms, int64_
     atomic_fetch_add(&windows->locks_released, 1);
 }
 
+void windows_set_merge(struct shard_windows *windows, int64_t start_ms, int64_t length_ms,
+                       const struct merge_progress *merge)
+{
+    pthread_mutex_lock(&windows->lock);
+    windows_note(windows, start_ms, length_ms)->merge = merge;
+    pthread_mutex_unlock(&windows->lock);
+}
+
 bool window_lock_is_free(struct shard_windows *windows, int64_t start_ms, int64_t length_ms)
 {
     bool locked;

@@ -16,12 +16,14 @@
 #include "store/manifest.h"
 
 struct log_file;
+struct merge_progress;
 
 struct window_note {
     int64_t start_ms, length_ms;
     int64_t last_arrival_wall_ms;
     uint64_t last_generation; /* highest seen: a window that comes again goes on from there */
     bool locked;              /* a compaction, a drop or a rebuild has it to itself */
+    const struct merge_progress *merge; /* of who has it; NULL: nothing is merged */
 };
 
 struct shard_windows {
@@ -46,6 +48,9 @@ int window_lock_take(struct shard_windows *windows, int64_t start_ms, int64_t le
                      struct error *error);
 /** Whoever waits for the window is told with events_notify. */
 void window_lock_release(struct shard_windows *windows, int64_t start_ms, int64_t length_ms);
+/** Shows a merge to descriptions until NULL takes its place. Under the window lock. */
+void windows_set_merge(struct shard_windows *windows, int64_t start_ms, int64_t length_ms,
+                       const struct merge_progress *merge);
 bool window_lock_is_free(struct shard_windows *windows, int64_t start_ms, int64_t length_ms);
 
 /** Reserves the number of a file about to be written; it counts as temporary until

@@ -10,6 +10,7 @@
  * Nothing is sorted or allocated: a level is scanned for each question. Files are thousands at
  * most.
  */
+#include "base/bytes.h"
 #include "twcs/rules.h"
 
 #include <string.h>
@@ -19,14 +20,6 @@ struct range {
     uint16_t first_bytes, last_bytes;
 };
 
-static int key_compare(const uint8_t *a, uint16_t a_bytes, const uint8_t *b, uint16_t b_bytes)
-{
-    uint16_t shorter = a_bytes < b_bytes ? a_bytes : b_bytes;
-    int order = shorter == 0 ? 0 : memcmp(a, b, shorter);
-
-    return order != 0 ? order : (int)a_bytes - (int)b_bytes;
-}
-
 static struct range range_of(const struct twcs_run *run)
 {
     return (struct range){run->first_key, run->last_key, run->first_key_bytes, run->last_key_bytes};
@@ -34,12 +27,12 @@ static struct range range_of(const struct twcs_run *run)
 
 static bool is_before(const struct twcs_run *run, const struct range *range)
 {
-    return key_compare(run->last_key, run->last_key_bytes, range->first, range->first_bytes) < 0;
+    return bytes_compare(run->last_key, run->last_key_bytes, range->first, range->first_bytes) < 0;
 }
 
 static bool is_behind(const struct twcs_run *run, const struct range *range)
 {
-    return key_compare(run->first_key, run->first_key_bytes, range->last, range->last_bytes) > 0;
+    return bytes_compare(run->first_key, run->first_key_bytes, range->last, range->last_bytes) > 0;
 }
 
 static bool meets(const struct twcs_run *run, const struct range *range)
@@ -50,12 +43,12 @@ static bool meets(const struct twcs_run *run, const struct range *range)
 static void widen(struct range *range, const struct twcs_run *run)
 {
     if (!range->first ||
-        key_compare(run->first_key, run->first_key_bytes, range->first, range->first_bytes) < 0) {
+        bytes_compare(run->first_key, run->first_key_bytes, range->first, range->first_bytes) < 0) {
         range->first = run->first_key;
         range->first_bytes = run->first_key_bytes;
     }
     if (!range->last ||
-        key_compare(run->last_key, run->last_key_bytes, range->last, range->last_bytes) > 0) {
+        bytes_compare(run->last_key, run->last_key_bytes, range->last, range->last_bytes) > 0) {
         range->last = run->last_key;
         range->last_bytes = run->last_key_bytes;
     }

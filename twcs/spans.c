@@ -12,7 +12,11 @@
  * A span has to earn its build. It serves until half of it is dead, and then the tier below takes
  * over: windows leave from the old end, one window's length after the other. So it is built while
  * its oldest window has still half of the group's length to live: its life is then the group's
- * length at least. */
+ * length at least.
+ *
+ * Under a byte cap the oldest windows go, nobody knows when, and the bytes of a span count: what is
+ * built pushes windows out. So as many windows have to lie before a group as it has. A span takes half
+ * of what its runs take at most; what it pushes out then leaves half of the group's length. */
 #include "twcs/rules.h"
 
 static int64_t group_length(int64_t window_length_ms, uint8_t tier)
@@ -77,15 +81,18 @@ static bool is_quiet(const struct twcs_policy *policy, const struct twcs_clock *
            (group->rows - group->settled_rows) * 4 <= group->rows;
 }
 
-static bool pays(const struct twcs_clock *clock, const struct group *group, uint8_t tier)
+static bool pays(const struct twcs_policy *policy, const struct twcs_clock *clock,
+                 const struct group *group, uint8_t tier)
 {
+    int64_t length_ms = group->end_ms - group->start_ms;
     int64_t below_ms = group_length(group->window_ms, (uint8_t)(tier - 1));
     size_t windows_below = (size_t)(below_ms / group->window_ms);
 
     /* Else one segment of the tier below is the same. */
     return group->settled > windows_below &&
+           (policy->max_bytes == 0 || group->first >= (size_t)(length_ms / group->window_ms)) &&
            (group->oldest_expiry_ms == TWCS_NEVER ||
-            group->oldest_expiry_ms - clock->safe_wall_ms >= (group->end_ms - group->start_ms) / 2);
+            group->oldest_expiry_ms - clock->safe_wall_ms >= length_ms / 2);
 }
 
 /* Whether the group has a span that still holds most of what it could. */
@@ -121,7 +128,7 @@ static void decide_tier(const struct twcs_policy *policy, const struct twcs_cloc
         if (length_ms <= 0 || is_in_former(windows, at, length_ms))
             continue;
         group = group_at(windows, window_count, at, length_ms);
-        if (is_quiet(policy, clock, &group) && pays(clock, &group, tier) &&
+        if (is_quiet(policy, clock, &group) && pays(policy, clock, &group, tier) &&
             !is_covered(&group, tier, spans, span_count))
             add(answer, (struct twcs_span_decision){.action = TWCS_SPAN_BUILD,
                                                     .tier = tier,

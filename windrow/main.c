@@ -1,3 +1,4 @@
+#include <openssl/crypto.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -35,6 +36,7 @@ static const struct command commands[] = {
     {"config", command_config, "shows a value of the config and where it comes from"},
     {"produce", command_produce, "send JSON lines or .fbin vectors to a collection's topic"},
     {"search", command_search, "nearest neighbours from the running service"},
+    {"export", command_export, "the rows of a collection as an Arrow IPC stream"},
     {"status", command_status, "collections, shards, lag, windows and segments"},
     {"top", command_top, "what goes on now, drawn again every two seconds"},
     {"compact", command_compact, "seal, reseal or merge now"},
@@ -107,6 +109,9 @@ int main(int argc, char **argv)
 {
     const struct command *command;
 
+    /* Race: threads of the NATS and the Kafka library may end after main has returned. They would use
+     * what OpenSSL gives up at exit. */
+    (void)OPENSSL_init_crypto(OPENSSL_INIT_NO_ATEXIT, NULL);
     if (argc < 2) {
         print_help(stderr);
         return COMMAND_USAGE;

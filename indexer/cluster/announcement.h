@@ -5,6 +5,7 @@
 #include "base/arena.h"
 #include "base/doc.h"
 #include "indexer/cluster/cluster.h"
+#include "indexer/cluster/lag.h"
 
 struct announcement {
     const struct cluster_options *options;
@@ -18,6 +19,15 @@ struct doc announcement_doc(const struct announcement *announcement, struct aren
 struct doc announcement_collections(const struct cluster_options *options, struct arena *arena);
 struct doc announcement_roles(unsigned roles, struct arena *arena);
 struct doc announcement_protocol(int64_t oldest, int64_t newest, struct arena *arena);
+
+/** Whether an entry of "collections" is sound; nothing of it is used otherwise. */
+bool announcement_is_collection(const struct doc *doc);
+/** A text, in `arena`. */
+struct doc announcement_copy(struct arena *arena, const struct doc *from);
+/** [{"collection", "shard", "next_offset", "watermark_ms", "generation", and as lags_describe}, ...] of a node's
+ * collections, which are checked. */
+struct doc announcement_describe_shards(const struct doc *collections, const struct lags *lags,
+                                        struct arena *arena);
 
 /** An array of items that lie elsewhere. */
 struct doc announcement_list(const struct doc *items, size_t count);

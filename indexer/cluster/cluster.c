@@ -49,6 +49,16 @@ void cluster_leave(struct cluster *cluster)
     members_leave(cluster->members);
 }
 
+bool cluster_connected(const struct cluster *cluster)
+{
+    return members_connected(cluster->members);
+}
+
+bool cluster_reaches_others(const struct cluster *cluster)
+{
+    return members_connected(cluster->members) || members_reaches_others(cluster->members);
+}
+
 int cluster_drain(struct cluster *cluster, struct error *error)
 {
     const char *set = cluster->options.config->cluster_replica_set;
@@ -70,6 +80,12 @@ bool cluster_taken_over(struct cluster *cluster, const char *collection, const c
                         int64_t next_offset)
 {
     return members_taken_over(cluster->members, collection, shard, next_offset);
+}
+
+bool cluster_ahead(struct cluster *cluster, const char *collection, const char *shard,
+                   int64_t next_offset)
+{
+    return members_ahead(cluster->members, collection, shard, next_offset);
 }
 
 int64_t cluster_fetch_worth(struct cluster *cluster, const char *collection, const char *shard,
@@ -122,18 +138,13 @@ static void handle_query(struct http_request *request)
                                                .pool = http_request_pool(request),
                                                .describer = cluster->options.describer,
                                                .stop = &request->stop};
-    struct buffer reply = {0};
     struct error error = {0};
 
+    http_reply_plain(request, 200, HTTP_TYPE_BINARY);
     request->stop.deadline_ns = request->complete_ns + options.timeout_ms * 1000000;
     if (query_answer(cluster->options.config, &options, request->body.data, request->body.size,
-                     &reply, &error) != 0) {
+                     &request->reply, &error) != 0)
         http_reply_from_error(request, &error);
-    } else {
-        http_reply_plain(request, 200, HTTP_TYPE_BINARY);
-        buffer_append(&request->reply, reply.data, reply.size);
-    }
-    buffer_destroy(&reply);
 }
 
 static void handle_cluster(struct http_request *request)

@@ -40,6 +40,10 @@ void cluster_add_routes(struct cluster *cluster, struct http_server *server);
 int cluster_announce(struct cluster *cluster, uint16_t port, struct error *error);
 /** Says goodbye: the others ask somebody else from now on. */
 void cluster_leave(struct cluster *cluster);
+/** Whether NATS is reached. Any thread. */
+bool cluster_connected(const struct cluster *cluster);
+/** Whether there is somebody to ask: NATS is reached, or a node that was heard over it answers still. Any thread. */
+bool cluster_reaches_others(const struct cluster *cluster);
 /** Whether this process can hand its shards over: ERROR_INVALID with the reason when nobody is there for it. From
  * then on it says that it drains. Any thread. */
 int cluster_drain(struct cluster *cluster, struct error *error);
@@ -48,6 +52,10 @@ size_t cluster_successors(struct cluster *cluster);
 /** Whether one of them serves the shard up to `next_offset` at least. Any thread. */
 bool cluster_taken_over(struct cluster *cluster, const char *collection, const char *shard,
                         int64_t next_offset);
+/** Whether a node of any replica set serves the shard, goes on with it, and has something from `next_offset` on. Any
+ * thread. */
+bool cluster_ahead(struct cluster *cluster, const char *collection, const char *shard,
+                   int64_t next_offset);
 /* A copy of a shard that is wanted from another node. */
 struct cluster_fetch {
     const struct config_collection *collection;

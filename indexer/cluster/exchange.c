@@ -1,4 +1,4 @@
-/* One exchange is driven by the thread that waits for it: libcurl's multi interface runs all of its
+/* One exchange is driven by the thread that waits for it: its set of connections runs all of its
  * requests, and nothing here is shared with other exchanges but the idle connections and the
  * latencies.
  *
@@ -7,27 +7,32 @@
  *     request    one node, for some shards; hedged from hedge_ns on
  *
  * A shard that is not served and that no request under way wants is asked for at its next owner.
- * The exchange ends when all are served, when no owner is left, or with its time. */
+ * The exchange ends when all are served, when no owner is left, or with its time.
+ *
+ * An owner that was heard and answers that it has the shard no more has left it to another one, of
+ * whom it has heard earlier than this node. That one is waited for a moment (MOVES_NS). A patient call
+ * waits longer, where everybody is gone: for another node, for one that has announced the shard anew since
+ * it was asked, and for this process, which may be the next owner itself. */
 #include "indexer/cluster/exchange.h"
 
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/logger.h"
 #include "base/memory.h"
+#include "indexer/cluster/connections.h"
 #include "indexer/cluster/latency.h"
+#include "indexer/cluster/wanted.h"
 #include "indexer/http/http.h"
 #include "indexer/http_client/http_client.h"
 
 enum {
-    OWNERS_MAX = 8, /* of a shard, that are tried */
     CONNECT_TIMEOUT_MS = 1000,
+    SILENT_CONNECT_TIMEOUT_MS = 250, /* to a node that may be dead */
     ANSWER_MAX_BYTES = 512 << 20,
     ANSWER_SHARE = 32, /* of the time left, for the answer's way back */
     WAIT_MS = 50,      /* between two looks at the stop */
-    IDLE_SETS_MAX = 64,
     LOG_EVERY_S = 1
 };
 
@@ -35,20 +40,19 @@ enum {
 #define HEDGE_AGAIN_NS INT64_C(10000000)
 #define LOOK_AGAIN_NS  INT64_C(100000000)
 /* From then on a hedge is not for a faster answer but for any: the budget, which requests fill that
- * may all be waiting for the same node, does not hold it. */
+ * may all be waiting for the same node, holds only what would be too much for the others. Those that come later pay. */
 #define LATE_NS INT64_C(1000000000)
+/* The announcement is under way: it takes milliseconds, on a busy machine tens of them. */
+#define MOVES_NS      INT64_C(500000000)
+#define MOVES_LOOK_NS INT64_C(5000000)
 
-/* Connections for one call at a time. */
-struct connection_set {
-    struct connection_set *next;
-    CURLM *multi;
-};
-
-enum outcome { ANSWERED, UNREACHABLE, REFUSED, BUSY, UNUSABLE, CANCELLED, OUTCOMES };
+enum outcome { ANSWERED, UNREACHABLE, REFUSED, BUSY, LATE, UNUSABLE, CANCELLED, OUTCOMES };
 
 static const char *const outcome_names[OUTCOMES] = {
-    [ANSWERED] = "answered", [UNREACHABLE] = "unreachable", [REFUSED] = "refused",
-    [BUSY] = "busy",         [UNUSABLE] = "unusable",       [CANCELLED] = "cancelled",
+    [ANSWERED] = "answered",   [UNREACHABLE] = "unreachable",
+    [REFUSED] = "refused",     [BUSY] = "busy",
+    [LATE] = "late",           [UNUSABLE] = "unusable",
+    [CANCELLED] = "cancelled",
 };
 
 struct exchanger {
@@ -56,28 +60,15 @@ struct exchanger {
     struct members *members;
     struct query_peers peers;
     struct latency *latency;
-    pthread_mutex_t lock; /* of the sets */
-    struct connection_set *idle;
-    size_t idle_count;
+    struct connections *connections;
     struct logger_limit complaints;
     struct metric *outcomes[OUTCOMES], *hedges, *seconds;
-};
-
-/* A shard that is wanted. */
-struct wanted {
-    const char *name;
-    struct members_owner owners[OWNERS_MAX];
-    size_t owner_count;
-    size_t next_owner; /* the first that was not asked yet */
-    bool served;
-    bool asked; /* some request under way wants it */
 };
 
 struct request {
     struct request *next;
     struct query_exchange *exchange;
     CURL *curl;
-    struct curl_slist *headers;
     const char *node, *address;
     struct wanted **wanted; /* that it asks for */
     size_t wanted_count;
@@ -91,6 +82,7 @@ struct query_exchange {
     struct exchanger *exchanger;
     const struct query_peer_call *call;
     struct connection_set *set;
+    struct curl_slist *headers; /* of every request */
     struct arena arena;
     struct wanted *wanted;
     struct request *requests; /* all that were made */
@@ -101,71 +93,6 @@ struct query_exchange {
 static int64_t now_ns(const struct query_exchange *exchange)
 {
     return io_monotonic_ns(exchange->exchanger->options.io);
-}
-
-/* Owners of a shard. */
-
-/* Among those from `first` on and before `end`; `end` when it is not there. */
-static size_t owner_place(const struct wanted *wanted, size_t first, size_t end,
-                          const char *address)
-{
-    while (first < end && strcmp(wanted->owners[first].address, address) != 0)
-        first++;
-    return first;
-}
-
-/* Those between the two places close up. */
-static void move_owner(struct wanted *wanted, size_t from, size_t to)
-{
-    struct members_owner *owners = wanted->owners, owner = owners[from];
-
-    if (from < to)
-        memmove(&owners[from], &owners[from + 1], (to - from) * sizeof(owner));
-    else
-        memmove(&owners[to + 1], &owners[to], (from - to) * sizeof(owner));
-    owners[to] = owner;
-}
-
-/* Connections. */
-
-static struct connection_set *take_set(struct exchanger *exchanger)
-{
-    struct connection_set *set;
-
-    pthread_mutex_lock(&exchanger->lock);
-    set = exchanger->idle;
-    if (set) {
-        exchanger->idle = set->next;
-        exchanger->idle_count--;
-    }
-    pthread_mutex_unlock(&exchanger->lock);
-    if (set)
-        return set;
-    set = memory_new(1, sizeof(*set));
-    set->multi = memory_checked(curl_multi_init());
-    return set;
-}
-
-static void free_set(struct connection_set *set)
-{
-    curl_multi_cleanup(set->multi);
-    free(set);
-}
-
-static void give_set(struct exchanger *exchanger, struct connection_set *set)
-{
-    bool kept;
-
-    pthread_mutex_lock(&exchanger->lock);
-    kept = exchanger->idle_count < IDLE_SETS_MAX;
-    if (kept) {
-        set->next = exchanger->idle;
-        exchanger->idle = set;
-        exchanger->idle_count++;
-    }
-    pthread_mutex_unlock(&exchanger->lock);
-    if (!kept)
-        free_set(set);
 }
 
 /* Requests. */
@@ -180,7 +107,7 @@ static size_t take_bytes(char *bytes, size_t size, size_t count, void *context)
     return size * count;
 }
 
-static void set_transfer(struct request *request)
+static void set_transfer(struct request *request, long connect_timeout_ms)
 {
     const struct query_exchange *exchange = request->exchange;
     int64_t left_ms = (exchange->call->deadline_ns - request->start_ns) / 1000000;
@@ -195,13 +122,11 @@ static void set_transfer(struct request *request)
                    http_client_scheme(config), request->address,
                    (long long)(left_ms - left_ms / ANSWER_SHARE));
     curl_easy_setopt(curl, CURLOPT_URL, url);
-    curl_easy_setopt(curl, CURLOPT_POST, 1L);
     curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)request->body.size);
     curl_easy_setopt(curl, CURLOPT_POSTFIELDS, request->body.data);
-    curl_easy_setopt(curl, CURLOPT_HTTPHEADER, request->headers);
-    curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS, (long)CONNECT_TIMEOUT_MS);
+    curl_easy_setopt(curl, CURLOPT_HTTPHEADER, exchange->headers);
+    curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS, connect_timeout_ms);
     curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long)left_ms);
-    http_client_prepare(curl, config);
     curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, request->reason);
     curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, take_bytes);
     curl_easy_setopt(curl, CURLOPT_WRITEDATA, &request->reply);
@@ -218,32 +143,27 @@ static void send_request(struct query_exchange *exchange, const struct members_o
         names[i] = wanted[i]->name;
         wanted[i]->asked = true;
     }
-    *request = (struct request){
-        .exchange = exchange,
-        .next = exchange->requests,
-        .curl = memory_checked(curl_easy_init()),
-        .headers = http_client_headers(exchange->exchanger->options.config, HTTP_TYPE_BINARY),
-        .node = owner->node,
-        .address = owner->address,
-        .wanted = wanted,
-        .wanted_count = count,
-        .start_ns = now_ns(exchange)};
+    *request = (struct request){.exchange = exchange,
+                                .next = exchange->requests,
+                                .curl = connection_set_handle(exchange->set),
+                                .node = owner->node,
+                                .address = owner->address,
+                                .wanted = wanted,
+                                .wanted_count = count,
+                                .start_ns = now_ns(exchange)};
     request->hedge_ns =
         request->start_ns + latency_hedge_ns(exchange->exchanger->latency, owner->address);
     query_peer_request(exchange->call, names, count, &request->body);
-    set_transfer(request);
+    set_transfer(request, owner->silent ? SILENT_CONNECT_TIMEOUT_MS : CONNECT_TIMEOUT_MS);
     exchange->requests = request;
     exchange->running++;
     exchange->counts.asked++;
-    latency_earn(exchange->exchanger->latency);
-    (void)curl_multi_add_handle(exchange->set->multi, request->curl);
+    connection_set_begin(exchange->set, request->curl);
 }
 
 static void end_request(struct request *request)
 {
-    (void)curl_multi_remove_handle(request->exchange->set->multi, request->curl);
-    curl_easy_cleanup(request->curl);
-    curl_slist_free_all(request->headers);
+    connection_set_end(request->exchange->set, request->curl);
     request->curl = NULL;
     buffer_destroy(&request->body);
     buffer_destroy(&request->reply);
@@ -251,11 +171,36 @@ static void end_request(struct request *request)
     request->exchange->running--;
 }
 
-/* Asks the next owner of every shard that nobody is asked for: one request a node. */
+static bool is_patient(const struct query_exchange *exchange)
+{
+    const struct query_peer_call *call = exchange->call;
+
+    return call->patient_until_ns != 0 && now_ns(exchange) < call->patient_until_ns &&
+           (!call->may_wait || call->may_wait(call->context));
+}
+
+/* Nodes that have come since the exchange began, or have come back. */
+static void look_again(struct query_exchange *exchange, struct wanted *wanted)
+{
+    struct members_owner fresh[WANTED_OWNERS_MAX];
+    size_t count = members_owners(exchange->exchanger->members, exchange->call->collection->name,
+                                  wanted->name, &exchange->arena, fresh, WANTED_OWNERS_MAX);
+
+    wanted_add(wanted, fresh, count, !wanted->refused && is_patient(exchange));
+}
+
+/* Asks the next owner of every shard that nobody is asked for: one request a node. Shards that moved
+ * while their owners were asked have one who was not here when the exchange began: all of them are
+ * looked for before anybody is asked, or each would be a request of its own. */
 static void ask_owners(struct query_exchange *exchange)
 {
     const size_t count = exchange->call->shard_count;
 
+    for (size_t i = 0; i < count; i++) {
+        struct wanted *wanted = &exchange->wanted[i];
+        if (!wanted->served && !wanted->asked && wanted->next_owner == wanted->owner_count)
+            look_again(exchange, wanted);
+    }
     for (size_t i = 0; i < count; i++) {
         struct wanted *first = &exchange->wanted[i];
         const struct members_owner *owner;
@@ -274,6 +219,7 @@ static void ask_owners(struct query_exchange *exchange)
             }
         }
         send_request(exchange, owner, together, size);
+        latency_earn(exchange->exchanger->latency);
     }
 }
 
@@ -309,9 +255,11 @@ static enum outcome accept_reply(struct query_exchange *exchange, struct request
         complain(exchange, request, error.text);
         return UNUSABLE;
     }
-    for (size_t i = 0; i < request->wanted_count; i++)
+    for (size_t i = 0; i < request->wanted_count; i++) {
         request->wanted[i]->served |= served[i];
-    exchange->counts.answered++;
+        if (!served[i] && request->wanted[i]->moves_until_ns == 0)
+            request->wanted[i]->moves_until_ns = now_ns(exchange) + MOVES_NS;
+    }
     return ANSWERED;
 }
 
@@ -328,6 +276,8 @@ static enum outcome outcome_of(struct query_exchange *exchange, struct request *
     (void)curl_easy_getinfo(request->curl, CURLINFO_RESPONSE_CODE, &status);
     if (status == 429)
         return BUSY;
+    if (status == 504) /* it would not get to it in time */
+        return LATE;
     if (status != 200) {
         char why[300];
         (void)snprintf(why, sizeof(why), "status %ld: %.200s", status,
@@ -338,16 +288,22 @@ static enum outcome outcome_of(struct query_exchange *exchange, struct request *
     return accept_reply(exchange, request);
 }
 
+/* Whoever hands a shard over or stops says 503. */
+static bool may_have_left(const struct request *request, enum outcome outcome)
+{
+    long status = 0;
+
+    (void)curl_easy_getinfo(request->curl, CURLINFO_RESPONSE_CODE, &status);
+    return outcome == ANSWERED || outcome == UNREACHABLE || (outcome == REFUSED && status == 503);
+}
+
 /* A request overlaps with an answer that was taken: its own would have some rows twice. Its node is
  * the next to be asked for the shards that are left. */
 static void withdraw(struct request *request)
 {
-    for (size_t i = 0; i < request->wanted_count; i++) {
-        struct wanted *wanted = request->wanted[i];
-        size_t place = owner_place(wanted, 0, wanted->next_owner, request->address);
-        if (!wanted->served && place < wanted->next_owner)
-            move_owner(wanted, place, --wanted->next_owner);
-    }
+    for (size_t i = 0; i < request->wanted_count; i++)
+        if (!request->wanted[i]->served)
+            wanted_put_back(request->wanted[i], request->address);
     metric_add(request->exchange->exchanger->outcomes[CANCELLED], 1);
     end_request(request);
 }
@@ -380,9 +336,15 @@ static void finish_request(struct query_exchange *exchange, struct request *requ
     int64_t took_ns = now_ns(exchange) - request->start_ns;
 
     metric_add(exchanger->outcomes[outcome], 1);
-    if (outcome == UNREACHABLE)
+    members_note(exchanger->members, request->address,
+                 outcome != UNREACHABLE && outcome != UNUSABLE);
+    if (outcome == UNREACHABLE || outcome == BUSY || outcome == LATE)
         latency_suspect(exchanger->latency, request->address, now_ns(exchange));
+    if (!may_have_left(request, outcome))
+        for (size_t i = 0; i < request->wanted_count; i++)
+            request->wanted[i]->refused = true;
     if (outcome == ANSWERED) {
+        exchange->counts.answered++;
         metric_observe(exchanger->seconds, (double)took_ns / 1e9);
         latency_note(exchanger->latency, request->address, took_ns);
     }
@@ -391,18 +353,6 @@ static void finish_request(struct query_exchange *exchange, struct request *requ
 }
 
 /* Hedging. */
-
-/* Nodes that have come since the exchange began. */
-static void look_again(struct query_exchange *exchange, struct wanted *wanted)
-{
-    struct members_owner fresh[OWNERS_MAX];
-    size_t count = members_owners(exchange->exchanger->members, exchange->call->collection->name,
-                                  wanted->name, &exchange->arena, fresh, OWNERS_MAX);
-
-    for (size_t i = 0; i < count && wanted->owner_count < OWNERS_MAX; i++)
-        if (owner_place(wanted, 0, wanted->owner_count, fresh[i].address) == wanted->owner_count)
-            wanted->owners[wanted->owner_count++] = fresh[i];
-}
 
 /* Whether each shard of the request has another owner that was not asked. */
 static bool has_others(struct query_exchange *exchange, const struct request *request)
@@ -418,30 +368,36 @@ static bool has_others(struct query_exchange *exchange, const struct request *re
     return all;
 }
 
-/* If the owner can be asked for the shard, it is. */
-static bool take_owner(struct wanted *wanted, const char *address)
+/* How many nodes ask_others would ask. */
+static size_t count_others(struct query_exchange *exchange, const struct request *slow)
 {
-    size_t place = owner_place(wanted, wanted->next_owner, wanted->owner_count, address);
+    const size_t count = slow->wanted_count;
+    bool *taken = memory_checked(arena_calloc(&exchange->arena, count, sizeof(*taken)));
+    size_t nodes = 0;
 
-    if (place == wanted->owner_count)
-        return false;
-    move_owner(wanted, place, wanted->next_owner++);
-    return true;
+    for (size_t i = 0; i < count; i++) {
+        const struct wanted *first = slow->wanted[i];
+        if (taken[i])
+            continue;
+        nodes++;
+        for (size_t k = i; k < count; k++)
+            taken[k] |= wanted_may_take(slow->wanted[k], first->owners[first->next_owner].address);
+    }
+    return nodes;
 }
 
 static bool may_hedge(struct query_exchange *exchange, const struct request *slow)
 {
     struct latency *latency = exchange->exchanger->latency;
     const struct wanted *first = slow->wanted[0];
-
-    if (latency_spend(latency))
-        return true;
     /* When everybody is slow, asking twice makes it worse. */
-    return now_ns(exchange) - slow->start_ns >= LATE_NS &&
-           !latency_suspected(latency, first->owners[first->next_owner].address);
+    bool overdue = now_ns(exchange) - slow->start_ns >= LATE_NS &&
+                   !latency_suspected(latency, first->owners[first->next_owner].address);
+
+    return latency_spend(latency, count_others(exchange, slow), overdue);
 }
 
-/* Asks others for the same shards: one node for all of them where there is one. */
+/* Asks others for the same shards: one node for all of them where there is one. Half of a hedge would be of no use. */
 static void ask_others(struct query_exchange *exchange, const struct request *slow)
 {
     const size_t count = slow->wanted_count;
@@ -457,7 +413,7 @@ static void ask_others(struct query_exchange *exchange, const struct request *sl
         owner = first->owners[first->next_owner];
         together = memory_checked(arena_calloc(&exchange->arena, count, sizeof(struct wanted *)));
         for (size_t k = i; k < count; k++)
-            if (!taken[k] && take_owner(slow->wanted[k], owner.address)) {
+            if (!taken[k] && wanted_take(slow->wanted[k], owner.address)) {
                 taken[k] = true;
                 together[size++] = slow->wanted[k];
             }
@@ -474,7 +430,8 @@ static void hedge(struct query_exchange *exchange, struct request *slow)
 
     if (!has_others(exchange, slow)) {
         slow->hedge_ns = now_ns(exchange) + LOOK_AGAIN_NS;
-        if (!members_hears(exchanger->members, slow->address)) {
+        if (!members_expects(exchanger->members, slow->address, slow->start_ns)) {
+            members_note(exchanger->members, slow->address, false);
             complain(exchange, slow, "it is silent");
             metric_add(exchanger->outcomes[UNREACHABLE], 1);
             end_request(slow);
@@ -508,48 +465,15 @@ static int64_t hedge_late(struct query_exchange *exchange)
 
 /* The calls of query_peers. */
 
-/* Puts nodes that did not answer of late behind the others. A node is judged once for the whole call,
- * so that all of its shards are asked for together. */
-static void avoid_suspects(struct query_exchange *exchange)
-{
-    enum { SUSPECTS_MAX = 32 };
-    struct latency *latency = exchange->exchanger->latency;
-    const char *judged[SUSPECTS_MAX];
-    bool avoided[SUSPECTS_MAX];
-    size_t count = 0;
-
-    for (size_t i = 0; i < exchange->call->shard_count; i++) {
-        struct wanted *wanted = &exchange->wanted[i];
-        struct members_owner kept[OWNERS_MAX];
-        size_t first = 0, last = 0;
-        for (size_t k = 0; k < wanted->owner_count; k++) {
-            const char *address = wanted->owners[k].address;
-            size_t place = 0;
-            while (place < count && strcmp(judged[place], address) != 0)
-                place++;
-            if (place == count && count < SUSPECTS_MAX) {
-                judged[count] = address;
-                avoided[count++] = latency_avoid(latency, address, now_ns(exchange));
-            }
-            if (place < count && avoided[place])
-                kept[OWNERS_MAX - ++last] = wanted->owners[k];
-            else
-                wanted->owners[first++] = wanted->owners[k];
-        }
-        for (size_t k = last; k > 0; k--)
-            wanted->owners[first++] = kept[OWNERS_MAX - 1 - (last - k)];
-    }
-}
-
 static struct query_exchange *start(void *context, const struct query_peer_call *call)
 {
     struct exchanger *exchanger = context;
     struct query_exchange *exchange = memory_new(1, sizeof(*exchange));
-    int running;
 
     exchange->exchanger = exchanger;
     exchange->call = call;
-    exchange->set = take_set(exchanger);
+    exchange->set = connections_take(exchanger->connections);
+    exchange->headers = http_client_headers(exchanger->options.config, HTTP_TYPE_BINARY);
     arena_create(&exchange->arena, 0);
     exchange->wanted = memory_checked(
         arena_calloc(&exchange->arena, call->shard_count + 1, sizeof(struct wanted)));
@@ -558,11 +482,12 @@ static struct query_exchange *start(void *context, const struct query_peer_call 
         wanted->name = call->shards[i];
         wanted->owner_count =
             members_owners(exchanger->members, call->collection->name, wanted->name,
-                           &exchange->arena, wanted->owners, OWNERS_MAX);
+                           &exchange->arena, wanted->owners, WANTED_OWNERS_MAX);
     }
-    avoid_suspects(exchange);
+    wanted_avoid_suspects(exchange->wanted, call->shard_count, exchanger->latency,
+                          now_ns(exchange));
     ask_owners(exchange);
-    (void)curl_multi_perform(exchange->set->multi, &running);
+    connection_set_work(exchange->set, 0);
     return exchange;
 }
 
@@ -573,31 +498,39 @@ static int protocol(void *context)
     return members_protocol(exchanger->members);
 }
 
-static bool serves(void *context, const struct config_collection *collection, const char *shard)
+static bool reaches(void *context, const struct config_collection *collection, const char *shard,
+                    int64_t offset)
 {
     struct exchanger *exchanger = context;
-    struct members_owner owner;
+    struct members_owner owners[WANTED_OWNERS_MAX];
     struct arena arena;
-    bool found;
+    size_t count;
+    bool reached = false;
 
     arena_create(&arena, 0);
-    found = members_owners(exchanger->members, collection->name, shard, &arena, &owner, 1) > 0;
+    count = members_owners(exchanger->members, collection->name, shard, &arena, owners,
+                           WANTED_OWNERS_MAX);
+    for (size_t i = 0; i < count; i++)
+        reached |= !owners[i].handed_over || owners[i].next_offset > offset;
     arena_destroy(&arena);
-    return found;
+    return reached;
+}
+
+static bool serves(void *context, const struct config_collection *collection, const char *shard)
+{
+    return reaches(context, collection, shard, INT64_MIN);
 }
 
 static void collect(struct query_exchange *exchange)
 {
-    CURLMsg *message;
-    int left;
+    CURLcode result;
+    CURL *curl;
 
-    while ((message = curl_multi_info_read(exchange->set->multi, &left))) {
+    while ((curl = connection_set_finished(exchange->set, &result))) {
         struct request *request = NULL;
-        if (message->msg != CURLMSG_DONE)
-            continue;
-        (void)curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, (char **)&request);
+        (void)curl_easy_getinfo(curl, CURLINFO_PRIVATE, (char **)&request);
         if (request && !request->done)
-            finish_request(exchange, request, message->data.result);
+            finish_request(exchange, request, result);
     }
 }
 
@@ -622,28 +555,112 @@ static int wait_ms(const struct query_exchange *exchange, int64_t next_ns)
     return until_ns <= now ? 0 : (int)((until_ns - now + 999999) / 1000000);
 }
 
+enum awaited { NOBODY, SOMEBODY, SOMEBODY_SOON };
+
+/* Whether a shard has moved whose next owner may still be heard of. */
+static enum awaited awaits_owner(const struct query_exchange *exchange)
+{
+    const int64_t now = now_ns(exchange);
+    const bool patient = is_patient(exchange);
+    enum awaited awaited = NOBODY;
+
+    for (size_t i = 0; i < exchange->call->shard_count; i++) {
+        const struct wanted *wanted = &exchange->wanted[i];
+        if (wanted->served || wanted->asked)
+            continue;
+        if (now < wanted->moves_until_ns)
+            return SOMEBODY_SOON;
+        if (patient && !wanted->refused)
+            awaited = SOMEBODY;
+    }
+    return awaited;
+}
+
+/* Whether this process has become the owner. */
+static bool has_come(const struct query_exchange *exchange, const struct wanted *wanted)
+{
+    struct store_registry *registry = exchange->exchanger->options.registry;
+    struct store_lease lease;
+    bool whole;
+
+    if (wanted->served || wanted->asked ||
+        !store_registry_acquire_shard(registry, exchange->call->collection->name, wanted->name,
+                                      &lease))
+        return false;
+    whole = !lease.behind && !lease.handed_over;
+    store_registry_release(registry, &lease);
+    return whole;
+}
+
+/* Answers for shards that have come to this process since the call began, as another node would. */
+static void answer_here(struct query_exchange *exchange)
+{
+    const struct cluster_options *options = &exchange->exchanger->options;
+    const int64_t left_ms = (exchange->call->deadline_ns - now_ns(exchange)) / 1000000;
+    const struct query_view_options view = {.registry = options->registry,
+                                            .io = options->io,
+                                            .timeout_ms = left_ms,
+                                            .pool = exchange->call->pool,
+                                            .describer = options->describer,
+                                            .stop = exchange->call->stop};
+    const size_t count = exchange->call->shard_count;
+    struct request here = {.node = options->config->node, .address = "this process"};
+    const char **names = NULL;
+    struct error error = {0};
+
+    for (size_t i = 0; i < count; i++) {
+        if (!has_come(exchange, &exchange->wanted[i]))
+            continue;
+        if (!names) {
+            names = memory_checked(arena_calloc(&exchange->arena, count, sizeof(*names)));
+            here.wanted =
+                memory_checked(arena_calloc(&exchange->arena, count, sizeof(struct wanted *)));
+        }
+        names[here.wanted_count] = exchange->wanted[i].name;
+        here.wanted[here.wanted_count++] = &exchange->wanted[i];
+    }
+    if (!names || left_ms < 1)
+        return;
+    query_peer_request(exchange->call, names, here.wanted_count, &here.body);
+    if (query_answer(options->config, &view, here.body.data, here.body.size, &here.reply, &error) ==
+        0)
+        (void)accept_reply(exchange, &here);
+    buffer_destroy(&here.body);
+    buffer_destroy(&here.reply);
+    settle(exchange);
+}
+
 static void wait_for_answers(struct query_exchange *exchange)
 {
     struct thread_pool *pool = exchange->call->pool;
-    int running;
 
-    (void)curl_multi_perform(exchange->set->multi, &running);
+    connection_set_work(exchange->set, 0);
     for (;;) {
+        const size_t before = exchange->counts.asked;
+        enum awaited awaited;
         int64_t next_ns;
         bool waits;
         collect(exchange);
         ask_owners(exchange);
-        if (exchange->running == 0 || is_over(exchange))
+        if (awaits_owner(exchange) != NOBODY)
+            answer_here(exchange);
+        awaited = awaits_owner(exchange);
+        if ((exchange->running == 0 && awaited == NOBODY) || is_over(exchange))
             return;
         next_ns = hedge_late(exchange);
-        (void)curl_multi_perform(exchange->set->multi, &running);
-        if ((size_t)running < exchange->running)
+        if (awaited == SOMEBODY_SOON && now_ns(exchange) + MOVES_LOOK_NS < next_ns)
+            next_ns = now_ns(exchange) + MOVES_LOOK_NS;
+        if (exchange->counts.asked > before) {
+            connection_set_work(exchange->set, 0);
             continue;
+        }
         waits = pool && thread_pool_wait_begin(pool);
-        (void)curl_multi_poll(exchange->set->multi, NULL, 0, wait_ms(exchange, next_ns), NULL);
+        /* An outage would take all threads. */
+        if (pool && !waits && exchange->running == 0 && awaited == SOMEBODY)
+            return;
+        connection_set_work(exchange->set, wait_ms(exchange, next_ns));
         if (waits)
             thread_pool_wait_end(pool);
-        (void)curl_multi_perform(exchange->set->multi, &running);
     }
 }
 
@@ -661,7 +678,8 @@ static void finish(struct query_exchange *exchange, bool cancel, struct query_pe
     counts->asked += exchange->counts.asked;
     counts->answered += exchange->counts.answered;
     counts->hedged += exchange->counts.hedged;
-    give_set(exchanger, exchange->set);
+    connections_give(exchange->set);
+    curl_slist_free_all(exchange->headers);
     arena_destroy(&exchange->arena);
     free(exchange);
 }
@@ -696,11 +714,13 @@ struct exchanger *exchanger_new(const struct cluster_options *options, struct me
     exchanger->members = members;
     exchanger->peers = (struct query_peers){.context = exchanger,
                                             .serves = serves,
+                                            .reaches = reaches,
                                             .protocol = protocol,
                                             .start = start,
                                             .finish = finish};
     exchanger->latency = latency_new();
-    pthread_mutex_init(&exchanger->lock, NULL);
+    /* They time curl's own timers, which know no other clock than the real one. */
+    exchanger->connections = connections_new(options->config, io_posix());
     make_metrics(exchanger);
     return exchanger;
 }
@@ -709,13 +729,8 @@ void exchanger_delete(struct exchanger *exchanger)
 {
     if (!exchanger)
         return;
-    while (exchanger->idle) {
-        struct connection_set *next = exchanger->idle->next;
-        free_set(exchanger->idle);
-        exchanger->idle = next;
-    }
+    connections_delete(exchanger->connections);
     latency_delete(exchanger->latency);
-    pthread_mutex_destroy(&exchanger->lock);
     free(exchanger);
 }
 

@@ -6,7 +6,7 @@
 
 #include "base/memory.h"
 
-enum { SAMPLES = 64, NODES_MAX = 2048, HEDGE_SHARE = 20, HEDGES_SAVED = 10 };
+enum { SAMPLES = 64, NODES_MAX = 2048, HEDGE_SHARE = 20, HEDGES_SAVED = 20, HEDGES_OWED = 100 };
 
 #define HEDGE_MIN_NS INT64_C(5000000)
 #define HEDGE_MAX_NS INT64_C(250000000)
@@ -26,7 +26,8 @@ struct latency {
     pthread_mutex_t lock;
     struct node_latency *nodes; /* most recently used first */
     size_t node_count;
-    uint32_t tokens; /* HEDGE_SHARE of them are a hedge */
+    int64_t
+        tokens; /* HEDGE_SHARE of them are a hedge; below 0: what overdue ones have to be paid back */
 };
 
 struct latency *latency_new(void)
@@ -172,14 +173,15 @@ void latency_earn(struct latency *latency)
     pthread_mutex_unlock(&latency->lock);
 }
 
-bool latency_spend(struct latency *latency)
+bool latency_spend(struct latency *latency, size_t count, bool overdue)
 {
     bool there;
 
     pthread_mutex_lock(&latency->lock);
-    there = latency->tokens >= HEDGE_SHARE;
+    there = latency->tokens - (int64_t)count * HEDGE_SHARE >=
+            (overdue ? -(int64_t)HEDGES_OWED * HEDGE_SHARE : 0);
     if (there)
-        latency->tokens -= HEDGE_SHARE;
+        latency->tokens -= (int64_t)count * HEDGE_SHARE;
     pthread_mutex_unlock(&latency->lock);
     return there;
 }

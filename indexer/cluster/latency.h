@@ -4,6 +4,7 @@
 #define INDEXER_CLUSTER_LATENCY_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 struct latency;
@@ -24,9 +25,10 @@ void latency_suspect(struct latency *latency, const char *address, int64_t now_n
 bool latency_avoid(struct latency *latency, const char *address, int64_t now_ns);
 /** Whether the node has not answered since it was suspected. */
 bool latency_suspected(struct latency *latency, const char *address);
-/** A request was sent: a twentieth of a hedge becomes free. */
+/** A request was sent that is no hedge: a twentieth of a hedge becomes free. */
 void latency_earn(struct latency *latency);
-/** Takes one hedge; false when none is left. */
-bool latency_spend(struct latency *latency);
+/** Takes so many hedges, or none: false. `overdue`: later ones may pay for it. Of any R requests that are no hedges and
+ * come one after the other, hedges are at most R / 20 and 20 that were saved before, and 100 more where some were overdue. */
+bool latency_spend(struct latency *latency, size_t count, bool overdue);
 
 #endif

@@ -16,41 +16,30 @@
 #include "base/thread.h"
 #include "base/version.h"
 #include "indexer/cluster/announcement.h"
+#include "indexer/cluster/claims.h"
+#include "indexer/cluster/node.h"
 #include "indexer/nats/connection.h"
 #include "indexer/query/query.h"
 
 enum {
     ANNOUNCE_MS = 1000,
     CHANGES_MS = 20, /* changes within that time are announced together */
-    SILENCE_MS = 3000,
     NODES_MAX = 2048,
+    HOLDERS_MAX = 64,   /* of a shard; further ones are not looked at */
     OFFSET_SLACK = 1000 /* records by which a shard may be behind another and count as fresh */
 };
 
 #define NO_SUBSCRIPTION UINT64_MAX
+#define SILENCE_NS      (NODE_SILENCE_MS * INT64_C(1000000))
 
 static const struct doc_limits announcement_limits = {.max_bytes = 4 << 20, .max_depth = 16};
 
-/* Everything lies in its arena; it is replaced as a whole. */
-struct node {
-    struct node *next;
-    struct arena arena;
-    const char *name, *address, *version, *replica_set;
-    uint64_t incarnation;
-    int64_t heard_ns;
-    bool same_host;
-    bool draining;    /* gives its shards up */
-    bool understands; /* requests of this process; else it is never asked */
-    int64_t oldest_protocol, protocol;
-    struct doc roles;
-    const struct doc *collections; /* an array, checked */
-};
-
-enum outcome { TAKEN, MALFORMED, FOREIGN, VERSION, DUPLICATE, OUTCOMES };
-
-static const char *const outcome_names[OUTCOMES] = {
-    [TAKEN] = "taken",     [MALFORMED] = "malformed",      [FOREIGN] = "foreign_cluster",
-    [VERSION] = "version", [DUPLICATE] = "duplicate_name",
+static const char *const outcome_names[NODE_OUTCOMES] = {
+    [NODE_TAKEN] = "taken",
+    [NODE_MALFORMED] = "malformed",
+    [NODE_FOREIGN] = "foreign_cluster",
+    [NODE_VERSION] = "version",
+    [NODE_DUPLICATE] = "duplicate_name",
 };
 
 struct members {
@@ -58,6 +47,7 @@ struct members {
     char subject[160];
     char address[300];
     char host[256];
+    char group[CONFIG_GROUP_BYTES];
     uint64_t incarnation;
     struct nats_connection *connection;
     natsSubscription *subscription; /* of the connection of that generation */
@@ -67,6 +57,7 @@ struct members {
     pthread_mutex_t lock; /* of the nodes */
     struct node *nodes;
     size_t node_count;
+    atomic_size_t silent_count; /* of them; written under the lock */
 
     /* The announcing thread sleeps here. Taken under the registry's lock. */
     pthread_mutex_t wake_lock;
@@ -76,7 +67,7 @@ struct members {
     bool announcing;
     pthread_t thread;
 
-    struct metric *node_gauge, *connected_gauge, *outcomes[OUTCOMES];
+    struct metric *node_gauge, *silent_gauge, *connected_gauge, *outcomes[NODE_OUTCOMES];
 };
 
 /* Nodes. Under the lock. */
@@ -96,25 +87,35 @@ static void remove_node(struct members *members, struct node **place)
 
     *place = node->next;
     members->node_count--;
-    arena_destroy(&node->arena);
-    free(node);
+    if (node->silent)
+        atomic_fetch_sub(&members->silent_count, 1);
+    node_delete(node);
 }
 
-/* A node is asked for as long as it is heard. Silence is not proof that it is dead, only that it may
- * be: its shards are then missing or another owner's, and it comes back with its next word. */
-static void remove_silent(struct members *members)
+/* Silence is not proof that a node is dead, only that it may be: NATS may be between the two. It comes back with its
+ * next word. */
+static void judge_silent(struct members *members)
 {
-    int64_t oldest_ns = io_monotonic_ns(members->options.io) - (int64_t)SILENCE_MS * 1000000;
+    int64_t now_ns = io_monotonic_ns(members->options.io);
     struct node **place = &members->nodes;
 
     while (*place) {
-        if ((*place)->heard_ns >= oldest_ns) {
-            place = &(*place)->next;
-            continue;
+        struct node *node = *place;
+        if (!node->silent && now_ns - node->heard_ns > SILENCE_NS) {
+            log_warning("cluster",
+                        "node %s at %s is silent: it is asked for its shards where nobody else "
+                        "answers",
+                        node->name, node->address);
+            node->silent = true;
+            atomic_fetch_add(&members->silent_count, 1);
         }
-        log_warning("cluster", "node %s at %s is silent: others are asked for its shards",
-                    (*place)->name, (*place)->address);
-        remove_node(members, place);
+        if (node_is_gone(node, now_ns)) {
+            log_warning("cluster", "node %s at %s is gone: neither heard nor answering", node->name,
+                        node->address);
+            remove_node(members, place);
+        } else {
+            place = &node->next;
+        }
     }
 }
 
@@ -127,99 +128,6 @@ static bool on_this_host(const struct members *members, const char *address)
 }
 
 /* Announcements. */
-
-static bool is_list(const struct doc *doc, enum doc_type first, uint32_t width)
-{
-    if (!doc || doc->type != DOC_ARRAY)
-        return false;
-    for (uint32_t i = 0; i < doc->count; i++)
-        if (doc->items[i].type != DOC_ARRAY || doc->items[i].count < width ||
-            doc->items[i].items[0].type != first)
-            return false;
-    return true;
-}
-
-static bool is_collection(const struct doc *doc)
-{
-    const struct doc *name = doc_get(doc, "name");
-    const struct doc *shards = doc_get(doc, "shards");
-    const struct doc *expected = doc_get(doc, "expected");
-
-    if (!name || name->type != DOC_STRING || !is_list(shards, DOC_STRING, 3) ||
-        !is_list(expected, DOC_STRING, 2))
-        return false;
-    for (uint32_t i = 0; i < shards->count; i++)
-        if (shards->items[i].items[1].type != DOC_INT || shards->items[i].items[2].type != DOC_INT)
-            return false;
-    for (uint32_t i = 0; i < expected->count; i++)
-        if (expected->items[i].items[1].type != DOC_STRING)
-            return false;
-    return true;
-}
-
-static const char *text_of(struct arena *arena, const struct doc *map, const char *key)
-{
-    const struct doc *found = doc_get(map, key);
-
-    return found && found->type == DOC_STRING && found->count > 0 && found->count < 256
-               ? arena_copy(arena, found->string, found->count)
-               : NULL;
-}
-
-static bool is_true(const struct doc *map, const char *key)
-{
-    const struct doc *found = doc_get(map, key);
-
-    return found && found->type == DOC_BOOL && found->boolean;
-}
-
-/* "protocol": [oldest, newest]. Nodes from before there was a second version do not say. */
-static bool read_protocol(const struct doc *range, struct node *node)
-{
-    node->oldest_protocol = node->protocol = 1;
-    if (range && (range->type != DOC_ARRAY || range->count != 2 ||
-                  range->items[0].type != DOC_INT || range->items[1].type != DOC_INT))
-        return false;
-    if (range) {
-        node->oldest_protocol = range->items[0].integer;
-        node->protocol = range->items[1].integer;
-    }
-    node->understands =
-        node->oldest_protocol <= QUERY_PROTOCOL && node->protocol >= QUERY_PROTOCOL_OLDEST;
-    return true;
-}
-
-/* What others do with an announcement is decided here: it is untrusted. */
-static enum outcome read_announcement(struct members *members, const struct doc *doc,
-                                      struct node *node)
-{
-    const struct config *config = members->options.config;
-    const struct doc *version = doc_get(doc, "v");
-    const struct doc *incarnation = doc_get(doc, "incarnation");
-
-    if (doc->type != DOC_MAP || !version || version->type != DOC_INT)
-        return MALFORMED;
-    if (version->integer != MEMBERS_VERSION)
-        return VERSION;
-    if (!doc_string_equals(doc_get(doc, "cluster"), config->cluster_name))
-        return FOREIGN;
-    node->name = text_of(&node->arena, doc, "node");
-    node->address = text_of(&node->arena, doc, "address");
-    node->version = text_of(&node->arena, doc, "version");
-    node->replica_set = text_of(&node->arena, doc, "replica_set");
-    node->collections = doc_get(doc, "collections");
-    node->draining = is_true(doc, "draining");
-    if (doc_get(doc, "roles"))
-        node->roles = *doc_get(doc, "roles");
-    if (!node->name || !node->address || strpbrk(node->address, "/ @?#") || !incarnation ||
-        !doc_as_u64(incarnation, &node->incarnation) || !node->collections ||
-        !read_protocol(doc_get(doc, "protocol"), node) || node->collections->type != DOC_ARRAY)
-        return MALFORMED;
-    for (uint32_t i = 0; i < node->collections->count; i++)
-        if (!is_collection(&node->collections->items[i]))
-            return MALFORMED;
-    return TAKEN;
-}
 
 /* Processes that read no Kafka learn here which shards there are. What was known stays: partitions
  * never become fewer, and a node that has just started knows nothing yet. */
@@ -235,7 +143,7 @@ static void learn_expected(struct members *members, const struct node *node)
         size_t known = 0;
         const char *name;
         arena_create(&arena, 0);
-        name = text_of(&arena, one, "name");
+        name = node_text(&arena, one, "name");
         if (name && config_collection_find(config, name))
             known = store_registry_expected(members->options.registry, name, &arena, &shards);
         if (name && config_collection_find(config, name) && expected->count > known) {
@@ -252,21 +160,23 @@ static void learn_expected(struct members *members, const struct node *node)
 }
 
 /* Two processes of one name: the one that started later counts, and both say so. */
-static enum outcome take_node(struct members *members, struct node *fresh, const struct doc *name,
-                              bool leaving)
+static enum node_outcome take_node(struct members *members, struct node *fresh,
+                                   const struct doc *name, bool leaving)
 {
     struct node **place = find_node(members, name);
     struct node *former = *place;
-    enum outcome outcome = TAKEN;
+    enum node_outcome outcome = NODE_TAKEN;
 
-    if (former && former->incarnation != fresh->incarnation) {
+    if (former && former->silent)
+        log_info("cluster", "node %s at %s is heard again", fresh->name, fresh->address);
+    if (former && !former->silent && former->incarnation != fresh->incarnation) {
         if (strcmp(former->address, fresh->address) != 0) {
             log_error("cluster", "two nodes have the name %s: %s and %s (set `node`)", fresh->name,
                       former->address, fresh->address);
-            outcome = DUPLICATE;
+            outcome = NODE_DUPLICATE;
         }
         if (former->incarnation > fresh->incarnation)
-            return DUPLICATE;
+            return NODE_DUPLICATE;
     }
     if (former)
         remove_node(members, place);
@@ -307,38 +217,45 @@ static void on_message(natsConnection *connection, natsSubscription *subscriptio
                        void *closure)
 {
     struct members *members = closure;
-    struct node *fresh = memory_new(1, sizeof(*fresh));
+    struct node *fresh = node_new();
     size_t bytes = (size_t)natsMsg_GetDataLength(message);
     const uint8_t *data = (const uint8_t *)natsMsg_GetData(message);
-    enum outcome outcome = MALFORMED;
+    enum node_outcome outcome = NODE_MALFORMED;
     struct error error = {0};
+    const struct node *former;
     struct doc doc;
     bool kept = false, is_new = false;
 
     (void)connection;
     (void)subscription;
-    arena_create(&fresh->arena, 0);
     data = memory_checked(arena_copy(&fresh->arena, data, bytes));
     if (doc_parse_msgpack(&fresh->arena, data, bytes, &announcement_limits, &doc, &error) == 0)
-        outcome = read_announcement(members, &doc, fresh);
-    if (outcome == TAKEN && fresh->incarnation != members->incarnation) {
+        outcome = node_read(fresh, &doc, members->options.config->cluster_name);
+    if (outcome == NODE_TAKEN && fresh->incarnation != members->incarnation) {
         fresh->same_host = on_this_host(members, fresh->address);
         fresh->heard_ns = io_monotonic_ns(members->options.io);
         if ((members->options.roles & CONFIG_ROLE_INGEST) == 0)
             learn_expected(members, fresh);
         pthread_mutex_lock(&members->lock);
-        is_new = !*find_node(members, doc_get(&doc, "node"));
-        outcome = take_node(members, fresh, doc_get(&doc, "node"), is_true(&doc, "leaving"));
+        former = *find_node(members, doc_get(&doc, "node"));
+        is_new = !former || former->silent;
+        outcome = take_node(members, fresh, doc_get(&doc, "node"), node_is_true(&doc, "leaving"));
         kept = is_linked(members, fresh);
+        /* Race: who finds a shard here that has been left to this node must find the node, too. */
+        if ((members->options.roles & CONFIG_ROLE_INGEST) != 0 && fresh->group &&
+            strcmp(fresh->group, members->group) == 0)
+            claims_fence(members->options.registry, fresh->collections,
+                         fresh->heard_ns + SILENCE_NS);
         pthread_mutex_unlock(&members->lock);
     }
+    /* Its own announcement: whatever another node says would have come, too. */
+    if (outcome == NODE_TAKEN && fresh->incarnation == members->incarnation)
+        store_registry_note_hearing(members->options.registry);
     metric_add(members->outcomes[outcome], 1);
     if (is_new && kept)
         wake(members, false); /* it has not heard of this process either */
-    if (!kept) {
-        arena_destroy(&fresh->arena);
-        free(fresh);
-    }
+    if (!kept)
+        node_delete(fresh);
     natsMsg_Destroy(message);
 }
 
@@ -398,7 +315,8 @@ static void publish(struct members *members, bool leaving)
     status = natsConnection_Publish(nats_connection_handle(members->connection), members->subject,
                                     bytes.data, (int)bytes.size);
     if (status == NATS_OK)
-        status = natsConnection_Flush(nats_connection_handle(members->connection));
+        status =
+            natsConnection_FlushTimeout(nats_connection_handle(members->connection), ANNOUNCE_MS);
     if (status != NATS_OK)
         log_debug("cluster", "announcement: %s", natsStatus_GetText(status));
     buffer_destroy(&bytes);
@@ -431,12 +349,15 @@ static void *announce_all(void *context)
 
     do {
         bool connected = stay_connected(members);
+        size_t silent;
         metric_set(members->connected_gauge, connected);
         if (connected)
             publish(members, false);
         pthread_mutex_lock(&members->lock);
-        remove_silent(members);
-        metric_set(members->node_gauge, (double)members->node_count + 1);
+        judge_silent(members);
+        silent = atomic_load(&members->silent_count);
+        metric_set(members->node_gauge, (double)(members->node_count - silent) + 1);
+        metric_set(members->silent_gauge, (double)silent);
         pthread_mutex_unlock(&members->lock);
     } while (sleep_until_due(members));
     return NULL;
@@ -473,10 +394,14 @@ static void make_metrics(struct members *members)
     members->node_gauge =
         metrics_gauge(metrics, "windrow_cluster_nodes",
                       "Nodes of the cluster that are heard, this one too", NULL, 0);
+    members->silent_gauge = metrics_gauge(
+        metrics, "windrow_cluster_silent_nodes",
+        "Nodes of the cluster that are not heard and still asked where nobody else answers", NULL,
+        0);
     members->connected_gauge =
         metrics_gauge(metrics, "windrow_cluster_nats_connected",
                       "Whether announcements reach NATS (1) or not (0)", NULL, 0);
-    for (int i = 0; i < OUTCOMES; i++) {
+    for (int i = 0; i < NODE_OUTCOMES; i++) {
         const struct metric_label label[] = {{"outcome", outcome_names[i]}};
         members->outcomes[i] =
             metrics_counter(metrics, "windrow_cluster_announcements_total",
@@ -493,6 +418,7 @@ int members_open(const struct cluster_options *options, struct members **members
     fresh->incarnation = (uint64_t)io_wall_ms(options->io) * 1000 + (uint64_t)getpid() % 1000;
     (void)snprintf(fresh->subject, sizeof(fresh->subject), "%s.cluster.%s.nodes",
                    options->config->nats_prefix, options->config->cluster_name);
+    config_consumer_group(options->config, fresh->group);
     pthread_mutex_init(&fresh->lock, NULL);
     pthread_mutex_init(&fresh->wake_lock, NULL);
     thread_condition_create(&fresh->wake);
@@ -515,6 +441,7 @@ int members_announce(struct members *members, uint16_t port, struct error *error
         (void)snprintf(members->address, sizeof(members->address),
                        strchr(config->http_host, ':') ? "[%s]:%u" : "%s:%u", config->http_host,
                        port);
+    store_registry_note_hearing(members->options.registry);
     if (thread_start(&members->thread, "cluster", announce_all, members) != 0)
         return error_set(error, ERROR_MEMORY, "cannot start a thread");
     members->announcing = true;
@@ -552,29 +479,15 @@ void members_close(struct members *members)
 
 /* Look-ups. */
 
-/* A node that does not understand what it would be asked has none. */
-static const struct doc *shard_of(const struct node *node, const char *collection,
-                                  const char *shard)
-{
-    if (!node->understands)
-        return NULL;
-    for (uint32_t i = 0; i < node->collections->count; i++) {
-        const struct doc *one = &node->collections->items[i];
-        const struct doc *shards = doc_get(one, "shards");
-        if (!doc_string_equals(doc_get(one, "name"), collection))
-            continue;
-        for (uint32_t k = 0; k < shards->count; k++)
-            if (doc_string_equals(&shards->items[k].items[0], shard))
-                return shards->items[k].items;
-    }
-    return NULL;
-}
-
 /* A few records of difference say more about the moment of the announcement than about freshness. */
 static bool is_better(const struct members_owner *a, const struct members_owner *b)
 {
     int64_t ahead = a->next_offset - b->next_offset;
 
+    if (a->silent != b->silent)
+        return b->silent;
+    if (a->handed_over != b->handed_over)
+        return b->handed_over;
     if (ahead > OFFSET_SLACK || ahead < -OFFSET_SLACK)
         return ahead > 0;
     if (a->same_host != b->same_host)
@@ -594,45 +507,96 @@ int members_protocol(struct members *members)
     return (int)newest;
 }
 
-size_t members_owners(struct members *members, const char *collection, const char *shard,
-                      struct arena *arena, struct members_owner *owners, size_t max)
-{
-    size_t count = 0;
+/* Claims of all nodes on one shard, first those of nodes that are heard. */
+struct holders {
+    struct claim claims[HOLDERS_MAX];
+    const struct node *nodes[HOLDERS_MAX];
+    int64_t next_offsets[HOLDERS_MAX];
+    size_t count, heard_count;
+};
 
-    pthread_mutex_lock(&members->lock);
-    for (const struct node *node = members->nodes; node; node = node->next) {
-        const struct doc *found = shard_of(node, collection, shard);
-        struct members_owner fresh;
-        size_t place;
-        if (!found)
+/* Under the lock. */
+static void find_some_holders(const struct members *members, const char *collection,
+                              const char *shard, bool silent, struct holders *holders)
+{
+    for (const struct node *node = members->nodes; node && holders->count < HOLDERS_MAX;
+         node = node->next) {
+        const struct doc *one = node->silent == silent ? node_collection(node, collection) : NULL;
+        const struct doc *found = one ? node_shard_in(one, shard) : NULL;
+        int32_t generation = found ? claims_generation(found)
+                             : one ? claims_waiting(one, shard)
+                                   : 0;
+        if (!found && generation == 0)
             continue;
-        fresh = (struct members_owner){.node = arena_copy(arena, node->name, strlen(node->name)),
-                                       .address =
-                                           arena_copy(arena, node->address, strlen(node->address)),
-                                       .next_offset = found[1].integer,
-                                       .same_host = node->same_host};
-        place = count < max ? count++ : max - 1;
-        if (place == max - 1 && count == max && owners[place].node &&
-            !is_better(&fresh, &owners[place]))
-            continue;
-        for (; place > 0 && is_better(&fresh, &owners[place - 1]); place--)
-            owners[place] = owners[place - 1];
-        owners[place] = fresh;
+        holders->claims[holders->count] =
+            (struct claim){.group = node->group,
+                           .generation = generation,
+                           .serves = found != NULL,
+                           .handed_over = node->draining || (found && claims_handed_over(found))};
+        holders->next_offsets[holders->count] = found ? found->items[1].integer : -1;
+        holders->nodes[holders->count++] = node;
     }
-    pthread_mutex_unlock(&members->lock);
-    return count;
 }
 
 /* Under the lock. */
-static bool is_successor(const struct members *members, const struct node *node)
+static void find_holders(const struct members *members, const char *collection, const char *shard,
+                         struct holders *holders)
 {
-    const char *set = members->options.config->cluster_replica_set;
-    bool reads = false;
+    holders->count = 0;
+    find_some_holders(members, collection, shard, false, holders);
+    holders->heard_count = holders->count;
+    if (atomic_load(&members->silent_count) > 0)
+        find_some_holders(members, collection, shard, true, holders);
+}
 
-    for (uint32_t i = 0; node->roles.type == DOC_ARRAY && i < node->roles.count; i++)
-        reads |= doc_string_equals(&node->roles.items[i], "ingest");
-    return reads && !node->draining &&
-           strcmp(set ? set : "", node->replica_set ? node->replica_set : "") == 0;
+/* What a silent node once claimed takes no place of what is heard now. Under the lock. */
+static bool may_be_asked(const struct holders *holders, size_t which, int64_t now_ns)
+{
+    size_t rivals = which < holders->heard_count ? holders->heard_count : holders->count;
+
+    return holders->claims[which].serves && node_may_answer(holders->nodes[which], now_ns) &&
+           !claims_superseded(holders->claims, rivals, which);
+}
+
+/* Returns how many there are now: the worst one goes when there is no room. */
+static size_t insert_owner(struct members_owner *owners, size_t count, size_t max,
+                           const struct members_owner *fresh)
+{
+    size_t place = count < max ? count++ : max - 1;
+
+    if (place == max - 1 && owners[place].node && !is_better(fresh, &owners[place]))
+        return count;
+    for (; place > 0 && is_better(fresh, &owners[place - 1]); place--)
+        owners[place] = owners[place - 1];
+    owners[place] = *fresh;
+    return count;
+}
+
+size_t members_owners(struct members *members, const char *collection, const char *shard,
+                      struct arena *arena, struct members_owner *owners, size_t max)
+{
+    const int64_t now_ns = io_monotonic_ns(members->options.io);
+    struct holders holders;
+    size_t count = 0;
+
+    memset(owners, 0, max * sizeof(*owners));
+    pthread_mutex_lock(&members->lock);
+    find_holders(members, collection, shard, &holders);
+    for (size_t i = 0; i < holders.count; i++) {
+        const struct node *node = holders.nodes[i];
+        struct members_owner fresh = {.next_offset = holders.next_offsets[i],
+                                      .heard_ns = node->heard_ns,
+                                      .same_host = node->same_host,
+                                      .silent = node->silent,
+                                      .handed_over = holders.claims[i].handed_over};
+        if (!may_be_asked(&holders, i, now_ns))
+            continue;
+        fresh.node = arena_copy(arena, node->name, strlen(node->name));
+        fresh.address = arena_copy(arena, node->address, strlen(node->address));
+        count = insert_owner(owners, count, max, &fresh);
+    }
+    pthread_mutex_unlock(&members->lock);
+    return count;
 }
 
 void members_set_draining(struct members *members)
@@ -647,9 +611,18 @@ size_t members_successors(struct members *members)
 
     pthread_mutex_lock(&members->lock);
     for (const struct node *node = members->nodes; node; node = node->next)
-        count += is_successor(members, node);
+        count += node_is_successor(node, members->options.config->cluster_replica_set);
     pthread_mutex_unlock(&members->lock);
     return count;
+}
+
+/* Up to which offset the node serves the shard and goes on with it; INT64_MIN: it does not. Under the lock. */
+static int64_t live_offset(const struct node *node, const char *collection, const char *shard)
+{
+    const struct doc *found =
+        node->silent || node->draining ? NULL : node_shard(node, collection, shard);
+
+    return found && !claims_handed_over(found) ? found->items[1].integer : INT64_MIN;
 }
 
 bool members_taken_over(struct members *members, const char *collection, const char *shard,
@@ -658,84 +631,79 @@ bool members_taken_over(struct members *members, const char *collection, const c
     bool taken = false;
 
     pthread_mutex_lock(&members->lock);
-    for (const struct node *node = members->nodes; node && !taken; node = node->next) {
-        const struct doc *found =
-            is_successor(members, node) ? shard_of(node, collection, shard) : NULL;
-        taken = found && found[1].integer >= next_offset;
-    }
+    for (const struct node *node = members->nodes; node && !taken; node = node->next)
+        taken = node_is_successor(node, members->options.config->cluster_replica_set) &&
+                live_offset(node, collection, shard) >= next_offset;
     pthread_mutex_unlock(&members->lock);
     return taken;
 }
 
-bool members_hears(struct members *members, const char *address)
+bool members_ahead(struct members *members, const char *collection, const char *shard,
+                   int64_t next_offset)
 {
-    const struct node *node;
+    bool ahead = false;
 
     pthread_mutex_lock(&members->lock);
-    for (node = members->nodes; node && strcmp(node->address, address) != 0; node = node->next)
-        ;
+    for (const struct node *node = members->nodes; node && !ahead; node = node->next)
+        ahead = live_offset(node, collection, shard) > next_offset;
     pthread_mutex_unlock(&members->lock);
-    return node != NULL;
+    return ahead;
 }
 
-static struct doc copy_text(struct arena *arena, const struct doc *from)
+/* Under the lock; NULL: nobody has announced it. */
+static struct node *node_at(const struct members *members, const char *address)
 {
-    struct doc copy = *from;
+    struct node *node = members->nodes;
 
-    copy.string = arena_copy(arena, from->string, from->count);
-    return copy;
+    while (node && strcmp(node->address, address) != 0)
+        node = node->next;
+    return node;
 }
 
-/* [{"collection", "shard", "next_offset", "watermark_ms"}, ...] of a node's announcement. */
-static struct doc describe_shards(const struct doc *collections, struct arena *arena)
+bool members_expects(struct members *members, const char *address, int64_t asked_ns)
 {
-    struct doc *items;
-    size_t count = 0;
+    const struct node *node;
+    bool expected;
 
-    for (uint32_t i = 0; i < collections->count; i++)
-        count += doc_get(&collections->items[i], "shards")->count;
-    items = doc_items(arena, (uint32_t)count);
-    count = 0;
-    for (uint32_t i = 0; i < collections->count; i++) {
-        const struct doc *shards = doc_get(&collections->items[i], "shards");
-        for (uint32_t k = 0; k < shards->count; k++) {
-            const struct doc *fields = shards->items[k].items;
-            struct doc *entry = &items[count++];
-            *entry = doc_map(arena, 4);
-            doc_put(entry, "collection", copy_text(arena, doc_get(&collections->items[i], "name")));
-            doc_put(entry, "shard", copy_text(arena, &fields[0]));
-            doc_put(entry, "next_offset", fields[1]);
-            doc_put(entry, "watermark_ms", fields[2].integer == INT64_MIN ? doc_null() : fields[2]);
-        }
-    }
-    return announcement_list(items, count);
+    pthread_mutex_lock(&members->lock);
+    node = node_at(members, address);
+    expected = node && node_is_expected(node, asked_ns, io_monotonic_ns(members->options.io));
+    pthread_mutex_unlock(&members->lock);
+    return expected;
 }
 
-static struct doc describe_node(const struct node *node, int64_t now_ns, bool self,
-                                struct arena *arena)
+void members_note(struct members *members, const char *address, bool answered)
 {
-    struct doc entry = doc_map(arena, 10);
-    struct doc *roles = doc_items(arena, node->roles.type == DOC_ARRAY ? node->roles.count : 0);
-    uint32_t role_count = 0;
+    int64_t now_ns;
+    struct node *node;
 
-    for (uint32_t i = 0; node->roles.type == DOC_ARRAY && i < node->roles.count; i++)
-        if (node->roles.items[i].type == DOC_STRING)
-            roles[role_count++] = copy_text(arena, &node->roles.items[i]);
-    doc_put(&entry, "node", doc_text(arena, node->name));
-    doc_put(&entry, "address", doc_text(arena, node->address));
-    doc_put(&entry, "self", doc_bool(self));
-    doc_put(&entry, "version", doc_text(arena, node->version));
-    doc_put(&entry, "protocol",
-            announcement_protocol(node->oldest_protocol, node->protocol, arena));
-    doc_put(&entry, "roles", announcement_list(roles, role_count));
-    doc_put(&entry, "replica_set", doc_text(arena, node->replica_set));
-    doc_put(&entry, "draining", doc_bool(node->draining));
-    doc_put(&entry, "heard_seconds", doc_number((double)(now_ns - node->heard_ns) / 1e9));
-    doc_put(&entry, "shards", describe_shards(node->collections, arena));
-    return entry;
+    if (atomic_load(&members->silent_count) == 0)
+        return;
+    now_ns = io_monotonic_ns(members->options.io);
+    pthread_mutex_lock(&members->lock);
+    node = node_at(members, address);
+    if (node && node->silent)
+        *(answered ? &node->answered_ns : &node->failed_ns) = now_ns;
+    pthread_mutex_unlock(&members->lock);
 }
 
-/* Shards that no node has. Under the lock. */
+bool members_connected(struct members *members)
+{
+    return nats_connection_is_up(members->connection);
+}
+
+bool members_reaches_others(struct members *members)
+{
+    bool reached = false;
+
+    pthread_mutex_lock(&members->lock);
+    for (const struct node *node = members->nodes; node && !reached; node = node->next)
+        reached = node->understands && !node_has_failed(node);
+    pthread_mutex_unlock(&members->lock);
+    return reached;
+}
+
+/* Shards that neither this node nor one that is heard has. Under the lock. */
 static struct doc describe_gaps(struct members *members, const struct node *self,
                                 struct arena *arena)
 {
@@ -755,9 +723,9 @@ static struct doc describe_gaps(struct members *members, const struct node *self
         size_t expected =
             store_registry_expected(members->options.registry, collection, arena, &shards);
         for (size_t k = 0; k < expected && count < room; k++) {
-            bool owned = shard_of(self, collection, shards[k].name) != NULL;
+            bool owned = node_shard(self, collection, shards[k].name) != NULL;
             for (const struct node *node = members->nodes; node && !owned; node = node->next)
-                owned = shard_of(node, collection, shards[k].name) != NULL;
+                owned = !node->silent && node_shard(node, collection, shards[k].name) != NULL;
             if (!owned)
                 items[count++] = doc_string(arena, shards[k].label);
         }
@@ -781,14 +749,18 @@ void members_describe(struct members *members, struct arena *arena, struct doc *
                               .understands = true,
                               .oldest_protocol = QUERY_PROTOCOL_OLDEST,
                               .protocol = QUERY_PROTOCOL};
+    struct lags *lags = lags_new(arena);
     struct doc *nodes;
     size_t count = 0;
 
     pthread_mutex_lock(&members->lock);
     nodes = doc_items(arena, (uint32_t)members->node_count + 1);
-    nodes[count++] = describe_node(&self, now_ns, true, arena);
+    lags_note(lags, &collections);
     for (const struct node *node = members->nodes; node; node = node->next)
-        nodes[count++] = describe_node(node, now_ns, false, arena);
+        lags_note(lags, node->collections);
+    nodes[count++] = node_describe(&self, now_ns, true, lags, arena);
+    for (const struct node *node = members->nodes; node; node = node->next)
+        nodes[count++] = node_describe(node, now_ns, false, lags, arena);
     *out = doc_map(arena, 5);
     doc_put(out, "name", doc_string(arena, config->cluster_name));
     doc_put(out, "connected", doc_bool(nats_connection_is_up(members->connection)));

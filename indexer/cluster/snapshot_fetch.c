@@ -58,7 +58,7 @@ void snapshot_fetcher_delete(struct snapshot_fetcher *fetcher)
     free(fetcher);
 }
 
-/* Owners that are so far ahead that copying is worth it. */
+/* Owners that are heard, and so far ahead that copying is worth it. */
 static size_t find_owners(struct snapshot_fetcher *fetcher, const char *collection,
                           const char *shard, int64_t next_offset, struct arena *arena,
                           struct members_owner owners[OWNERS_MAX])
@@ -70,7 +70,8 @@ static size_t find_owners(struct snapshot_fetcher *fetcher, const char *collecti
         return 0;
     count = members_owners(fetcher->members, collection, shard, arena, owners, OWNERS_MAX);
     for (size_t i = 0; i < count; i++)
-        if (owners[i].next_offset - (next_offset < 0 ? 0 : next_offset) >= records)
+        if (!owners[i].silent &&
+            owners[i].next_offset - (next_offset < 0 ? 0 : next_offset) >= records)
             owners[kept++] = owners[i];
     return kept;
 }

@@ -36,6 +36,11 @@ static const struct {
         {"Search", "POST", POINTS "/query"},
         {"SearchBatch", "POST", POINTS "/query/batch"},
         {"SearchGroups", "POST", POINTS "/query/groups"},
+        {"Recommend", "POST", POINTS "/recommend"},
+        {"RecommendBatch", "POST", POINTS "/recommend/batch"},
+        {"RecommendGroups", "POST", POINTS "/recommend/groups"},
+        {"Discover", "POST", POINTS "/discover"},
+        {"DiscoverBatch", "POST", POINTS "/discover/batch"},
         {"Scroll", "POST", POINTS "/scroll"},
         {"Count", "POST", POINTS "/count"},
         {"UpdateBatch", "POST", POINTS "/batch"},
@@ -43,6 +48,8 @@ static const struct {
         {"QueryBatch", "POST", POINTS "/query/batch"},
         {"QueryGroups", "POST", POINTS "/query/groups"},
         {"Facet", "POST", "/collections/{}/facet"},
+        {"SearchMatrixPairs", "POST", POINTS "/search/matrix/pairs"},
+        {"SearchMatrixOffsets", "POST", POINTS "/search/matrix/offsets"},
 },
   collections_routes[] = {
       {"Get", "GET", "/collections/{}"},
@@ -97,6 +104,18 @@ static const struct grpc_message *message_of(struct grpc_catalog *catalog,
     return message;
 }
 
+static struct grpc_method *add_path(struct grpc_catalog *catalog, const char *path)
+{
+    struct grpc_method *method;
+
+    catalog->methods =
+        memory_resize(catalog->methods, catalog->method_count + 1, sizeof(*catalog->methods));
+    method = &catalog->methods[catalog->method_count++];
+    memset(method, 0, sizeof(*method));
+    method->path = memory_checked(strdup(path));
+    return method;
+}
+
 static struct grpc_method *add_method(struct grpc_catalog *catalog,
                                       const ProtobufCServiceDescriptor *service, const char *name)
 {
@@ -106,12 +125,8 @@ static struct grpc_method *add_method(struct grpc_catalog *catalog,
     char path[128];
 
     memory_checked((void *)wire); /* it stands in the .proto */
-    catalog->methods =
-        memory_resize(catalog->methods, catalog->method_count + 1, sizeof(*catalog->methods));
-    method = &catalog->methods[catalog->method_count++];
-    memset(method, 0, sizeof(*method));
     (void)snprintf(path, sizeof(path), "/%s/%s", service->name, name);
-    method->path = memory_checked(strdup(path));
+    method = add_path(catalog, path);
     method->input = message_of(catalog, wire->input);
     method->output = message_of(catalog, wire->output);
     return method;
@@ -126,6 +141,32 @@ static void add_route(struct grpc_catalog *catalog, const ProtobufCServiceDescri
     method->pattern = pattern;
 }
 
+struct metric *grpc_method_requests(struct grpc_method *method, struct metrics *metrics,
+                                    unsigned status)
+{
+    struct metric *requests = atomic_load(&method->requests[status]);
+
+    if (!requests) {
+        char code[16];
+        const struct metric_label labels[] = {{"method", method->path + 1}, {"code", code}};
+        (void)snprintf(code, sizeof(code), "%u", status);
+        requests = metrics_counter(metrics, "windrow_grpc_requests_total",
+                                   "gRPC calls by grpc-status", labels, 2);
+        atomic_store(&method->requests[status], requests);
+    }
+    return requests;
+}
+
+/* Who may read the description of REST's side may read this. */
+static void add_reflection(struct grpc_catalog *catalog, const char *path)
+{
+    struct grpc_method *method = add_path(catalog, path);
+
+    method->kind = GRPC_REFLECTION;
+    method->http_method = "GET";
+    method->pattern = "/openapi.json";
+}
+
 static void resolve(struct grpc_method *method, struct http_server *server, struct metrics *metrics)
 {
     const struct metric_label label[] = {{"method", method->path + 1}};
@@ -135,6 +176,11 @@ static void resolve(struct grpc_method *method, struct http_server *server, stru
     method->seconds =
         metrics_histogram(metrics, "windrow_grpc_request_seconds", "Time of gRPC calls", label, 1,
                           metrics_seconds_bounds, metrics_seconds_bound_count);
+    /* Those that alerts look at are there before the first one. */
+    (void)grpc_method_requests(method, metrics, GRPC_OK);
+    (void)grpc_method_requests(method, metrics, GRPC_RESOURCE_EXHAUSTED);
+    (void)grpc_method_requests(method, metrics, GRPC_INTERNAL);
+    (void)grpc_method_requests(method, metrics, GRPC_UNAVAILABLE);
 }
 
 struct grpc_catalog *grpc_catalog_new(struct http_server *server, struct metrics *metrics)
@@ -150,6 +196,8 @@ struct grpc_catalog *grpc_catalog_new(struct http_server *server, struct metrics
     add_route(catalog, &qdrant__qdrant__descriptor, "HealthCheck", "GET", "/");
     add_route(catalog, &grpc__health__v1__health__descriptor, "Check", "GET", "/readyz");
     catalog->methods[catalog->method_count - 1].kind = GRPC_HEALTH;
+    add_reflection(catalog, "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo");
+    add_reflection(catalog, "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo");
     catalog->unknown.path = "/unknown";
     resolve(&catalog->unknown, server, metrics);
     for (size_t i = 0; i < catalog->method_count; i++)

@@ -39,14 +39,35 @@ struct grpc_message {
     struct grpc_message *next;
 };
 
-enum grpc_method_kind { GRPC_ROUTE, GRPC_HEALTH };
+/* https://github.com/grpc/grpc/blob/master/doc/statuscodes.md */
+enum grpc_status {
+    GRPC_OK = 0,
+    GRPC_CANCELLED = 1,
+    GRPC_UNKNOWN = 2,
+    GRPC_INVALID_ARGUMENT = 3,
+    GRPC_DEADLINE_EXCEEDED = 4,
+    GRPC_NOT_FOUND = 5,
+    GRPC_ALREADY_EXISTS = 6,
+    GRPC_PERMISSION_DENIED = 7,
+    GRPC_RESOURCE_EXHAUSTED = 8,
+    GRPC_UNIMPLEMENTED = 12,
+    GRPC_INTERNAL = 13,
+    GRPC_UNAVAILABLE = 14,
+    GRPC_UNAUTHENTICATED = 16
+};
+
+enum grpc_method_kind {
+    GRPC_ROUTE,
+    GRPC_HEALTH,
+    GRPC_REFLECTION /* a stream of requests, each answered at once; keys as for the route */
+};
 
 struct grpc_method {
     const char *path; /* "/qdrant.Points/Query" */
     enum grpc_method_kind kind;
-    const char *http_method, *pattern; /* of the route that answers; NULL: none */
-    const struct grpc_message *input, *output;
-    struct http_route_entry *route; /* NULL: nobody has added it */
+    const char *http_method, *pattern;         /* of the route that answers; NULL: none */
+    const struct grpc_message *input, *output; /* of GRPC_REFLECTION NULL */
+    struct http_route_entry *route;            /* NULL: nobody has added it */
     struct metric *seconds;
     _Atomic(struct metric *) requests[17]; /* by grpc-status */
 };
@@ -62,6 +83,10 @@ struct grpc_method *grpc_catalog_find(struct grpc_catalog *catalog, const char *
 
 /** Stands for calls that have no method of their own, in the metrics. */
 struct grpc_method *grpc_catalog_unknown(struct grpc_catalog *catalog);
+
+/** Counts the method's calls that end in that status. */
+struct metric *grpc_method_requests(struct grpc_method *method, struct metrics *metrics,
+                                    unsigned status);
 
 /** What a field means; fills `field`, whose descriptor is there. */
 void grpc_rule_apply(const char *message, struct grpc_field *field);

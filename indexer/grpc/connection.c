@@ -16,7 +16,9 @@
 
 enum {
     READ_BYTES = 64 * 1024,
-    OUT_BYTES = 256 * 1024,            /* gathered before a write; more waits in the session */
+    SLICE_BYTES = 4 * 1024, /* of those, between looks at what may be sent */
+    ANSWERS = 8,            /* calls answered while reading, whose replies are sent together */
+    OUT_BYTES = 256 * 1024, /* gathered before a write; more waits in the session */
     STREAM_WINDOW_BYTES = 1024 * 1024, /* what a client may send ahead: it is taken at once */
     CONNECTION_WINDOW_BYTES = 4 * 1024 * 1024,
     CREDIT_MAX = 1000,
@@ -255,6 +257,11 @@ static ssize_t read_reply(nghttp2_session *session, int32_t stream, uint8_t *out
     (void)context;
     memcpy(out, call->reply.data + call->reply_sent, size);
     call->reply_sent += size;
+    if (call->reply_sent == call->reply.size && call->streams && call->state == GRPC_CALL_BODY) {
+        call->reply.size = 0;
+        call->reply_sent = 0;
+        return size > 0 ? (ssize_t)size : NGHTTP2_ERR_DEFERRED; /* the next one resumes it */
+    }
     if (call->reply_sent == call->reply.size) {
         *flags |= NGHTTP2_DATA_FLAG_EOF | NGHTTP2_DATA_FLAG_NO_END_STREAM;
         if (nghttp2_submit_trailer(session, stream, trailers, trailers_of(call, trailers)) != 0)
@@ -273,6 +280,11 @@ void grpc_connection_reply(struct grpc_call *call)
     int code;
 
     call->reply_ns = grpc_now_ns(call->loop);
+    if (call->streams) {
+        (void)nghttp2_session_resume_data(session, call->stream); /* it may not be deferred */
+        return;
+    }
+    call->streams = call->state == GRPC_CALL_BODY;
     if (call->status == GRPC_OK)
         code = nghttp2_submit_response(session, call->stream, headers, 2, &body);
     else
@@ -377,25 +389,6 @@ static void connection_delete(struct grpc_connection *connection)
     free(connection);
 }
 
-void grpc_connection_on_readable(struct grpc_connection *connection)
-{
-    static _Thread_local uint8_t bytes[READ_BYTES];
-    ssize_t size;
-
-    do {
-        if (connection->is_closed)
-            return;
-        size = grpc_transport_receive(&connection->transport, bytes, sizeof(bytes));
-        if (size == GRPC_TRANSPORT_WAITS)
-            break;
-        if (size <= 0 || nghttp2_session_mem_recv(connection->session, bytes, (size_t)size) < 0) {
-            grpc_connection_close(connection);
-            return;
-        }
-    } while (grpc_transport_has_more(&connection->transport));
-    grpc_connection_mark_dirty(connection);
-}
-
 static void watch(struct grpc_connection *connection, bool writable)
 {
     struct epoll_event event = {.events = EPOLLIN | (writable ? EPOLLOUT : 0),
@@ -426,6 +419,7 @@ static bool gather(struct grpc_connection *connection)
 
 static void send_all(struct grpc_connection *connection)
 {
+    connection->answered = 0;
     if (!grpc_transport_is_ready(&connection->transport)) {
         watch(connection, grpc_transport_wants_write(&connection->transport));
         return;
@@ -456,6 +450,39 @@ static void send_all(struct grpc_connection *connection)
     if (!nghttp2_session_want_read(connection->session) &&
         !nghttp2_session_want_write(connection->session))
         grpc_connection_close(connection);
+}
+
+/* Calls may be answered while they are read. Their replies go out a few at a time: a client that waits for all of them
+ * does nothing meanwhile, and its next calls would come together again. False: the session is broken. */
+static bool take_frames(struct grpc_connection *connection, const uint8_t *bytes, size_t size)
+{
+    for (size_t slice; size > 0 && !connection->is_closed; bytes += slice, size -= slice) {
+        slice = size < SLICE_BYTES ? size : SLICE_BYTES;
+        if (nghttp2_session_mem_recv(connection->session, bytes, slice) < 0)
+            return false;
+        if (connection->answered >= ANSWERS)
+            send_all(connection);
+    }
+    return true;
+}
+
+void grpc_connection_on_readable(struct grpc_connection *connection)
+{
+    static _Thread_local uint8_t bytes[READ_BYTES];
+    ssize_t size;
+
+    do {
+        if (connection->is_closed)
+            return;
+        size = grpc_transport_receive(&connection->transport, bytes, sizeof(bytes));
+        if (size == GRPC_TRANSPORT_WAITS)
+            break;
+        if (size <= 0 || !take_frames(connection, bytes, (size_t)size)) {
+            grpc_connection_close(connection);
+            return;
+        }
+    } while (grpc_transport_has_more(&connection->transport));
+    grpc_connection_mark_dirty(connection);
 }
 
 void grpc_connection_flush(struct grpc_connection *connection)

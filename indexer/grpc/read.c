@@ -68,6 +68,25 @@ static void add_pair(struct reader *reader, struct pairs *pairs, struct doc key,
     pairs->items[2 * pairs->count++ + 1] = value;
 }
 
+/* Two lists under one key are one list: examples that are ids, and those that are vectors. */
+static bool append_list(struct reader *reader, const struct pairs *pairs, const char *key,
+                        const struct doc *more)
+{
+    for (uint32_t i = 0; more->type == DOC_ARRAY && i < pairs->count; i++) {
+        struct doc *list = &pairs->items[2 * i + 1];
+        struct doc *items;
+        if (list->type != DOC_ARRAY || !doc_string_equals(&pairs->items[2 * i], key))
+            continue;
+        items = doc_items(reader->arena, list->count + more->count);
+        memcpy(items, list->items, list->count * sizeof(*items));
+        memcpy(items + list->count, more->items, more->count * sizeof(*items));
+        list->items = items;
+        list->count += more->count;
+        return true;
+    }
+    return false;
+}
+
 static struct doc key_doc(const char *key)
 {
     return (struct doc){.type = DOC_STRING, .count = (uint32_t)strlen(key), .string = key};
@@ -328,7 +347,9 @@ static int take(struct reader *reader, const struct grpc_field *field, struct do
     case GRPC_KEY:
         break;
     }
-    add_pair(reader, pairs, key_doc(field->key), value);
+    if (strcmp(field->key, field->wire->name) == 0 ||
+        !append_list(reader, pairs, field->key, &value))
+        add_pair(reader, pairs, key_doc(field->key), value);
     return 0;
 }
 

@@ -28,6 +28,9 @@ static const struct rule {
     {"RepeatedStrings", NULL, GRPC_BARE, NULL, 0},
     {"RepeatedIntegers", NULL, GRPC_BARE, NULL, 0},
     {"ContextInput", NULL, GRPC_BARE, NULL, 0},
+    {"VectorExample", NULL, GRPC_BARE, NULL, 0},
+    {"TargetVector", NULL, GRPC_BARE, NULL, 0},
+    {"OrderValue", NULL, GRPC_BARE, NULL, 0},
 
     {"DenseVector", NULL, GRPC_BARE, NULL, FLOATS},
     {"MultiDenseVector", NULL, GRPC_BARE, NULL, 0},
@@ -60,6 +63,7 @@ static const struct rule {
     {"Condition", "has_vector", GRPC_FLAT, NULL, 0},
     {"HasIdCondition", NULL, GRPC_KEY, NULL, ALWAYS},
     {"HasVectorCondition", NULL, GRPC_KEY, NULL, ALWAYS},
+    {"SliceCondition", NULL, GRPC_KEY, NULL, ALWAYS},
     {"MinShould", NULL, GRPC_KEY, NULL, ALWAYS},
     {"GeoPoint", NULL, GRPC_KEY, NULL, ALWAYS},
     {"GeoRadius", "radius", GRPC_KEY, NULL, ALWAYS},
@@ -71,6 +75,22 @@ static const struct rule {
     {"Match", "integers", GRPC_KEY, "any", 0},
     {"Match", "except_keywords", GRPC_KEY, "except", 0},
     {"Match", "except_integers", GRPC_KEY, "except", 0},
+
+    /* Formulas: expressions are what they hold. */
+    {"Query", "formula", GRPC_FLAT, NULL, 0},
+    {"Formula", "expression", GRPC_KEY, "formula", 0},
+    {"Expression", "constant", GRPC_BARE, NULL, 0},
+    {"Expression", "variable", GRPC_BARE, NULL, 0},
+    {"Expression", "condition", GRPC_BARE, NULL, 0},
+    {"PowExpression", "power_base", GRPC_KEY, "base", 0},
+    {"MultExpression", NULL, GRPC_BARE, NULL, ALWAYS},
+    {"SumExpression", NULL, GRPC_BARE, NULL, ALWAYS},
+    {"MaxExpression", NULL, GRPC_BARE, NULL, ALWAYS},
+    {"MinExpression", NULL, GRPC_BARE, NULL, ALWAYS},
+
+    {"RelevanceFeedbackInput", "feedback", GRPC_KEY, NULL, ALWAYS},
+    {"FeedbackItem", "score", GRPC_KEY, NULL, ALWAYS},
+    {"NaiveFeedbackStrategy", NULL, GRPC_KEY, NULL, ALWAYS},
 
     /* Calls. The older searches are queries. */
     {NULL, "collection_name", GRPC_PART, NULL, 0},
@@ -88,6 +108,14 @@ static const struct rule {
     {"SearchPoints", "limit", GRPC_KEY, NULL, ALWAYS},
     {"SearchPointGroups", "limit", GRPC_KEY, NULL, ALWAYS},
     {"SearchPointGroups", "group_size", GRPC_KEY, NULL, ALWAYS},
+    {NULL, "positive_vectors", GRPC_KEY, "positive", 0},
+    {NULL, "negative_vectors", GRPC_KEY, "negative", 0},
+    {"RecommendPoints", "limit", GRPC_KEY, NULL, ALWAYS},
+    {"RecommendPointGroups", "limit", GRPC_KEY, NULL, ALWAYS},
+    {"RecommendPointGroups", "group_size", GRPC_KEY, NULL, ALWAYS},
+    {"RecommendBatchPoints", "recommend_points", GRPC_KEY, "searches", ALWAYS},
+    {"DiscoverPoints", "limit", GRPC_KEY, NULL, ALWAYS},
+    {"DiscoverBatchPoints", "discover_points", GRPC_KEY, "searches", ALWAYS},
     {"GetPoints", "ids", GRPC_KEY, NULL, ALWAYS},
     {"UpsertPoints", "points", GRPC_KEY, NULL, ALWAYS},
     {"PointStructList", "points", GRPC_KEY, NULL, ALWAYS},
@@ -106,6 +134,7 @@ static const struct rule {
     {"QueryResponse", "result", GRPC_KEY, "points", 0},
     {"ScrollResponse", "result", GRPC_KEY, "points", 0},
     {"BatchResult", "result", GRPC_KEY, "points", 0},
+    {"PointsList", "result", GRPC_BARE, NULL, 0},
 
     /* Collections. */
     {NULL, "vectors_config", GRPC_KEY, "vectors", 0},

@@ -17,7 +17,6 @@
 #include "indexer/grpc/server.h"
 
 enum {
-    LOOPS = 2,
     EVENTS = 64,
     BACKLOG = 512,
     CONNECTIONS_MAX = 1024, /* of a loop */
@@ -119,8 +118,6 @@ static void handle(struct grpc_loop *loop, const struct epoll_event *event)
     if (event->data.ptr == &loop->wake) {
         if (read(loop->wake, &count, sizeof(count)) < 0 && errno != EAGAIN)
             log_warning("grpc", "eventfd: %s", strerror(errno));
-    } else if (event->data.ptr == loop->server) {
-        accept_one(loop);
     } else {
         struct grpc_connection *connection = event->data.ptr;
         if (event->events & EPOLLOUT)
@@ -176,8 +173,18 @@ static void *run_loop(void *context)
     for (;;) {
         int count =
             epoll_wait(loop->epoll, events, EVENTS, loop->connection_count > 0 ? TICK_MS : -1);
-        for (int i = 0; i < count; i++)
+        bool accepts = false;
+        for (int i = 0; i < count; i++) {
+            if (events[i].data.ptr == server) {
+                accepts = true;
+                continue;
+            }
             handle(loop, &events[i]);
+            flush_dirty(loop); /* what was answered at once waits for no other connection's calls */
+        }
+        /* Behind the others: it may close a connection that has an event among them. */
+        if (accepts)
+            accept_one(loop);
         take_done(loop);
         if (atomic_load(&server->refuses))
             say_goodbye(loop);
@@ -258,8 +265,8 @@ struct grpc_server *grpc_server_new(const struct grpc_options *options)
     server->floods =
         metrics_counter(options->metrics, "windrow_grpc_floods_total",
                         "gRPC connections ended because of frames that bring no call", NULL, 0);
-    server->loops = memory_new(LOOPS, sizeof(*server->loops));
-    for (int i = 0; i < LOOPS; i++) {
+    server->loops = memory_new(GRPC_LOOPS, sizeof(*server->loops));
+    for (int i = 0; i < GRPC_LOOPS; i++) {
         server->loops[i].server = server;
         server->loops[i].epoll = server->loops[i].wake = -1;
         pthread_mutex_init(&server->loops[i].lock, NULL);
@@ -274,14 +281,14 @@ int grpc_server_start(struct grpc_server *server, struct error *error)
 
     if (code == 0)
         code = open_listener(server, error);
-    for (int i = 0; i < LOOPS && code == 0; i++)
+    for (int i = 0; i < GRPC_LOOPS && code == 0; i++)
         code = start_loop(&server->loops[i], error);
     return code;
 }
 
 static void wake_all(struct grpc_server *server)
 {
-    for (int i = 0; i < LOOPS; i++)
+    for (int i = 0; i < GRPC_LOOPS; i++)
         if (server->loops[i].started)
             wake(&server->loops[i]);
 }
@@ -297,7 +304,7 @@ void grpc_server_stop(struct grpc_server *server)
     atomic_store(&server->refuses, true);
     atomic_store(&server->stops, true);
     wake_all(server);
-    for (int i = 0; i < LOOPS; i++) {
+    for (int i = 0; i < GRPC_LOOPS; i++) {
         struct grpc_loop *loop = &server->loops[i];
         if (loop->started)
             (void)pthread_join(loop->thread, NULL);
@@ -318,7 +325,7 @@ void grpc_server_delete(struct grpc_server *server)
     if (!server)
         return;
     grpc_server_stop(server);
-    for (int i = 0; i < LOOPS; i++)
+    for (int i = 0; i < GRPC_LOOPS; i++)
         pthread_mutex_destroy(&server->loops[i].lock);
     grpc_transport_settings_destroy(&server->transport);
     free(server->loops);

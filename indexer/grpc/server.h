@@ -12,28 +12,12 @@
 #include "indexer/grpc/transport.h"
 
 enum {
+    GRPC_LOOPS = 2,         /* I/O threads */
     GRPC_STREAMS_MAX = 128, /* of a connection */
     GRPC_CALLS_MAX =
         2 * GRPC_STREAMS_MAX, /* those whose client has gone away count until they have ended */
     GRPC_HEADERS_MAX_BYTES = 16 * 1024,
     GRPC_PREFIX_BYTES = 5
-};
-
-/* https://github.com/grpc/grpc/blob/master/doc/statuscodes.md */
-enum grpc_status {
-    GRPC_OK = 0,
-    GRPC_CANCELLED = 1,
-    GRPC_UNKNOWN = 2,
-    GRPC_INVALID_ARGUMENT = 3,
-    GRPC_DEADLINE_EXCEEDED = 4,
-    GRPC_NOT_FOUND = 5,
-    GRPC_ALREADY_EXISTS = 6,
-    GRPC_PERMISSION_DENIED = 7,
-    GRPC_RESOURCE_EXHAUSTED = 8,
-    GRPC_UNIMPLEMENTED = 12,
-    GRPC_INTERNAL = 13,
-    GRPC_UNAVAILABLE = 14,
-    GRPC_UNAUTHENTICATED = 16
 };
 
 struct grpc_connection;
@@ -73,6 +57,7 @@ struct grpc_call {
     enum grpc_call_state state;
     atomic_bool cancelled; /* nobody waits for the reply */
     bool ended;            /* the client has sent all */
+    bool streams; /* several replies: the first has been handed over, or more may follow it */
     size_t header_bytes;
     const char *http_method, *path, *type, *timeout, *encoding, *key, *traceparent,
         *page; /* headers; NULL: none */
@@ -94,6 +79,7 @@ struct grpc_connection {
     uint32_t lane;
     struct grpc_call *oldest, *newest; /* streams that are open */
     uint32_t call_count;               /* and those closed that the pool still has */
+    uint32_t answered; /* calls, while it was read; their replies are not sent yet */
     struct buffer out;
     size_t out_sent;
     bool greeted;            /* a frame has come */
@@ -133,7 +119,7 @@ void grpc_connection_mark_dirty(struct grpc_connection *connection);
 void grpc_connection_goaway(struct grpc_connection *connection);
 /** Closes what has been idle, silent or slow for too long. */
 void grpc_connection_tick(struct grpc_connection *connection, int64_t now_ns);
-/** Hands a call's reply to the session. */
+/** Hands a call's reply to the session. Of a call that streams: what there is of it by now. */
 void grpc_connection_reply(struct grpc_call *call);
 
 /* call.c */

@@ -109,10 +109,15 @@ static ssize_t shake_hands(struct grpc_transport *transport)
     if (code < 0)
         return gnutls_error_is_fatal(code) ? GRPC_TRANSPORT_BROKEN : GRPC_TRANSPORT_WAITS;
     transport->handshaken = true;
-    if (http_tls_client_authorities(transport->settings->tls))
-        (void)http_tls_check_client(transport->settings->tls, transport->session, transport->name,
-                                    &transport->fault);
     return 0;
+}
+
+bool grpc_transport_client_is_known(struct grpc_transport *transport)
+{
+    struct http_tls *tls = transport->settings->tls;
+
+    return !tls || !http_tls_client_authorities(tls) ||
+           http_tls_check_client(tls, transport->session, &transport->client) == 0;
 }
 
 bool grpc_transport_is_ready(const struct grpc_transport *transport)

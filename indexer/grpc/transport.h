@@ -20,8 +20,7 @@ struct grpc_transport {
     int socket;
     gnutls_session_t session; /* NULL: no TLS */
     bool handshaken;
-    struct error fault; /* of the client's certificate; its code tells the outcome */
-    char name[HTTP_TLS_NAME_BYTES];
+    struct http_tls_client client;
 };
 
 enum { GRPC_TRANSPORT_WAITS = -1, GRPC_TRANSPORT_BROKEN = -2 };
@@ -39,6 +38,8 @@ void grpc_transport_close(struct grpc_transport *transport);
 bool grpc_transport_is_ready(const struct grpc_transport *transport);
 /** Whether the handshake waits until the socket takes more. */
 bool grpc_transport_wants_write(const struct grpc_transport *transport);
+/** Whether the client has the certificate that it needs, if it needs one; else its fault says why not. */
+bool grpc_transport_client_is_known(struct grpc_transport *transport);
 /** Bytes that came, 0 at the end, or a GRPC_TRANSPORT_*. */
 ssize_t grpc_transport_receive(struct grpc_transport *transport, void *out, size_t room);
 /** Whether bytes came that epoll does not know of. */

@@ -138,6 +138,22 @@ static void write_floats(struct writer *writer, const struct doc *doc, size_t *c
     *list = (void *)(at + sizeof(floats));
 }
 
+/* Lists of other types are in no reply. */
+static void write_numbers(struct writer *writer, const struct grpc_field *field,
+                          const struct doc *doc, size_t *count, void **list)
+{
+    size_t size = field->wire->type == PROTOBUF_C_TYPE_FLOAT    ? sizeof(float)
+                  : field->wire->type == PROTOBUF_C_TYPE_UINT64 ? sizeof(uint64_t)
+                                                                : 0;
+
+    if (size == 0 || doc->type != DOC_ARRAY)
+        return;
+    *list = memory_checked(arena_calloc(writer->arena, doc->count + 1, size));
+    *count = doc->count;
+    for (uint32_t i = 0; i < doc->count; i++)
+        write_value(writer, field, &doc->items[i], (char *)*list + i * size);
+}
+
 static void write_list(struct writer *writer, const struct grpc_field *field, const struct doc *doc,
                        char *wire)
 {
@@ -150,8 +166,12 @@ static void write_list(struct writer *writer, const struct grpc_field *field, co
         write_floats(writer, doc, count, list);
         return;
     }
-    if (!field->message || !value_fits(field, doc))
-        return; /* replies have lists of messages only */
+    if (!field->message) {
+        write_numbers(writer, field, doc, count, list);
+        return;
+    }
+    if (!value_fits(field, doc))
+        return;
     items = memory_checked(arena_calloc(writer->arena, doc->count + 1, sizeof(*items)));
     for (uint32_t i = 0; i < doc->count; i++)
         items[i] = is_map ? write_entry(writer, field->message, &doc->items[2 * i])

@@ -97,6 +97,17 @@ void http_connection_close(struct http_connections *connections, struct http_con
     free(one);
 }
 
+/* libmicrohttpd is told once, by epoll's edge, that bytes and the end of them came. It reads the bytes; where these
+ * do not fill its buffer it waits for another edge, which never comes: the connection would stay until its idle
+ * limit. Ending the side that has ended makes one. */
+void http_connection_notice_end(const struct http_connection *connection)
+{
+    char byte;
+
+    if (recv(connection->socket, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0)
+        (void)shutdown(connection->socket, SHUT_RD);
+}
+
 void http_connection_set_waiting(struct http_connections *connections, struct http_connection *one,
                                  bool waits)
 {

@@ -169,7 +169,9 @@ function showWindow(w) {
     ["Rows", count(w.rows) + (w.dead_rows ? `, and ${count(w.dead_rows)} dead` : "")], ["Bytes", bytes(w.bytes)],
     ["Index", w.segment ? `${w.segment.kind}, ${bytes(w.segment.bytes)}` : "none: scanned"],
     ["Recall", w.segment ? known(w.segment.recall) ? w.segment.recall.toFixed(4) : "not measured" : null],
+    ["Vectors", w.storage ? w.storage.type + (w.storage.type === "float32" ? w.storage.refused ? `, ${w.storage.refused} refused` : "" : `, keeps recall ${w.storage.recall.toFixed(4)}`) : null],
     ["Generation", w.generation || null], ["Chunks", w.chunks ? `${w.chunks}, ${w.chunk_segments} with a segment` : null],
+    ["Spans", (w.span || []).map((s) => `${s.kind} over ${s.windows} windows, ${s.rows} rows, ${Math.round(s.live * 100)} % live`).join("; ") || null],
     ["Expires", ttl > 0 ? ago(w.end_ms + ttl) : "never"], ["Why this index", w.reason, true],
     ["Drop blocked by", blocked(w) ? make("span", {class: "bad"}, w.drop_blocked_by) : null, true],
   ]);
@@ -316,11 +318,11 @@ async function drawNodes() {
   const sets = new Map();
   for (const node of cluster.nodes) sets.set(node.replica_set ?? "", [...(sets.get(node.replica_set ?? "") ?? []), node]);
   $("nodes-section").hidden = false;
-  say($("nodes-summary"), `cluster ${cluster.name}: ${plural(cluster.nodes.length, "node")}${cluster.connected ? "" : ", NATS DOES NOT ANSWER"}`);
+  say($("nodes-summary"), `cluster ${cluster.name}: ${plural(cluster.nodes.filter(node => !node.silent).length, "node")}${cluster.connected ? "" : ", NATS DOES NOT ANSWER"}`);
   $("nodes").replaceChildren(...[...sets].sort().flatMap(([set, nodes]) => nodes.map(node => make("div", {class: "panel"},
-    make("h3", {}, `${node.node}${node.self ? " (this page)" : ""}`),
+    make("h3", {}, `${node.node}${node.self ? " (this page)" : ""}${node.silent ? `: silent for ${span(1000 * node.heard_seconds)}` : ""}`),
     facts([["Replica set", set || "none"], ["Address", node.address], ["Roles", (node.roles ?? []).join(", ")], ["Version", node.version],
-      ["Shards", (node.shards ?? []).map(shard => `${shard.collection}/${shard.shard} at ${count(shard.next_offset)}`).join(", ") || "none", true]])))));
+      ["Shards", (node.shards ?? []).map(shard => `${shard.collection}/${shard.shard} at ${count(shard.next_offset)}${shard.behind_records > 0 ? ` (${count(shard.behind_records)} behind)` : ""}`).join(", ") || "none", true]])))));
 }
 
 async function drawLetters() {
@@ -357,6 +359,17 @@ function buildBar() {
   const waiting = sealed.filter(w => w.state === "sealed" && (w.reason ?? "").startsWith("no segment yet")).length;
   return {share: sealed.length ? (sealed.length - waiting) / sealed.length : 1, good: true,
     text: waiting ? `${waiting} of ${plural(sealed.length, "sealed window")} wait for a segment` : sealed.length ? "no sealed window waits for a segment" : "no window is sealed yet"};
+}
+function drawBuilds() {
+  const builds = (state.status.workers?.builds ?? []).map(build => ({...build, what: "index"}));
+  const merges = state.status.collections.flatMap(({name, shards}) => shards.flatMap(({shard, windows}) => windows.filter(w => w.merge)
+    .map(w => ({...w.merge, what: "merge", collection: name, shard, window_start_ms: w.start_ms}))));
+  $("builds").replaceChildren(...[...builds, ...merges].map(work => {
+    const part = work.rows_done / work.rows, fill = make("i");
+    fill.style.width = `${100 * part}%`;
+    const text = `${work.what} of ${work.collection}, shard ${work.shard}, window ${clock(work.window_start_ms)}: ${Math.floor(100 * part)} % of ${count(work.rows)} rows`;
+    return make("div", {}, make("p", {}, text), make("div", {class: "bar", role: "progressbar", "aria-label": text, "aria-valuenow": Math.floor(100 * part)}, fill));
+  }));
 }
 function memoryBar() {
   const used = newest("memtable_bytes"), limit = state.limits.memory_bytes;
@@ -455,8 +468,14 @@ function readQuery(text) {
     return {kind: "wrong", note: "A vector is a JSON array of numbers."};
   }
   if (/^\d+$/.test(text) && Number.isSafeInteger(Number(text))) return {kind: "id", id: Number(text), note: `Record ${text}, and what is nearest to it.`};
-  if (!/\s/.test(text)) return {kind: "word", id: text, words: text, note: state.textField ? `Record "${text}" if there is one, else records with this word in ${state.textField}.` : `Record "${text}".`};
-  return state.textField ? {kind: "words", words: text, note: `Records with all of these words in ${state.textField}, newest first.`}
+  const quoted = text.match(/^"(.+)"$/)?.[1], embeds = state.collection.embedder && !quoted, field = state.textField;
+  const exact = field ? ` In quotes: records with these very words in ${field}.` : "";
+  if (!quoted && !/\s/.test(text)) {
+    const otherwise = embeds ? "else what is nearest to it in meaning." : field ? `else records with this word in ${field}.` : "";
+    return {kind: "word", id: text, words: text, embeds, note: otherwise ? `Record "${text}" if there is one, ${otherwise}${embeds ? exact : ""}` : `Record "${text}".`};
+  }
+  if (embeds) return {kind: "meaning", words: text, embeds, note: `What is nearest in meaning.${exact}`};
+  return field ? {kind: "words", words: quoted ?? text, note: `Records with all of these words in ${state.textField}, newest first.`}
     : {kind: "wrong", note: "No text field was found in the payloads: search by id or vector."};
 }
 
@@ -520,21 +539,21 @@ function cardOf(point, scored) {
 async function ask(query, limit) {
   const windrow = {place: true};
   const byTime = filter => points("/points/scroll", {limit, filter, with_payload: true, order_by: {key: "@time", direction: "desc"}, windrow});
-  const nearest = async (id, note) => {
-    const own = (await points("/points", {ids: [id], windrow})).result;
-    if (own.length === 0) return null;
-    const answer = await points("/points/query", {query: id, limit, filter: filterOf(), with_payload: true, windrow});
-    return {answer, hits: answer.result.points, own: own[0], scored: true, note};
-  };
-  if (query.kind === "vector") {
-    const answer = await points("/points/query", {query: query.vector, limit, filter: filterOf(), with_payload: true, windrow});
+  const ranked = async near => {
+    const answer = await points("/points/query", {query: near, limit, filter: filterOf(), with_payload: true, windrow});
     return {answer, hits: answer.result.points, scored: true};
-  }
+  };
+  const nearest = async id => {
+    const own = (await points("/points", {ids: [id], windrow})).result;
+    return own.length === 0 ? null : {...await ranked(id), own: own[0]};
+  };
+  if (query.kind === "vector") return ranked(query.vector);
   if (query.kind === "id" || query.kind === "word") {
     const found = await nearest(query.id);
     if (found) return found;
-    if (query.kind === "id" || !state.textField) return {hits: [], problem: `There is no record ${query.id}: deleted, expired or never seen.`};
+    if (query.kind === "id" || !(state.textField || query.embeds)) return {hits: [], problem: `There is no record ${query.id}: deleted, expired or never seen.`};
   }
+  if (query.embeds) return ranked({text: query.words});
   const answer = await byTime(query.words ? filterOf({key: state.textField, match: {text: query.words}}) : filterOf());
   return {answer, hits: answer.result.points, scored: false};
 }
@@ -636,6 +655,7 @@ async function refresh() {
     if (!state.collection) return;
     drawTimeline();
     drawShards();
+    drawBuilds();
     drawNumbers();
     charts.forEach(drawChart);
     await Promise.all([drawNodes(), drawLetters()]);

@@ -95,6 +95,7 @@ struct http_request {
     const char *method;
     const char *path;
     const char *accept;                     /* Accept header, or "" */
+    const char *body_type;                  /* Content-Type header, or NULL */
     const char *parts[HTTP_PATH_PARTS_MAX]; /* what {..} of the route matched, decoded */
     size_t part_count;
     struct buffer body;
@@ -106,6 +107,8 @@ struct http_request {
     /* When the work for it ends. Handlers set the deadline; nobody waits any more when the client has
      * closed its connection, or a while after the server began to stop. */
     struct stop stop;
+    bool is_here;              /* on an I/O thread, which it must not keep for long */
+    atomic_bool gives_up_here; /* it does not get through there: it begins anew in the pool */
 
     /* the reply */
     unsigned status;
@@ -113,9 +116,13 @@ struct http_request {
     const char *allow;            /* Allow header of a 405, or NULL */
     const char *cors_origin;      /* the web page's, when it may use the service; or NULL */
     bool closes;                  /* the connection ends with it */
+    bool needs_host;              /* it is of HTTP/1.1 */
     char who[HTTP_CALLER_BYTES];  /* name of the caller's key, or "" */
     unsigned retry_after_seconds; /* Retry-After header of a 429 or 503, 0: none */
     bool partial;                 /* header windrow-partial: 1 */
+    const char *next_page;        /* header windrow-next-page-offset, or NULL */
+    bool coded_by_choice;         /* of the client: Vary names Accept-Encoding */
+    const char *coding;           /* Content-Encoding of the reply, or NULL */
     struct buffer reply;
 };
 
@@ -129,9 +136,12 @@ int http_request_collection(struct http_request *request,
                             const struct config_collection **collection, struct error *error);
 
 /** Around waiting for somebody else: other requests run meanwhile. False when too many wait
- * already; the request must not wait then. */
+ * already; the request must not wait then. So it is on an I/O thread, and the handler will be called again. */
 bool http_request_wait_begin(struct http_request *request);
 void http_request_wait_end(struct http_request *request);
+/** Whether the handler has to end with any reply: what it comes to takes a thread of the pool, which then calls it
+ * again. */
+bool http_request_needs_pool(struct http_request *request);
 /** The pool that runs requests: parts of one may be worked on by its idle threads. */
 struct thread_pool *http_request_pool(const struct http_request *request);
 /** True when the server stops: whoever waits gives up. */
@@ -189,10 +199,15 @@ bool http_call_unqueue(struct http_server *server, struct thread_task *task);
 bool http_server_is_stopping(const struct http_server *server);
 /** Checks the request against its route's schema and runs the handler. The reply is filled. */
 void http_call_run(struct http_request *request);
+/** Instead of a hand-over to the pool: the I/O thread that read the request runs it, if it is likely to be short.
+ * False: it goes to the pool. True: http_call_run and http_request_end_here follow on this thread. */
+bool http_request_begin_here(struct http_request *request, uint32_t lane);
+/** Whether its reply is filled. False: nothing has happened, and it goes to the pool. */
+bool http_request_end_here(struct http_request *request);
 /** Begins its trace: what the client's traceparent says (NULL: it sent none), or a new one. */
 void http_call_trace(struct http_request *request, const char *traceparent);
 /** For stop.abandoned: whether the work for the request may end. `client_gone`: nobody waits for the reply. */
-bool http_request_is_abandoned(const struct http_request *request, bool client_gone);
+bool http_request_is_abandoned(struct http_request *request, bool client_gone);
 /** Puts a vector beside the reply's text: its count and its floats, 4 bytes each. Returns its place in
  * `vectors`, which stands in the text for it. */
 size_t http_call_add_vector(struct http_request *request, const float *vector, uint32_t count);

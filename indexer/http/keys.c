@@ -34,6 +34,7 @@ static const unsigned granted[] = {
     [HTTP_CONTROL] = KEY_ADMIN | KEY_INTERNAL,
     [HTTP_INTERNAL] = KEY_ADMIN | KEY_INTERNAL,
     [HTTP_INTERNAL_WRITE] = KEY_ADMIN | KEY_INTERNAL,
+    [HTTP_SEARCH] = KEY_ADMIN | KEY_READ_ONLY | KEY_INTERNAL,
     [HTTP_DASHBOARD] = KEY_ADMIN | KEY_READ_ONLY | KEY_INTERNAL,
     [HTTP_METRICS] = KEY_ADMIN | KEY_READ_ONLY | KEY_INTERNAL,
 };
@@ -41,6 +42,11 @@ static const unsigned granted[] = {
 bool http_access_reads(enum http_access access)
 {
     return access != HTTP_WRITE && access != HTTP_CONTROL && access != HTTP_INTERNAL_WRITE;
+}
+
+bool http_access_internal(enum http_access access)
+{
+    return access == HTTP_INTERNAL || access == HTTP_INTERNAL_WRITE;
 }
 
 bool http_access_is_open(const struct config *config, enum http_access access)

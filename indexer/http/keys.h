@@ -19,7 +19,8 @@ enum http_access {
     HTTP_CONTROL,  /* an operator's command: backup, compact, pause */
     HTTP_INTERNAL, /* another node or a builder reads */
     HTTP_INTERNAL_WRITE, /* a builder brings a segment */
-    HTTP_DASHBOARD,      /* reads; needs no key where http.open_routes says so, as the next one */
+    HTTP_SEARCH, /* reads points and may be begun anew: often so short that an I/O thread runs it */
+    HTTP_DASHBOARD, /* reads; needs no key where http.open_routes says so, as the next one */
     HTTP_METRICS
 };
 
@@ -27,6 +28,8 @@ enum http_access {
 bool http_access_is_open(const struct config *config, enum http_access access);
 /** Whether it changes nothing. */
 bool http_access_reads(enum http_access access);
+/** Whether other processes of windrow alone call it. */
+bool http_access_internal(enum http_access access);
 
 struct http_keys;
 struct sockaddr;
@@ -51,8 +54,8 @@ struct http_keys *http_keys_new(const struct config *config, struct metrics *met
 /** NULL is allowed. */
 void http_keys_delete(struct http_keys *keys);
 
-/** Whether the caller may do this; else `error` has the sentence for him. `who` becomes the name of
- * his key for logs: "admin", "internal:backup", or "" without one. An address may send ten wrong keys,
+/** Whether the caller may do this; else `error` has the sentence to answer. `who` becomes the
+ * name of the key for logs: "admin", "internal:backup", or "" without one. An address may send ten wrong keys,
  * then one a second; meanwhile it is HTTP_LIMITED with any key but those that it sent before and
  * that were right. Compares in constant time. Any thread. */
 enum http_verdict http_keys_authorise(struct http_keys *keys, const struct http_caller *caller,

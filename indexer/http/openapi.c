@@ -2,12 +2,28 @@
  * against, so that they cannot disagree. */
 #include <assert.h>
 #include <ctype.h>
+#include <inttypes.h>
 #include <string.h>
 
 #include "indexer/http/server.h"
 
-/* The first "{}" of a pattern stands for a collection, the second for a field. */
-static const char *const parameters[] = {"collection", "field"};
+/* What a "{}" of a pattern stands for: the part before it tells. */
+static const char *parameter_at(const char *pattern, const char *hole)
+{
+    static const struct {
+        const char *before, *name;
+    } names[] = {{"/collections/", "collection"},
+                 {"/snapshots/", "snapshot"},
+                 {"/shards/", "shard"},
+                 {"/points/", "id"}};
+
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        size_t size = strlen(names[i].before);
+        if ((size_t)(hole - pattern) >= size && memcmp(hole - size, names[i].before, size) == 0)
+            return names[i].name;
+    }
+    return "field";
+}
 
 enum { SCHEMAS_MAX = 64 };
 
@@ -61,24 +77,80 @@ static void append_property(struct writer *writer, const struct http_key *key)
     buffer_append_byte(writer->out, '}');
 }
 
-static void append_keys(struct writer *writer, const struct http_key *keys)
+/* Of a shape whose keys exclude one another: the key that is there, or `none` of them. */
+struct variant {
+    const struct http_key *form; /* NULL: none */
+    bool all;                    /* keys that exclude one another are not told apart */
+};
+
+static bool is_in(const struct http_key *key, const struct variant *variant)
+{
+    if (variant->all)
+        return true;
+    if (key->form)
+        return key == variant->form;
+    return !key->with || (variant->form && strcmp(key->with, variant->form->name) == 0);
+}
+
+static void append_variant(struct writer *writer, const struct http_key *keys,
+                           const struct variant *variant)
 {
     struct buffer *out = writer->out;
-    size_t required = 0;
+    size_t count = 0, required = 0;
 
-    buffer_append_text(out, ",\"additionalProperties\":false,\"properties\":{");
-    for (size_t i = 0; keys[i].name; i++) {
-        buffer_append_text(out, i > 0 ? "," : "");
-        append_string(out, keys[i].name);
+    buffer_append_text(out, "{\"type\":\"object\",\"additionalProperties\":false,\"properties\":{");
+    for (const struct http_key *key = keys; key->name; key++) {
+        if (!is_in(key, variant))
+            continue;
+        buffer_append_text(out, count++ > 0 ? "," : "");
+        append_string(out, key->name);
         buffer_append_byte(out, ':');
-        append_property(writer, &keys[i]);
+        append_property(writer, key);
     }
     buffer_append_byte(out, '}');
     for (; keys->name; keys++)
-        if (keys->required)
+        if (is_in(keys, variant) && (keys->required || keys == variant->form))
             buffer_append_format(out, "%s\"%s\"", required++ > 0 ? "," : ",\"required\":[",
                                  keys->name);
-    buffer_append_text(out, required > 0 ? "]" : "");
+    buffer_append_text(out, required > 0 ? "]}" : "}");
+}
+
+static size_t count_forms(const struct http_key *keys)
+{
+    size_t forms = 0;
+
+    for (; keys->name; keys++)
+        forms += keys->form;
+    return forms;
+}
+
+/* An object: one of its forms, one of its variants, or its keys. */
+static void append_object(struct writer *writer, const struct http_shape *shape)
+{
+    struct buffer *out = writer->out;
+    size_t count = 0;
+
+    for (size_t i = 0; shape->forms && shape->forms[i]; i++) {
+        buffer_append_text(out, i > 0 ? "," : "{\"anyOf\":[");
+        append_shape(writer, shape->forms[i]);
+    }
+    if (shape->forms) {
+        buffer_append_text(out, "]}");
+    } else if (count_forms(shape->keys) < 2) {
+        append_variant(writer, shape->keys, &(struct variant){.all = true});
+    } else {
+        for (const struct http_key *key = shape->keys; key->name; key++) {
+            if (!key->form)
+                continue;
+            buffer_append_text(out, count++ > 0 ? "," : "{\"anyOf\":[");
+            append_variant(writer, shape->keys, &(struct variant){.form = key});
+        }
+        if (!shape->needs_form) {
+            buffer_append_byte(out, ',');
+            append_variant(writer, shape->keys, &(struct variant){0});
+        }
+        buffer_append_text(out, "]}");
+    }
 }
 
 static void append_type(struct writer *writer, const struct http_shape *shape, enum http_type type,
@@ -86,17 +158,24 @@ static void append_type(struct writer *writer, const struct http_shape *shape, e
 {
     struct buffer *out = writer->out;
 
+    if (type == HTTP_OBJECT && shape->keys) {
+        append_object(writer, shape);
+        return;
+    }
     buffer_append_format(out, "{\"type\":\"%s\"", name);
     if (shape->values && (type == HTTP_STRING || type == HTTP_BOOLEAN))
         append_values(out, shape->values, type == HTTP_STRING);
-    if (type == HTTP_INTEGER && shape->has_minimum)
-        buffer_append_format(out, ",\"minimum\":%lld", (long long)shape->minimum);
-    if (type == HTTP_OBJECT && shape->keys)
-        append_keys(writer, shape->keys);
+    if (type == HTTP_INTEGER && shape->has_minimum) {
+        buffer_append_format(out, ",\"minimum\":%" PRId64, shape->minimum);
+        if (!shape->also)
+            buffer_append_format(out, ",\"maximum\":%" PRId64, INT64_MAX);
+    }
     if (type == HTTP_ARRAY && shape->items) {
         buffer_append_text(out, ",\"items\":");
         append_shape(writer, shape->items);
     }
+    if (shape->also)
+        buffer_append_format(out, ",%s", shape->also);
     buffer_append_byte(out, '}');
 }
 
@@ -108,6 +187,10 @@ static void append_types(struct writer *writer, const struct http_shape *shape)
     bool choice = (shape->types & (shape->types - 1)) != 0;
     bool first = true;
 
+    if (shape->written) {
+        buffer_append_text(writer->out, shape->written);
+        return;
+    }
     if (shape->types == HTTP_ANY) {
         buffer_append_text(writer->out, "{}");
         return;
@@ -137,16 +220,15 @@ static void append_shape(struct writer *writer, const struct http_shape *shape)
 
 static void append_path(struct buffer *out, const char *pattern)
 {
-    const char *hole;
+    const char *hole, *at = pattern;
 
     buffer_append_byte(out, '"');
-    for (size_t i = 0; (hole = strstr(pattern, "{}")) != NULL; i++) {
-        assert(i < sizeof(parameters) / sizeof(parameters[0]));
-        buffer_append(out, pattern, (size_t)(hole - pattern));
-        buffer_append_format(out, "{%s}", parameters[i]);
-        pattern = hole + 2;
+    while ((hole = strstr(at, "{}")) != NULL) {
+        buffer_append(out, at, (size_t)(hole - at));
+        buffer_append_format(out, "{%s}", parameter_at(pattern, hole));
+        at = hole + 2;
     }
-    buffer_append_format(out, "%s\"", pattern);
+    buffer_append_format(out, "%s\"", at);
 }
 
 static void append_parameters(struct writer *writer, const struct http_route *route)
@@ -160,7 +242,8 @@ static void append_parameters(struct writer *writer, const struct http_route *ro
         buffer_append_format(out,
                              "%s{\"name\":\"%s\",\"in\":\"path\",\"required\":true,"
                              "\"schema\":{\"type\":\"string\",\"minLength\":1}}",
-                             count > 0 ? "," : ",\"parameters\":[", parameters[count]);
+                             count > 0 ? "," : ",\"parameters\":[",
+                             parameter_at(route->pattern, hole));
     for (; key && key->name; key++, count++) {
         buffer_append_format(out, "%s{\"name\":\"%s\",\"in\":\"query\",\"required\":%s,\"schema\":",
                              count > 0 ? "," : ",\"parameters\":[", key->name,
@@ -171,18 +254,39 @@ static void append_parameters(struct writer *writer, const struct http_route *ro
     buffer_append_text(out, count > 0 ? "]" : "");
 }
 
-static void append_body(struct writer *writer, const struct http_shape *body)
+/* What changes something has to say that it sends JSON: with a body, then. For others an empty one stands for {}. */
+static bool needs_body(const struct http_route *route, const struct http_shape *body)
 {
+    if (!http_access_reads(route->access))
+        return true;
+    for (const struct http_key *key = body->keys; key && key->name; key++)
+        if (key->required)
+            return true;
+    return false;
+}
+
+static void append_body(struct writer *writer, const struct http_route *route)
+{
+    const struct http_shape *body = route->schema->not_offered ? &http_object : route->schema->body;
     bool bytes = body->types == HTTP_BYTES;
 
-    buffer_append_format(writer->out, ",\"requestBody\":{\"content\":{\"%s\":{\"schema\":",
-                         bytes ? HTTP_TYPE_BINARY : HTTP_TYPE_JSON);
+    buffer_append_format(
+        writer->out, ",\"requestBody\":{\"required\":%s,\"content\":{\"%s\":{\"schema\":",
+        needs_body(route, body) ? "true" : "false", bytes ? HTTP_TYPE_BINARY : HTTP_TYPE_JSON);
     if (bytes)
         buffer_append_text(writer->out, "{}");
     else
         append_shape(writer, body);
+    if (body->example)
+        buffer_append_format(writer->out, ",\"example\":%s", body->example);
+    if (body->or_bytes)
+        buffer_append_text(writer->out, "},\"" HTTP_TYPE_BINARY "\":{\"schema\":{}");
     buffer_append_text(writer->out, "}}}");
 }
+
+/* 500 is none of them: it is a fault of ours. */
+static const unsigned errors[] = {400, 403, 404, 405, 408, 409, 413, 415,
+                                  422, 429, 431, 501, 502, 503, 504};
 
 static void append_operation(struct writer *writer, const struct http_route *route)
 {
@@ -195,14 +299,23 @@ static void append_operation(struct writer *writer, const struct http_route *rou
     buffer_append_text(out, "\":{\"responses\":{");
     if (!schema || !schema->not_offered)
         buffer_append_text(out, "\"200\":{\"description\":\"The answer\"},");
-    buffer_append_text(out, "\"4XX\":{\"$ref\":\"#/components/responses/Error\"},"
-                            "\"5XX\":{\"$ref\":\"#/components/responses/Error\"}}");
+    for (size_t i = 0; i < sizeof(errors) / sizeof(errors[0]); i++)
+        buffer_append_format(out, "%s\"%u\":{\"$ref\":\"#/components/responses/%s\"}",
+                             i > 0 ? "," : "", errors[i],
+                             route->access == HTTP_PROBE ? "Text" : "Error");
+    buffer_append_byte(out, '}');
     if (http_access_is_open(writer->config, route->access))
         buffer_append_text(out, ",\"security\":[]");
     append_parameters(writer, route);
-    if (schema && schema->body && !schema->not_offered)
-        append_body(writer, schema->body);
+    if (schema && (schema->body || (schema->not_offered && route->method[0] == 'P')))
+        append_body(writer, route);
     buffer_append_byte(out, '}');
+}
+
+/* Nodes and builders speak to each other as their versions please. */
+static bool is_internal(const struct http_route *route)
+{
+    return route->access == HTTP_INTERNAL || route->access == HTTP_INTERNAL_WRITE;
 }
 
 /* All methods of a path stand together, whoever registered them. */
@@ -215,7 +328,7 @@ static void append_paths(struct writer *writer, const struct http_server *server
         size_t same = 1;
         while (strcmp(server->routes[same].route->pattern, pattern) != 0)
             same++;
-        if (same < i)
+        if (same < i || is_internal(server->routes[i].route))
             continue; /* listed with the first route of this path */
         buffer_append_text(writer->out, first ? "" : ",");
         first = false;
@@ -241,7 +354,10 @@ static void append_components(struct writer *writer)
              "\"api-key\":{\"type\":\"apiKey\",\"in\":\"header\",\"name\":\"api-key\"},"
              "\"bearer\":{\"type\":\"http\",\"scheme\":\"bearer\"}},"
              "\"responses\":{\"Error\":{\"description\":\"Why there is no answer\",\"content\":{"
-             "\"application/json\":{\"schema\":{\"$ref\":\"#/components/schemas/Error\"}}}}},"
+             "\"application/json\":{\"schema\":{\"$ref\":\"#/components/schemas/Error\"}}}},"
+             "\"Text\":{\"description\":\"Why there is no answer\",\"content\":{"
+             "\"application/json\":{\"schema\":{\"$ref\":\"#/components/schemas/Error\"}},"
+             "\"text/plain\":{\"schema\":{\"type\":\"string\"}}}}},"
              "\"schemas\":{\"Error\":{\"type\":\"object\",\"required\":[\"status\",\"time\"],"
              "\"properties\":{\"status\":{\"type\":\"object\",\"required\":[\"error\"],"
              "\"properties\":{\"error\":{\"type\":\"string\"}}},"

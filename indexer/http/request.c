@@ -112,16 +112,6 @@ int http_request_collection(struct http_request *request,
     return error_set(error, ERROR_NOT_FOUND, "Not found: Collection `%.200s` doesn't exist!", name);
 }
 
-bool http_request_wait_begin(struct http_request *request)
-{
-    return thread_pool_wait_begin(request->server->pool);
-}
-
-void http_request_wait_end(struct http_request *request)
-{
-    thread_pool_wait_end(request->server->pool);
-}
-
 struct thread_pool *http_request_pool(const struct http_request *request)
 {
     return request->server->pool;
@@ -132,11 +122,17 @@ const atomic_bool *http_request_cancelled(const struct http_request *request)
     return &request->server->stopping;
 }
 
-static double elapsed_seconds(const struct http_request *request)
+/* Of the reply: how many seconds the request has taken. */
+static void append_time(struct http_request *request)
 {
-    struct io *io = request->server->options.io;
+    const uint64_t second_ns = UINT64_C(1000000000);
+    uint64_t taken_ns =
+        (uint64_t)(io_monotonic_ns(request->server->options.io) - request->start_ns);
 
-    return (double)(io_monotonic_ns(io) - request->start_ns) * 1e-9;
+    buffer_append_unsigned(&request->reply, taken_ns / second_ns, 1);
+    buffer_append_byte(&request->reply, '.');
+    buffer_append_unsigned(&request->reply, taken_ns % second_ns, 9);
+    buffer_append_byte(&request->reply, '}');
 }
 
 void http_reply_begin(struct http_request *request)
@@ -150,9 +146,26 @@ void http_reply_end(struct http_request *request, const char *extra)
 {
     if (extra)
         buffer_append_text(&request->reply, extra);
-    buffer_append_format(&request->reply, ",\"status\":\"ok\",\"time\":%.9f}",
-                         elapsed_seconds(request));
+    buffer_append_text(&request->reply, ",\"status\":\"ok\",\"time\":");
+    append_time(request);
     request->status = 200;
+}
+
+/* Names of a request may hold any bytes: those that are no UTF-8 are shown as \xNN. */
+static void append_text(struct buffer *reply, const char *text)
+{
+    struct buffer shown = {0};
+    size_t length = strlen(text), valid;
+
+    while ((valid = text_utf8_valid(text, length)) < length) {
+        buffer_append(&shown, text, valid);
+        buffer_append_format(&shown, "\\x%02x", (unsigned char)text[valid]);
+        text += valid + 1;
+        length -= valid + 1;
+    }
+    buffer_append(&shown, text, length);
+    doc_write_json_string(reply, buffer_text(&shown), shown.size);
+    buffer_destroy(&shown);
 }
 
 void http_reply_error(struct http_request *request, unsigned status, const char *format, ...)
@@ -166,8 +179,9 @@ void http_reply_error(struct http_request *request, unsigned status, const char 
     request->reply.size = 0;
     request->content_type = HTTP_TYPE_JSON;
     buffer_append_text(&request->reply, "{\"status\":{\"error\":");
-    doc_write_json_string(&request->reply, text, text_utf8_valid(text, strlen(text)));
-    buffer_append_format(&request->reply, "},\"time\":%.9f}", elapsed_seconds(request));
+    append_text(&request->reply, text);
+    buffer_append_text(&request->reply, "},\"time\":");
+    append_time(request);
     request->status = status;
 }
 
@@ -201,6 +215,12 @@ void http_reply_from_error(struct http_request *request, const struct error *err
         break;
     case ERROR_UNSUPPORTED:
         status = 501;
+        break;
+    case ERROR_UPSTREAM:
+        status = 502;
+        break;
+    case ERROR_UPSTREAM_TIMEOUT:
+        status = 504;
         break;
     case ERROR_PEER:
     case ERROR_CANCELLED: /* the service stops, or closes a partition */

@@ -6,6 +6,15 @@
 
 #include "indexer/http/server.h"
 
+static size_t count_slashes(const char *text)
+{
+    size_t count = 0;
+
+    for (; *text; text++)
+        count += *text == '/';
+    return count;
+}
+
 void http_server_add_routes(struct http_server *server, const struct http_route *routes,
                             size_t count, void *context)
 {
@@ -20,8 +29,10 @@ void http_server_add_routes(struct http_server *server, const struct http_route 
         memset(entry, 0, sizeof(*entry));
         entry->route = &routes[i];
         entry->context = context;
-        if (routes[i].pattern)
-            http_route_begin(server->options.metrics, &routes[i]);
+        if (!routes[i].pattern)
+            continue;
+        entry->slashes = count_slashes(routes[i].pattern);
+        http_route_begin(server->options.metrics, &routes[i]);
     }
 }
 
@@ -50,26 +61,30 @@ const char *http_percent_decode(struct arena *arena, const char *part, size_t le
     return text;
 }
 
-/* Matches and collects the {} parts; both walk part by part. */
-static bool match(const char *pattern, const char *path, struct http_request *request)
+/* A part of a path, as it was sent. */
+struct part {
+    const char *text;
+    size_t length;
+};
+
+static bool match(const char *pattern, const char *path, struct part parts[HTTP_PATH_PARTS_MAX],
+                  size_t *count)
 {
-    request->part_count = 0;
-    while (*pattern == '/' && *path == '/') {
-        size_t pattern_length = strcspn(++pattern, "/");
-        size_t length = strcspn(++path, "/");
-        if (pattern_length == 2 && memcmp(pattern, "{}", 2) == 0) {
-            if (length == 0 || request->part_count == HTTP_PATH_PARTS_MAX)
+    *count = 0;
+    while (*pattern) {
+        if (pattern[0] == '{' && pattern[1] == '}') {
+            size_t length = (size_t)(strchrnul(path, '/') - path);
+            if (length == 0 || *count == HTTP_PATH_PARTS_MAX)
                 return false;
-            request->parts[request->part_count++] =
-                http_percent_decode(&request->arena, path, length);
-        } else if (pattern_length != length || memcmp(pattern, path, length) != 0) {
+            parts[(*count)++] = (struct part){path, length};
+            pattern += 2;
+            path += length;
+        } else if (*pattern++ != *path++) {
             return false;
         }
-        pattern += pattern_length;
-        path += length;
     }
     /* "/collections/" is "/collections", as for Qdrant. */
-    return *pattern == '\0' && (*path == '\0' || strcmp(path, "/") == 0);
+    return *path == '\0' || strcmp(path, "/") == 0;
 }
 
 bool http_route_find(struct http_request *request)
@@ -77,12 +92,21 @@ bool http_route_find(struct http_request *request)
     const struct http_server *server = request->server;
     const char *method = strcmp(request->method, "HEAD") == 0 ? "GET" : request->method;
     struct buffer allow = {0};
+    struct part parts[HTTP_PATH_PARTS_MAX];
+    const size_t slashes = count_slashes(request->path);
+    size_t count;
 
     for (size_t i = 1; i < server->route_count; i++) {
         struct http_route_entry *entry = &server->routes[i];
-        if (!match(entry->route->pattern, request->path, request))
+        if (entry->slashes != slashes && entry->slashes + 1 != slashes) /* one may end the path */
+            continue;
+        if (!match(entry->route->pattern, request->path, parts, &count))
             continue;
         if (strcmp(entry->route->method, method) == 0) {
+            for (size_t part = 0; part < count; part++)
+                request->parts[part] =
+                    http_percent_decode(&request->arena, parts[part].text, parts[part].length);
+            request->part_count = count;
             request->route = entry;
             request->context = entry->context;
             buffer_destroy(&allow);
@@ -107,8 +131,9 @@ bool http_route_find(struct http_request *request)
 
 static size_t slot_of(unsigned status)
 {
-    static const unsigned statuses[HTTP_STATUS_COUNT] = {
-        200, 204, 400, 403, 404, 405, 408, 409, 413, 415, 422, 429, 431, 499, 500, 501, 503};
+    static const unsigned statuses[HTTP_STATUS_COUNT] = {200, 204, 400, 403, 404, 405, 408,
+                                                         409, 413, 415, 422, 429, 431, 499,
+                                                         500, 501, 502, 503, 504};
     size_t slot = 0;
 
     while (slot < HTTP_STATUS_COUNT && statuses[slot] != status)

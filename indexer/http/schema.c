@@ -253,7 +253,9 @@ static bool is_plain(const struct http_shape *shape, const struct doc *item)
 static int check(const struct http_shape *shape, struct doc *value, const struct http_key *key,
                  const struct place *place, struct error *error)
 {
-    bool fits = !shape || (has_type(shape->types, value) && has_value(shape, value));
+    bool empty = shape && shape->keys && !shape->keys->name; /* {} asks for nothing */
+    bool fits = !shape || (has_type(shape->types, value) && has_value(shape, value) &&
+                           !(empty && key && key->refused && value->count > 0));
 
     if (!fits && key && key->refused && has_type(shape->types, value))
         return refuse(place, key, error);

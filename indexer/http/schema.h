@@ -36,16 +36,25 @@ struct http_shape {
     const char *const *values;      /* of a string or boolean, as text, ends with NULL; NULL: any */
     bool has_minimum;
     int64_t minimum; /* of an integer */
+    bool or_bytes;   /* a body that may come as application/octet-stream as well */
+    /* What its reader checks besides, for /openapi.json. */
+    bool needs_form;     /* one of the keys with `form` must be there */
+    const char *also;    /* further keywords of its JSON schema: "\"maxItems\":16" */
+    const char *written; /* its JSON schema, in place of what the fields above say; NULL: they do */
+    const struct http_shape *const *forms; /* an object is one of these, ends with NULL */
+    const char *example;                   /* of a body, as JSON */
 };
 
 /* A key of an object, or a query parameter. */
 struct http_key {
     const char *name;
     const struct http_shape *shape; /* NULL: refused, whatever it holds */
-    /* Why it is refused, or why other values than the shape's `values` are: the end of a sentence. */
+    /* Why it is refused, or why other values than the shape's `values` are, or, of an object without keys,
+     * all but {}: the end of a sentence. */
     const char *refused;
     bool required;
-    bool form; /* of an object's keys with this mark, only one may be there */
+    bool form;        /* of an object's keys with this mark, only one may be there */
+    const char *with; /* for /openapi.json: stands beside that key with `form` only */
 };
 
 struct http_schema {

@@ -8,14 +8,16 @@
 #include "indexer/http/http.h"
 #include "indexer/http/tls.h"
 
-enum { HTTP_STATUS_COUNT = 17 };
+enum { HTTP_STATUS_COUNT = 19, HTTP_IO_THREADS = 2 };
 
 /* A route, and the metrics of its requests: made when first needed, then kept. */
 struct http_route_entry {
     const struct http_route *route; /* NULL: stands for all requests that no route fits */
     void *context;
+    size_t slashes; /* of its pattern */
     _Atomic(struct metric *) seconds;
     _Atomic(struct metric *) requests[HTTP_STATUS_COUNT]; /* by status */
+    _Atomic int32_t short_share;                          /* of its latest requests, see run.c */
 };
 
 /* A client's connection. */
@@ -23,12 +25,9 @@ struct http_connection {
     struct http_connection *older, *newer; /* of those of its lane that wait for their clients */
     int socket;
     uint32_t lane;
-    bool waits;     /* is in that list */
-    bool is_closed; /* by us: libmicrohttpd has not noticed yet */
-    /* Of the client's certificate; the connection's I/O thread alone uses them. */
-    bool certificate_checked;
-    struct error certificate_fault; /* its code tells the outcome */
-    char certificate_name[HTTP_TLS_NAME_BYTES];
+    bool waits;                         /* is in that list */
+    bool is_closed;                     /* by us: libmicrohttpd has not noticed yet */
+    struct http_tls_client certificate; /* the connection's I/O thread alone changes it */
 };
 
 struct http_connection_lane {
@@ -75,6 +74,8 @@ struct http_connection *http_connection_open(struct http_connections *connection
                                              uint32_t lane);
 /** Before its socket is closed. */
 void http_connection_close(struct http_connections *connections, struct http_connection *one);
+/** Lets libmicrohttpd see the end of the input, if that came with the bytes it has read. On its thread. */
+void http_connection_notice_end(const struct http_connection *connection);
 /** Whether it waits for its client from now on, or its client for us. */
 void http_connection_set_waiting(struct http_connections *connections, struct http_connection *one,
                                  bool waits);

@@ -11,18 +11,21 @@
 
 #include "base/logger.h"
 #include "base/memory.h"
+#include "indexer/http/revocation.h"
 
 enum { CHAIN_MAX = 16, RETIRED_S = 600, EXPIRES_SOON_S = 7 * 86400 };
 
 /* All that is read from the files. */
 struct material {
     struct material *next; /* of those out of use */
+    uint64_t number;       /* of the readings, from 1 */
     int64_t retired_ns;
     gnutls_pcert_st chain[CHAIN_MAX];
     unsigned chain_length;
     gnutls_privkey_t key;
     gnutls_x509_trust_list_t authorities; /* NULL: clients need no certificate */
     gnutls_datum_t authorities_pem;
+    struct http_revocations revocations; /* none: nobody looks */
 };
 
 struct http_tls {
@@ -32,6 +35,8 @@ struct http_tls {
     struct material *retired;
     char *client_authorities;
     struct metric *expiry;
+    struct metric *authority_expiry; /* NULL: clients need no certificate */
+    struct metric *list_expiry;      /* NULL: no lists */
 };
 
 static void material_free(struct material *material)
@@ -43,6 +48,7 @@ static void material_free(struct material *material)
     if (material->authorities)
         gnutls_x509_trust_list_deinit(material->authorities, 1);
     gnutls_free(material->authorities_pem.data);
+    http_revocations_destroy(&material->revocations);
     free(material);
 }
 
@@ -135,6 +141,39 @@ static void look_at_expiry(struct http_tls *tls, const struct material *material
                     tls->config->http_tls_cert_file, (double)(end - now) / 86400);
 }
 
+/* The first authority to end: nothing that it signed is taken after that. */
+static void look_at_authorities(struct http_tls *tls, const struct material *material)
+{
+    gnutls_x509_trust_list_iter_t at = NULL;
+    gnutls_x509_crt_t authority;
+    time_t first = -1;
+
+    while (gnutls_x509_trust_list_iter_get_ca(material->authorities, &at, &authority) == 0) {
+        time_t end = gnutls_x509_crt_get_expiration_time(authority);
+        if (first == -1 || end < first)
+            first = end;
+        gnutls_x509_crt_deinit(authority);
+    }
+    metric_set(tls->authority_expiry, (double)first);
+    if (first - time(NULL) < EXPIRES_SOON_S)
+        log_warning("http",
+                    "a certificate in %s expires or has expired: what it signed is refused then",
+                    tls->config->http_tls_client_ca_file);
+}
+
+static void look_at_lists(struct http_tls *tls, const struct material *material)
+{
+    const char *path = tls->config->http_tls_client_crl_file;
+    time_t end = http_revocations_end(&material->revocations), now = time(NULL);
+
+    metric_set(tls->list_expiry, (double)end);
+    if (end != -1 && end <= now)
+        log_error("http",
+                  "a revocation list of %s is too old: client certificates of its authority are "
+                  "refused",
+                  path);
+}
+
 static int material_read(struct http_tls *tls, struct material **material, struct error *error)
 {
     struct material *fresh = memory_new(1, sizeof(*fresh));
@@ -142,11 +181,18 @@ static int material_read(struct http_tls *tls, struct material **material, struc
 
     if (code == 0 && tls->config->http_tls_client_ca_file)
         code = read_authorities(tls->config, fresh, error);
+    if (code == 0 && tls->config->http_tls_client_crl_file)
+        code = http_revocations_read(&fresh->revocations, tls->config->http_tls_client_crl_file,
+                                     &fresh->authorities_pem, error);
     if (code != 0) {
         material_free(fresh);
         return code;
     }
     look_at_expiry(tls, fresh);
+    if (fresh->authorities)
+        look_at_authorities(tls, fresh);
+    if (tls->list_expiry)
+        look_at_lists(tls, fresh);
     *material = fresh;
     return 0;
 }
@@ -161,10 +207,19 @@ int http_tls_open(const struct config *config, struct metrics *metrics, struct i
     fresh->io = io;
     fresh->expiry = metrics_gauge(metrics, "windrow_http_certificate_expiry_timestamp_seconds",
                                   "When the certificate of the endpoint expires", NULL, 0);
+    if (config->http_tls_client_ca_file)
+        fresh->authority_expiry =
+            metrics_gauge(metrics, "windrow_http_client_authority_expiry_timestamp_seconds",
+                          "When the first authority of clients' certificates expires", NULL, 0);
+    if (config->http_tls_client_crl_file)
+        fresh->list_expiry =
+            metrics_gauge(metrics, "windrow_http_revocation_list_expiry_timestamp_seconds",
+                          "When the first revocation list of clients becomes too old", NULL, 0);
     if (material_read(fresh, &material, error) != 0) {
         free(fresh);
         return error->code;
     }
+    material->number = 1;
     if (material->authorities_pem.data)
         fresh->client_authorities = memory_checked(
             strndup((const char *)material->authorities_pem.data, material->authorities_pem.size));
@@ -203,6 +258,7 @@ int http_tls_reload(struct http_tls *tls, struct error *error)
         *place = one->next;
         material_free(one);
     }
+    fresh->number = atomic_load(&tls->current)->number + 1;
     former = atomic_exchange(&tls->current, fresh);
     log_info("http", "read the certificate %s again", tls->config->http_tls_cert_file);
     former->retired_ns = now;
@@ -257,36 +313,63 @@ static const char *reason_of(unsigned status)
     return "this one is not valid for a client";
 }
 
-int http_tls_check_client(struct http_tls *tls, gnutls_session_t session,
-                          char name[HTTP_TLS_NAME_BYTES], struct error *error)
+/* Each certificate that was shown: one between the client's and the authority may be revoked, too. */
+static const char *find_fault(const struct material *material, gnutls_x509_crt_t *certificates,
+                              unsigned count)
 {
     gnutls_typed_vdata_st purpose = {.type = GNUTLS_DT_KEY_PURPOSE_OID,
                                      .data = (unsigned char *)GNUTLS_KP_TLS_WWW_CLIENT};
-    const struct material *material = atomic_load(&tls->current);
+    const char *fault = NULL;
+    unsigned status = 0;
+    time_t now = time(NULL);
+    int code = gnutls_x509_trust_list_verify_crt2(material->authorities, certificates, count,
+                                                  &purpose, 1, 0, &status, NULL);
+
+    if (code < 0)
+        return gnutls_strerror(code);
+    if (status != 0)
+        return reason_of(status);
+    for (unsigned i = 0; i < count && material->revocations.count > 0 && !fault; i++)
+        fault = http_revocations_fault(&material->revocations, certificates[i], now);
+    return fault;
+}
+
+static int check_shown(const struct material *material, gnutls_session_t session,
+                       struct http_tls_client *client)
+{
     gnutls_x509_crt_t certificates[CHAIN_MAX];
-    unsigned shown = 0, count = 0, status = 0;
+    unsigned shown = 0, count = 0;
     const gnutls_datum_t *raw = gnutls_certificate_get_peers(session, &shown);
-    size_t name_bytes = HTTP_TLS_NAME_BYTES;
+    size_t name_bytes = sizeof(client->name);
+    const char *fault = NULL;
     int code = 0;
 
-    name[0] = '\0';
     if (!raw || shown == 0 || shown > CHAIN_MAX)
-        return refuse(error, "there is none");
+        return refuse(&client->fault, "there is none");
     for (; count < shown && code == 0; count++) {
         if (gnutls_x509_crt_init(&certificates[count]) < 0)
             abort();
         code = gnutls_x509_crt_import(certificates[count], &raw[count], GNUTLS_X509_FMT_DER);
     }
-    if (code == 0)
-        code = gnutls_x509_trust_list_verify_crt2(material->authorities, certificates, shown,
-                                                  &purpose, 1, 0, &status, NULL);
-    if (code == 0 && status == 0 &&
-        gnutls_x509_crt_get_dn_by_oid(certificates[0], GNUTLS_OID_X520_COMMON_NAME, 0, 0, name,
-                                      &name_bytes) < 0)
-        (void)snprintf(name, HTTP_TLS_NAME_BYTES, "certificate");
+    fault = code < 0 ? gnutls_strerror(code) : find_fault(material, certificates, shown);
+    /* The first time alone: others may read it meanwhile. */
+    if (!fault && !client->name[0] &&
+        gnutls_x509_crt_get_dn_by_oid(certificates[0], GNUTLS_OID_X520_COMMON_NAME, 0, 0,
+                                      client->name, &name_bytes) < 0)
+        (void)snprintf(client->name, sizeof(client->name), "certificate");
     while (count > 0)
         gnutls_x509_crt_deinit(certificates[--count]);
-    if (code < 0)
-        return refuse(error, gnutls_strerror(code));
-    return status == 0 ? 0 : refuse(error, reason_of(status));
+    return fault ? refuse(&client->fault, fault) : 0;
+}
+
+int http_tls_check_client(struct http_tls *tls, gnutls_session_t session,
+                          struct http_tls_client *client)
+{
+    const struct material *material = atomic_load(&tls->current);
+
+    if (client->checked == material->number)
+        return client->fault.code;
+    client->fault = (struct error){0};
+    client->checked = material->number;
+    return check_shown(material, session, client);
 }

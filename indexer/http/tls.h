@@ -1,7 +1,7 @@
 /* tls: certificates of the server, which may be replaced while it runs, and those of its clients.
  *
- * A handshake takes the certificate that is current when it begins; connections that are open stay as
- * they are. Knows GnuTLS, but neither requests nor libmicrohttpd. */
+ * A handshake takes the certificate that is current when it begins. Connections that are open stay,
+ * but each client's certificate is checked again after a reload: it may be revoked by then. Knows GnuTLS, but neither requests nor libmicrohttpd. */
 #ifndef INDEXER_HTTP_TLS_H
 #define INDEXER_HTTP_TLS_H
 
@@ -39,9 +39,18 @@ int http_tls_certificate(gnutls_session_t session, const gnutls_datum_t *authori
 const char *http_tls_client_authorities(const struct http_tls *tls);
 
 enum { HTTP_TLS_NAME_BYTES = 80 };
-/** Whether the client showed a certificate that is valid now; `name` becomes its common name. Else
- * ERROR_INVALID says why not: none, expired, not signed by one of client_ca_file. Any thread. */
+
+/* The certificate of a connection's client. Zeroed at first. */
+struct http_tls_client {
+    uint64_t checked;   /* against which reading of the files; 0: not yet */
+    struct error fault; /* its code tells the outcome */
+    char name[HTTP_TLS_NAME_BYTES];
+};
+
+/** Whether the client showed a certificate that was valid when the files were read last, or when it was first
+ * asked after; `name` becomes its common name. Else ERROR_INVALID, and the fault says why not: none, expired, revoked, not
+ * signed by one of client_ca_file. One thread at a time for a client. */
 int http_tls_check_client(struct http_tls *tls, gnutls_session_t session,
-                          char name[HTTP_TLS_NAME_BYTES], struct error *error);
+                          struct http_tls_client *client);
 
 #endif

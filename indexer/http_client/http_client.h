@@ -1,5 +1,5 @@
-/* http_client: what requests of this process to other windrow processes have in common, on libcurl. Other
- * nodes, owners of remote builds and the commands are asked with it. */
+/* http_client: what requests of this process have in common, on libcurl. Other nodes, owners of remote
+ * builds and the commands are asked with it, and services that are not windrow's (embedders). */
 #ifndef INDEXER_HTTP_CLIENT_HTTP_CLIENT_H
 #define INDEXER_HTTP_CLIENT_HTTP_CLIENT_H
 
@@ -19,6 +19,14 @@ const char *http_client_scheme(const struct config *config);
 /** What every request has: only that scheme, authorities, the own certificate where the cluster wants
  * one, no proxy, no redirect, no signals. */
 void http_client_prepare(CURL *curl, const struct config *config);
+
+/** Headers of a request with a JSON body to somebody else's service; a key (NULL: none) goes out as
+ * Authorization: Bearer. */
+struct curl_slist *http_client_foreign_headers(const struct config_key *key);
+/** What such a request has: the URL of the config, over HTTP or HTTPS with the system's authorities, no
+ * redirect, no signals. Proxies are those of the environment (https_proxy, no_proxy). */
+void http_client_prepare_foreign(CURL *curl, const char *url);
+
 enum { HTTP_CLIENT_REASON_BYTES = CURL_ERROR_SIZE + 64 };
 /** Why a transfer failed, into `out`: that it was the certificate, and `reason`, which is what
  * CURLOPT_ERRORBUFFER got. */

@@ -4,8 +4,12 @@
 #include "indexer/index/beam_search.h"
 
 #include <assert.h>
+#include <stdlib.h>
+
+#include "indexer/index/row_reads.h"
 
 enum {
+    FETCH_CODES_MAX = 128,
     FETCH_BYTES = 9 << 10, /* of codes on their way into the cache while keys are computed: with */
     AHEAD_MIN = 8,         /* more, rows of 784 bytes push out others; so many rows at least ... */
     AHEAD_MAX = 24         /* ... and at most */
@@ -29,8 +33,8 @@ static void prefetch_codes(const struct index_beam *beam, uint32_t item)
         __builtin_prefetch(codes + i);
 }
 
-static void keys_4(const struct index_group_slot *slot, const uint8_t *const rows[4],
-                   int32_t keys[4])
+void index_slot_keys_4(const struct index_group_slot *slot, const uint8_t *const rows[4],
+                       int32_t keys[4])
 {
     const struct index_quantiser *quantiser = &slot->graph->quantiser;
 
@@ -49,14 +53,9 @@ static void keys_4(const struct index_group_slot *slot, const uint8_t *const row
 /* Above level 0 only whether it matches. */
 static bool is_accepted(const struct index_beam *beam, uint32_t item)
 {
-    const struct index_group_member *member = beam->slot->member;
-
     item -= beam->slot->base;
-    if (beam->level)
-        return index_is_matching(beam->slot, beam->level->nodes[item]);
-    return index_is_matching(beam->slot, item) &&
-           (!member->accept ||
-            member->accept(member->accept_context, beam->slot->graph->rows[item]));
+    return beam->level ? index_is_matching(beam->slot, beam->level->nodes[item])
+                       : index_is_accepted(beam->slot, item);
 }
 
 /* How many rows of codes are asked for before the first is used. */
@@ -67,10 +66,40 @@ static uint32_t rows_ahead(const struct index_beam *beam)
     return ahead < AHEAD_MIN ? AHEAD_MIN : ahead > AHEAD_MAX ? AHEAD_MAX : ahead;
 }
 
+static int by_address(const void *a, const void *b)
+{
+    const uint8_t *left = *(const uint8_t *const *)a, *right = *(const uint8_t *const *)b;
+
+    return (left > right) - (left < right);
+}
+
+/* All codes that a step looks at: where they have to be read, side by side. */
+static void fetch_fresh(const struct index_beam *beam)
+{
+    const uint8_t *codes[FETCH_CODES_MAX];
+    struct index_fetch fetch;
+
+    index_fetch_begin(&fetch, beam->slot->member->segment->io);
+    for (uint32_t first = 0, count; first < beam->fresh_count; first += count) {
+        count = beam->fresh_count - first;
+        count = count < FETCH_CODES_MAX ? count : FETCH_CODES_MAX;
+        for (uint32_t i = 0; i < count; i++)
+            codes[i] = codes_of(beam, beam->fresh[first + i]);
+        qsort(codes, count, sizeof(*codes), by_address);
+        for (uint32_t i = 0; i < count; i++)
+            index_fetch_add(&fetch, codes[i], beam->slot->graph->quantiser.stride);
+    }
+    index_fetch_end(&fetch);
+}
+
 void index_beam_prefetch_fresh(const struct index_beam *beam)
 {
     uint32_t ahead = rows_ahead(beam);
 
+    if (beam->group->waits) {
+        fetch_fresh(beam);
+        return; /* asking the processor for it would wait for the page tables only */
+    }
     for (uint32_t i = 0; i < beam->fresh_count && i < ahead; i++)
         prefetch_codes(beam, beam->fresh[i]);
 }
@@ -87,13 +116,69 @@ static uint32_t offer_place(const struct index_beam *beam, uint64_t candidate)
     return index_search_list_insert(beam->list, candidate);
 }
 
+/* Puts an item with its key into the lists; returns its place. */
+static inline uint32_t take_item(struct index_beam *beam, uint32_t item, int32_t key)
+{
+    struct index_search_list *accepted = beam->accepted;
+    uint64_t candidate = index_candidate(key, item);
+    uint32_t at = offer_place(beam, candidate);
+
+    if (at < beam->list->limit && !beam->level)
+        index_links_prefetch_place(&beam->slot->graph->links, item - beam->slot->base);
+    if (accepted &&
+        (accepted->count < accepted->limit || candidate < accepted->entries[accepted->count - 1]) &&
+        is_accepted(beam, item))
+        index_search_list_insert(accepted, candidate);
+    return at;
+}
+
+/* Floats in the order of integers, the highest first. */
+static int32_t key_of_score(float score)
+{
+    float key = -score;
+    int32_t bits;
+
+    __builtin_memcpy(&bits, &key, sizeof(bits));
+    return bits < 0 ? bits ^ INT32_MAX : bits;
+}
+
+/* A score of its own looks at the vector. Nothing leads to rows without one. */
+static int32_t scored_key(const struct index_beam *beam, uint32_t item)
+{
+    const struct index_group *group = beam->group;
+    const struct index_group_slot *slot = beam->slot;
+    uint32_t node = item - slot->base;
+    struct vector_row row;
+
+    node = beam->level ? beam->level->nodes[node] : node;
+    if (group->failure->code != 0)
+        return INT32_MAX;
+    row =
+        slot->member->vector(slot->member->vector_context, slot->graph->rows[node], group->failure);
+    return row.bytes ? key_of_score(group->scored->score(group->scored->score_context, row))
+                     : INT32_MAX;
+}
+
+static uint32_t offer_scored(struct index_beam *beam)
+{
+    uint32_t best = UINT32_MAX;
+
+    for (uint32_t i = 0; i < beam->fresh_count; i++) {
+        uint32_t at = take_item(beam, beam->fresh[i], scored_key(beam, beam->fresh[i]));
+        best = at < best ? at : best;
+    }
+    beam->seen += beam->fresh_count;
+    beam->fresh_count = 0;
+    return best;
+}
+
 uint32_t index_beam_offer_fresh(struct index_beam *beam)
 {
-    const struct index_links *links = &beam->slot->graph->links;
     const uint32_t *items = beam->fresh;
-    struct index_search_list *accepted = beam->accepted;
     uint32_t count = beam->fresh_count, ahead = rows_ahead(beam), best = UINT32_MAX;
 
+    if (beam->group->scored)
+        return offer_scored(beam);
     beam->seen += count;
     beam->fresh_count = 0;
     for (uint32_t i = 0; i < count; i += 4) {
@@ -105,18 +190,10 @@ uint32_t index_beam_offer_fresh(struct index_beam *beam)
             prefetch_codes(beam, items[j]);
         for (uint32_t j = 0; j < 4; j++)
             rows[j] = codes_of(beam, items[i + (j < filled ? j : 0)]);
-        keys_4(beam->slot, rows, keys);
+        index_slot_keys_4(beam->slot, rows, keys);
         for (uint32_t j = 0; j < filled; j++) {
-            uint64_t candidate = index_candidate(keys[j], items[i + j]);
-            uint32_t at = offer_place(beam, candidate);
-            if (at < beam->list->limit && !beam->level)
-                index_links_prefetch_place(links, items[i + j] - beam->slot->base);
+            uint32_t at = take_item(beam, items[i + j], keys[j]);
             best = at < best ? at : best;
-            if (accepted &&
-                (accepted->count < accepted->limit ||
-                 candidate < accepted->entries[accepted->count - 1]) &&
-                is_accepted(beam, items[i + j]))
-                index_search_list_insert(accepted, candidate);
         }
     }
     return best;
@@ -156,8 +233,10 @@ uint32_t index_beam_expand_matching(struct index_beam *beam, uint32_t item, uint
     struct index_link_run run = index_links_of(links, item - slot->base);
     uint32_t matching[INDEX_LINKS_MAX + 1], through[INDEX_LINKS_MAX + 1];
     uint32_t matching_count = 0, through_count = 0, count;
-    uint32_t enough = 2 * slot->graph->m, first = slot->base;
+    uint32_t enough = slot->graph->m, first = slot->base;
 
+    if (index_uses_predicate_subgraph(slot->member->matching_rows, slot->graph->count))
+        enough *= 2; /* of more rows, links alone lead to nearly all */
     for (uint32_t at = 0; index_link_is_at(&run, at); at += run.bits) {
         uint32_t node = index_link_at(&run, at);
         bool matches = index_is_matching(slot, node);
@@ -199,10 +278,35 @@ static void prefetch_links(const struct index_beam *beam, uint32_t item)
         __builtin_prefetch(links + i);
 }
 
+/* What prefetch_next_links asks for, of pages. */
+static void fetch_next_links(const struct index_beam *beam)
+{
+    const struct index_search_list *list = beam->list;
+    struct index_fetch fetch;
+    uint32_t next = 0;
+
+    index_fetch_begin(&fetch, beam->slot->member->segment->io);
+    for (uint32_t i = beam->at; i < list->count && next < INDEX_EXPANDED_TOGETHER; i++) {
+        uint32_t item = index_candidate_node(list->entries[i]);
+        const struct index_group_slot *slot = index_group_slot_of(beam->group, item);
+        struct index_link_run run;
+        if (list->entries[i] & 1)
+            continue;
+        run = index_links_of(&slot->graph->links, item - slot->base);
+        index_fetch_add(&fetch, run.bytes, (size_t)(run.last + (int32_t)run.bits) / 8 + 4);
+        next++;
+    }
+    index_fetch_end(&fetch);
+}
+
 static void prefetch_next_links(const struct index_beam *beam)
 {
     const struct index_search_list *list = beam->list;
 
+    if (beam->group->waits && !beam->level) {
+        fetch_next_links(beam);
+        return;
+    }
     for (uint32_t i = beam->at, next = 0; i < list->count && next < INDEX_EXPANDED_TOGETHER; i++)
         if (!(list->entries[i] & 1)) {
             prefetch_links(beam, index_candidate_node(list->entries[i]));

@@ -42,6 +42,23 @@ static inline bool index_is_matching(const struct index_group_slot *slot, uint32
     return !slot->member->matching || slot->member->matching[row / 64] >> row % 64 & 1;
 }
 
+/** Whether a node of a slot may be a hit. */
+static inline bool index_is_accepted(const struct index_group_slot *slot, uint32_t node)
+{
+    const struct index_group_member *member = slot->member;
+
+    return index_is_matching(slot, node) &&
+           (!member->accept || member->accept(member->accept_context, slot->graph->rows[node]));
+}
+
+/** Keys of four rows of codes of a slot, on the scale of the group. */
+void index_slot_keys_4(const struct index_group_slot *slot, const uint8_t *const rows[4],
+                       int32_t keys[4]);
+
+/** Instead of a walk: the nearest `keep` of all rows that match and are accepted, by codes, into
+ * scratch->nearest, sorted. The slots are planned and queries encoded (graph_scan.c). */
+void index_graph_scan(struct index_scratch *scratch, uint32_t keep);
+
 /** Makes items fresh that were not seen. */
 void index_beam_enter(struct index_beam *beam, const uint32_t *items, uint32_t count);
 

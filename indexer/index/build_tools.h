@@ -10,7 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/error.h"
 #include "base/memory.h"
+#include "base/vector_row.h"
 
 /* Aligned to a cache line; room for one item even when count is 0. */
 static inline void *index_allocate(size_t count, size_t item_bytes)
@@ -29,6 +31,9 @@ static inline void *index_allocate_zeroed(size_t count, size_t item_bytes)
     memset(memory, 0, (count ? count : 1) * item_bytes);
     return memory;
 }
+
+/** The row of a struct index_effort_sample; what searches of a sample take vectors from. */
+struct vector_row index_sample_row(void *sample, uint32_t row, struct error *error);
 
 /** splitmix64 step. */
 static inline uint64_t index_random(uint64_t *state)

@@ -104,12 +104,12 @@ static const float *query_of(const struct measuring *measuring, uint32_t query)
     return measuring->sample->vectors + (size_t)measuring->rows[query] * measuring->sample->dim;
 }
 
-static const float *vector_of(void *context, uint32_t row, struct error *error)
+struct vector_row index_sample_row(void *context, uint32_t row, struct error *error)
 {
     const struct index_effort_sample *sample = context;
 
     (void)error;
-    return sample->vectors + (size_t)row * sample->dim;
+    return vector_row_float32(sample->vectors + (size_t)row * sample->dim);
 }
 
 /* A query's neighbours without itself, nearest first. */
@@ -283,23 +283,24 @@ static int search_lists(const struct measuring *measuring, uint32_t ef, uint32_t
     *found = *all = 0;
     for (uint32_t q = 0; q < measuring->query_count; q++) {
         struct neighbours near;
-        struct index_hit hits[LIST_HITS + 1]; /* a row finds itself, too */
+        struct index_hit hits[LIST_HITS];
         uint32_t hit_count, wanted;
         bool exhausted;
         struct index_search search = {.query = query_of(measuring, q),
-                                      .k = LIST_HITS + 1,
+                                      .k = LIST_HITS,
                                       .ef = ef,
                                       .floor_score = -INFINITY,
-                                      .vector = vector_of,
-                                      .vector_context = &sample};
+                                      .vector = index_sample_row,
+                                      .vector_context = &sample,
+                                      .hides = true,
+                                      .hidden_row = measuring->rows[q]};
         neighbours_of(measuring, q, &near);
         wanted = certain(&near, LIST_HITS);
         if (index_segment_search(measuring->segment, &search, hits, &hit_count, &exhausted,
                                  error) != 0)
             return error->code;
         for (uint32_t i = 0; i < hit_count && wanted > 0; i++)
-            *found +=
-                hits[i].row != measuring->rows[q] && hits[i].score >= near.hits[wanted - 1].score;
+            *found += hits[i].score >= near.hits[wanted - 1].score;
         *all += wanted;
     }
     return 0;
@@ -366,9 +367,11 @@ static int write_header(const struct index_segment *segment, const char *path, s
     memcpy(&header, segment->bytes, sizeof(header));
     if (segment->ivf) {
         header.lists.effort = segment->effort;
+        header.lists.choice = segment->choice;
         header.lists.checksum = index_ivf_header_checksum(&header.lists);
     } else {
         header.graph.effort = segment->effort;
+        header.graph.choice = segment->choice;
         header.graph.checksum = index_header_checksum(&header.graph);
     }
     code = io_open(segment->io, path, IO_WRITE, &file, error);
@@ -406,8 +409,13 @@ int index_segment_measure_effort(struct index_segment *segment, const char *path
     effort.query_count = measuring->query_count;
     if (code == 0) {
         segment->effort = effort;
-        code = write_header(segment, path, error);
+        if (sample->choice)
+            segment->choice = *sample->choice;
+        if (sample->recall > 0)
+            code = index_choice_measure(segment, sample, &segment->choice, error);
     }
+    if (code == 0)
+        code = write_header(segment, path, error);
     for (uint32_t rank = 0; rank < INDEX_EFFORT_RANKS; rank++)
         free(measuring->needed[rank]);
     free(measuring->moved);

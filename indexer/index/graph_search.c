@@ -11,6 +11,7 @@
 
 #include "indexer/index/beam_search.h"
 #include "indexer/index/rerank.h"
+#include "indexer/index/row_reads.h"
 #include "indexer/index/scratch.h"
 #include "indexer/index/segment.h"
 
@@ -22,15 +23,28 @@ enum {
     DEPTH_MIN = 4, /* nodes of each segment that are followed before all are compared */
     NODES_MAX = INT32_MAX, /* candidates have 31 bits for the node */
     EF_MIN = 10,
+    HALF_SPARE = 4,        /* of half codes, a quarter more candidates than hits wanted at least */
     CANDIDATES_FACTOR = 4, /* accepted candidates remembered, for each hit wanted */
     WIDEN_MAX = 100,       /* widening of one step, for a filter */
     ENOUGH_TO_TELL = 4,    /* accepted rows inside a search that give their share */
     WIDTH_LIMIT = 4096,    /* a list wider than this is dearer than a scan */
     WIDTH_PART = 8,        /* so is one that holds more than an eighth of the rows */
     THIN_ENTRIES = 4,      /* whose neighbours tell whether rows near the query match */
-    THIN_PART = 24         /* fewer than one in so many is too few to traverse */
+    THIN_PART = 24,        /* fewer than one in so many is too few to traverse */
+    FAR_PART = 256,        /* fewer than one in so many is next to none */
+    SUBGRAPH_PART = 16,    /* where fewer than one in so many of all match, they fall apart */
+    SAMPLE_PART = 128,     /* then one node in so many is tried as a way in, ... */
+    SAMPLE_MIN = 64,       /* ... so many at least ... */
+    SAMPLE_MAX = 1024,     /* ... and at most */
+    LATE_PART = 4, /* with one in so many, those that a walk found are enough to ask about */
+    /* In codes of rows that are looked at one after another: */
+    WIDTH_COST = 24, /* a place of the list, and what it leads to */
+    LOOK_PART = 8    /* whether so many rows match */
 };
 static const float REACH = 2; /* see rerank.c */
+/* A walk over matching rows far from the query needs the width of one over all rows: callers ask for
+ * SUBGRAPH_EF of it (search_plan.c), which is enough near the query only. */
+static const double FAR_WIDTH = 1.6;
 
 static uint32_t clamp(uint64_t value, uint32_t low, uint32_t high)
 {
@@ -150,9 +164,9 @@ struct outcome {
 /* The width that should hold k accepted rows, a quarter more than by proportion. Where hardly any
  * lie inside, the share among all rows seen says more; it is the whole truth as long as few were
  * accepted, for then every row seen was asked about. */
-static uint64_t wider(const struct index_beam *beam, uint32_t width, uint32_t k, uint32_t enough)
+static uint64_t wider(const struct index_beam *beam, uint32_t accepted, uint32_t width, uint32_t k,
+                      uint32_t enough)
 {
-    uint32_t accepted = beam->accepted->count;
     uint64_t needed = (uint64_t)width * k * 5 / 4 / (enough ? enough : 1) + 1;
 
     if (enough < ENOUGH_TO_TELL && accepted > enough)
@@ -195,9 +209,29 @@ static void enter_matching(struct index_beam *beam)
     }
 }
 
+/* Matching nodes all over the segment. The order of nodes keeps neighbours together, so that evenly
+ * spaced ones are of all regions. */
+static void enter_sample(struct index_beam *beam)
+{
+    const struct index_group_slot *slot = beam->slot;
+    uint32_t tries = clamp(slot->graph->count / SAMPLE_PART, SAMPLE_MIN, SAMPLE_MAX);
+    uint32_t step = slot->graph->count / tries + 1;
+
+    for (uint32_t node = step / 2; node < slot->graph->count; node += step) {
+        if (index_is_matching(slot, node) && index_visit(beam->visited, slot->base + node))
+            beam->fresh[beam->fresh_count++] = slot->base + node;
+        if (beam->fresh_count < SAMPLE_MIN && slot->graph->count - node > step)
+            continue;
+        index_beam_prefetch_fresh(beam);
+        (void)index_beam_offer_fresh(beam);
+    }
+}
+
 static void enter_slot(struct index_beam *beam)
 {
     hide(beam);
+    if (beam->slot->far)
+        enter_sample(beam);
     if (beam->slot->sparse)
         enter_matching(beam);
     else
@@ -205,9 +239,8 @@ static void enter_slot(struct index_beam *beam)
                          beam->slot->entry_count);
 }
 
-/* A segment with a tenth of the nodes is hardly easier to search, so of the width it gets the root of
- * its share, not its share; or more where the caller says so, who knows what was measured when the
- * segment was built (effort.h). Measured on changelog-384 in ten windows: with less, or when a segment
+/* A segment with a tenth of the nodes is hardly easier to search: its beam grows with the square root
+ * of its share. The caller may ask for more by what was measured when the segment was built (effort.h). Measured on changelog-384 in ten windows: with less, or when a segment
  * is left as soon as it looks worse than others, more is lost than saved. */
 static uint32_t depth_of(const struct index_group_slot *slot, const struct index_group *group,
                          uint32_t width)
@@ -295,6 +328,89 @@ static bool is_cut_off(const struct index_scratch *scratch)
            scratch->nearest.count < rows;
 }
 
+/* What it costs to look at all matching rows; UINT64_MAX: it is not known which they are. */
+static uint64_t scan_cost(const struct index_group *group)
+{
+    uint64_t cost = 0;
+
+    for (uint32_t i = 0; i < group->slot_count; i++) {
+        const struct index_group_slot *slot = &group->slots[i];
+        if (group->scored || !slot->member->matching || slot->hidden != INDEX_NO_ROW)
+            return UINT64_MAX;
+        cost += slot->member->matching_rows + slot->graph->count / LOOK_PART;
+    }
+    return cost;
+}
+
+static struct outcome scan_level_0(struct index_scratch *scratch, uint32_t k, uint32_t ef)
+{
+    uint64_t candidates = (uint64_t)k * CANDIDATES_FACTOR;
+
+    candidates = candidates > ef ? candidates : ef;
+    index_graph_scan(scratch, clamp(candidates, EF_MIN, scratch->group.node_count + EF_MIN));
+    return (struct outcome){&scratch->nearest, scratch->nearest.count, true};
+}
+
+/* Of a node's neighbours, so many match. */
+static uint32_t matching_neighbours(const struct index_group_slot *slot, uint32_t node,
+                                    uint32_t *looked_at)
+{
+    struct index_link_run run = index_links_of(&slot->graph->links, node);
+    uint32_t matching = 0;
+
+    for (uint32_t at = 0; index_link_is_at(&run, at); at += run.bits, (*looked_at)++)
+        matching += index_is_matching(slot, index_link_at(&run, at));
+    return matching;
+}
+
+/* Of the rows around the query's ways in, so many match, of *looked_at. */
+static uint32_t matching_near(const struct index_group *group, const struct index_group_slot *slot,
+                              uint32_t *looked_at)
+{
+    const uint32_t *entries = group->entries + slot->first_entry;
+    uint32_t matching = 0;
+
+    for (uint32_t i = 0; i < slot->entry_count && i < THIN_ENTRIES; i++)
+        matching += matching_neighbours(slot, entries[i] - slot->base, looked_at);
+    return matching;
+}
+
+/* Whether hardly any row near the query matches, however many do elsewhere: groups of matching rows
+ * have no way to each other there, and a beam search over them alone would end in richer places. */
+static bool is_thin_near(const struct index_group *group, const struct index_group_slot *slot)
+{
+    uint32_t looked_at = 0;
+
+    return matching_near(group, slot, &looked_at) * THIN_PART < looked_at;
+}
+
+/* Whether it is enough to ask which rows may be hits once the nearest are known: so many match near
+ * the query that the list holds enough of them. Else each row that is met is asked about, so that a
+ * list that turns out to be too short tells how long it has to be. */
+static bool may_ask_late(const struct index_group *group)
+{
+    uint32_t looked_at = 0, matching = 0;
+
+    for (uint32_t i = 0; i < group->slot_count; i++)
+        if (!group->slots[i].sparse)
+            matching += matching_near(group, &group->slots[i], &looked_at);
+    return matching * LATE_PART >= looked_at;
+}
+
+/* Those of the nearest that may be hits. */
+static void accept_nearest(struct index_scratch *scratch)
+{
+    const struct index_search_list *nearest = &scratch->nearest;
+    struct index_search_list *accepted = &scratch->accepted;
+
+    for (uint32_t i = 0; i < nearest->count && accepted->count < accepted->limit; i++) {
+        uint32_t node = index_candidate_node(nearest->entries[i]);
+        const struct index_group_slot *slot = index_group_slot_of(&scratch->group, node);
+        if (index_is_accepted(slot, node - slot->base))
+            accepted->entries[accepted->count++] = nearest->entries[i];
+    }
+}
+
 /* With a filter, a search in which fewer than k accepted rows lie starts again, as much wider as
  * the share of accepted rows asks for, unless a scan would be cheaper. */
 static struct outcome search_level_0(struct index_scratch *scratch, uint32_t k, uint32_t ef,
@@ -305,28 +421,38 @@ static struct outcome search_level_0(struct index_scratch *scratch, uint32_t k, 
     uint32_t width = ef, widest = clamp(group->node_count / WIDTH_PART, ef,
                                         WIDTH_LIMIT > ef ? WIDTH_LIMIT : ef);
     uint32_t candidates = clamp((uint64_t)k * CANDIDATES_FACTOR, EF_MIN, group->node_count);
+    bool late = asks && may_ask_late(group);
 
     for (;;) {
         struct index_beam beam = {.group = group,
                                   .visited = &scratch->visited,
                                   .list = &scratch->nearest,
-                                  .accepted = asks ? &scratch->accepted : NULL,
+                                  .accepted = asks && !late ? &scratch->accepted : NULL,
                                   .fresh = group->fresh,
                                   .bound = UINT64_MAX};
         uint64_t needed;
         if (asks)
             index_search_list_limit(&scratch->accepted, candidates);
         run_level_0(&beam, scratch, width);
+        if (late)
+            accept_nearest(scratch);
         outcome.usable = outcome.found->count;
         outcome.complete = beam.seen == group->node_count;
         if (!outcome.complete && asks) {
             uint32_t enough = inside(outcome.found, &scratch->nearest);
             outcome.complete = enough >= k && !is_cut_off(scratch);
-            needed = wider(&beam, width, k, enough);
-            if (!outcome.complete && needed <= widest && scratch->nearest.count == width) {
+            if (enough < k && late) {
+                late = false;
+                continue;
+            }
+            needed = wider(&beam, outcome.found->count, width, k, enough);
+            if (!outcome.complete && needed <= widest && scratch->nearest.count == width &&
+                needed * WIDTH_COST < scan_cost(group)) {
                 width = (uint32_t)needed;
                 continue;
             }
+            if (!outcome.complete && scan_cost(group) < UINT64_MAX)
+                return scan_level_0(scratch, k, ef);
             outcome.usable = enough >= k ? outcome.usable : enough;
         } else {
             outcome.complete = outcome.complete || outcome.usable >= k;
@@ -337,7 +463,7 @@ static struct outcome search_level_0(struct index_scratch *scratch, uint32_t k, 
 
 bool index_uses_predicate_subgraph(uint64_t matching_rows, uint64_t rows)
 {
-    return matching_rows < rows / 2 && matching_rows > rows / 16;
+    return matching_rows < rows / 2 && matching_rows > rows / SUBGRAPH_PART;
 }
 
 static bool is_sparse(const struct index_group_member *member)
@@ -366,7 +492,7 @@ static void plan_group(struct index_scratch *scratch, const struct index_group_m
     for (uint32_t i = 0; i < member_count; i++) {
         const struct index_graph *graph = &members[i].segment->graph;
         nodes += (graph->count / INDEX_GROUP_BLOCK + 1) * INDEX_GROUP_BLOCK;
-        query_bytes += graph->quantiser.stride;
+        query_bytes += index_quantiser_query_bytes(&graph->quantiser);
         m = graph->m > m ? graph->m : m;
         assert(nodes <= NODES_MAX || member_count == 1);
     }
@@ -378,6 +504,8 @@ static void plan_group(struct index_scratch *scratch, const struct index_group_m
     index_scratch_query(scratch, query_bytes);
     group->slot_count = member_count;
     group->node_count = 0;
+    group->scored = NULL;
+    group->waits = index_waits_expected();
     for (uint32_t i = 0; i < member_count; i++) {
         const struct index_graph *graph = &members[i].segment->graph;
         uint32_t blocks = graph->count / INDEX_GROUP_BLOCK + 1;
@@ -391,7 +519,7 @@ static void plan_group(struct index_scratch *scratch, const struct index_group_m
                                                     .sparse = is_sparse(&members[i])};
         for (uint32_t j = 0; j < blocks; j++)
             group->owners[block++] = i;
-        at += graph->quantiser.stride;
+        at += index_quantiser_query_bytes(&graph->quantiser);
         group->node_count += graph->count;
     }
 }
@@ -437,18 +565,34 @@ static float encode_queries(struct index_scratch *scratch, const float *query)
     return per_key;
 }
 
-/* Whether hardly any row near the query matches, however many do elsewhere: groups of matching rows
- * have no way to each other there, and a beam search over them alone would end in richer places. */
-static bool is_thin_near(const struct index_group_slot *slot, const uint32_t *entries)
+/* Whether next to none match as far as two links from the nearest way in. The few that there may be
+ * are hits, and a walk over matching rows that is entered elsewhere would miss them. */
+static bool is_far_from_matching(const struct index_group *group,
+                                 const struct index_group_slot *slot)
 {
+    uint32_t nearest = group->entries[slot->first_entry] - slot->base;
+    struct index_link_run run = index_links_of(&slot->graph->links, nearest);
     uint32_t looked_at = 0, matching = 0;
 
-    for (uint32_t i = 0; i < slot->entry_count && i < THIN_ENTRIES; i++) {
-        struct index_link_run run = index_links_of(&slot->graph->links, entries[i] - slot->base);
-        for (uint32_t at = 0; index_link_is_at(&run, at); at += run.bits, looked_at++)
-            matching += index_is_matching(slot, index_link_at(&run, at));
-    }
-    return matching * THIN_PART < looked_at;
+    for (uint32_t at = 0; index_link_is_at(&run, at); at += run.bits)
+        index_links_prefetch(&slot->graph->links, index_link_at(&run, at));
+    for (uint32_t at = 0; index_link_is_at(&run, at); at += run.bits)
+        matching += matching_neighbours(slot, index_link_at(&run, at), &looked_at);
+    return matching * FAR_PART < looked_at;
+}
+
+/* Whether the slot's walk goes over matching rows alone. Where hardly any lie near the query, a walk
+ * over all rows has to become wide before it meets them. Over matching rows it gets there, entered
+ * from all over the segment: groups of them have no way to each other near the query. */
+static void choose_rows(const struct index_group *group, struct index_group_slot *slot)
+{
+    const struct index_group_member *member = slot->member;
+
+    if (!member->matching || member->matching_rows <= slot->graph->count / SUBGRAPH_PART ||
+        !is_thin_near(group, slot))
+        return;
+    slot->far = !group->scored && slot->hidden == INDEX_NO_ROW && is_far_from_matching(group, slot);
+    slot->sparse = slot->far;
 }
 
 static void find_all_entries(struct index_scratch *scratch, uint32_t ef)
@@ -465,11 +609,19 @@ static void find_all_entries(struct index_scratch *scratch, uint32_t ef)
     }
     for (uint32_t i = 0; i < group->slot_count; i++) {
         struct index_group_slot *slot = &group->slots[i];
-        slot->sparse = slot->sparse && !is_thin_near(slot, group->entries + slot->first_entry);
+        choose_rows(group, slot);
     }
 }
 
-static const float *vector_of_node(void *context, uint32_t node, struct error *error)
+static uint32_t width_of(const struct index_group *group, uint32_t ef)
+{
+    for (uint32_t i = 0; i < group->slot_count; i++)
+        if (group->slots[i].far && is_sparse(group->slots[i].member))
+            return clamp((uint64_t)(ef * FAR_WIDTH), ef, WIDTH_LIMIT > ef ? WIDTH_LIMIT : ef);
+    return ef;
+}
+
+static struct vector_row vector_of_node(void *context, uint32_t node, struct error *error)
 {
     const struct index_group_slot *slot = index_group_slot_of(context, node);
 
@@ -486,9 +638,10 @@ int index_graph_search(const struct index_group_member *members, uint32_t member
     struct index_search by_node = *search;
     const struct index_quantiser *quantiser;
     struct outcome outcome;
-    uint32_t rows = 0, k, ef;
-    float score_per_key;
-    bool asks = false;
+    uint32_t rows = 0, k, ef, least;
+    struct error failure = {0};
+    float score_per_key = 0;
+    bool asks = false, is_half = false;
     int status;
 
     *hit_count = 0;
@@ -496,17 +649,32 @@ int index_graph_search(const struct index_group_member *members, uint32_t member
     for (uint32_t i = 0; i < member_count; i++) {
         rows += members[i].segment->graph.count;
         asks = asks || members[i].accept || members[i].matching;
+        is_half = is_half || members[i].segment->graph.quantiser.kind == INDEX_CODE_HALF;
     }
     k = search->k < rows ? search->k : rows;
     if (k == 0)
         return 0;
-    ef = clamp(search->ef > k ? search->ef : k, EF_MIN, rows > EF_MIN ? rows : EF_MIN);
+    least = k + (is_half ? k / HALF_SPARE : 0);
+    ef = clamp(search->ef > least ? search->ef : least, EF_MIN, rows > EF_MIN ? rows : EF_MIN);
     plan_group(scratch, members, member_count);
     if (search->hides && member_count == 1)
         hide_row(scratch, search->hidden_row);
-    score_per_key = encode_queries(scratch, search->query);
-    find_all_entries(scratch, ef);
-    outcome = search_level_0(scratch, k, ef, asks);
+    if (search->score) {
+        scratch->group.scored = search;
+        scratch->group.failure = &failure;
+    } else {
+        score_per_key = encode_queries(scratch, search->query);
+    }
+    if (search->scans && scan_cost(&scratch->group) < UINT64_MAX) {
+        outcome = scan_level_0(scratch, k, ef);
+    } else {
+        find_all_entries(scratch, ef);
+        outcome = search_level_0(scratch, k, width_of(&scratch->group, ef), asks);
+    }
+    if (failure.code != 0) {
+        *error = failure;
+        return failure.code;
+    }
     *exhausted = outcome.complete;
     by_node.vector = vector_of_node;
     by_node.vector_context = &scratch->group;

@@ -8,6 +8,7 @@
 
 #include "indexer/index/build_tools.h"
 #include "indexer/index/graph.h"
+#include "indexer/index/half_codes.h"
 #include "indexer/index/level_build.h"
 
 enum {
@@ -242,7 +243,12 @@ static bool run(struct build *build)
         return false;
     if (build->distinct < build->count)
         attach_equals(build);
-    return build_levels(build);
+    if (!build_levels(build))
+        return false;
+    free(build->row_codes); /* half codes take their place */
+    build->row_codes = NULL;
+    return index_halve_codes(&build->graph, build->links, build->level_options.degree,
+                             build->distinct, &build->level_options.team);
 }
 
 static void graph_free(struct index_graph *graph)

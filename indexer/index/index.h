@@ -1,10 +1,11 @@
 /* index: what a segment is. Built once over the vectors of one sealed run, written to one file,
  * mapped for searching; it never changes. Knows vectors and row numbers, nothing of the store.
  *
- * Kinds: HNSW (graph over 7-bit codes, over float32 codes where 7 bits lose the neighbours) and
- * IVF-PQ (lists of 4-bit product codes: a fraction of the size and of the build time, a few times
- * the time of a search). The float32 vectors stay in the run and re-rank the candidates of both. A
- * window too small for a graph needs no segment: it is scanned.
+ * Kinds: HNSW (graph over 7-bit codes, or over float32 codes where 7 bits lose the neighbours;
+ * searched by 4-bit codes where they find the same) and IVF-PQ (lists of 4-bit product codes: a
+ * fraction of the size and of the build time, a few times the time of a search). The float32 vectors
+ * stay in the run and re-rank the candidates of both. A window too small for a graph needs no
+ * segment: it is scanned.
  *
  * Segment file: header, sections (codes, scales, graph levels), each checksummed with the file's
  * number; written to PATH.tmp by the caller's choice of name, synced, renamed by the caller. Files
@@ -21,7 +22,8 @@
 #include "base/buffer.h"
 #include "base/error.h"
 #include "base/io.h"
-#include "base/vector.h"
+#include "base/vector_row.h"
+#include "indexer/index/choice.h"
 
 /* Scores: higher is better inside windrow for every metric. Cosine and dot: the inner product
  * (cosine vectors are unit length). L2: minus the squared distance; the dialect turns it into a
@@ -31,9 +33,18 @@
 
 /** Exact float32 score of two vectors. */
 float index_score(enum vector_metric metric, const float *a, const float *b, uint32_t dim);
+/** As index_score for a row as it is stored. */
+float index_score_row(enum vector_metric metric, const float *query, struct vector_row row,
+                      uint32_t dim);
+/** The values of a stored row: where they lie, or in memory of the thread until its next call. */
+const float *index_row_values(struct vector_row row, uint32_t dim);
 /** Scores of `query` against `count` vectors that lie one after another. */
 void index_score_block(enum vector_metric metric, const float *query, const float *vectors,
                        uint32_t count, uint32_t dim, float *scores);
+/** The same for several queries, each score bit for bit that of index_score: scores[query][row]. The
+ * vectors should fit a cache. */
+void index_score_tile(enum vector_metric metric, const float *const *queries, uint32_t query_count,
+                      const float *vectors, uint32_t count, uint32_t dim, float *const *scores);
 /** Scales to unit length in place; returns the former length (0 for a zero vector, left as it is).
  */
 float index_normalise(float *vector, uint32_t dim);
@@ -131,17 +142,20 @@ int index_segment_inspect(struct io *io, const char *path, bool json, struct buf
 struct index_effort_sample {
     const float *vectors; /* count x dim */
     uint32_t count, dim;
-    const atomic_bool *cancel; /* may be NULL */
+    const atomic_bool *cancel;         /* may be NULL */
+    double recall;                     /* that searches are timed for; 0: they are not */
+    const struct index_choice *choice; /* why the segment is of its kind; NULL: not chosen */
 };
 
 #define INDEX_NO_ROW UINT32_MAX
 
-/* Of searches of segments whose effort was not measured, and the least of all others: what was
- * measured only ever adds. */
-enum { INDEX_EF_UNMEASURED = 64 };
+/* INDEX_EF_UNMEASURED: of searches of segments whose effort was not measured, and the least of lists,
+ * where what is measured promises a little too much. Graphs promise too little (effort.h): there the
+ * least guards queries that are unlike the rows. */
+enum { INDEX_EF_UNMEASURED = 64, INDEX_EF_GRAPH_MIN = 16 };
 
-/** Measures how far searches have to go in the segment for levels of recall, and writes it into the
- * header of its file, `path`, synced: before the file gets its final name. A brute force over the
+/** Measures how far searches have to go in the segment for levels of recall and what they cost then,
+ * and writes it into the header of its file, `path`, synced: before the file gets its final name. A brute force over the
  * rows for up to 200 of them, one thread. ERROR_CANCELLED. */
 int index_segment_measure_effort(struct index_segment *segment, const char *path,
                                  const struct index_effort_sample *sample, struct error *error);
@@ -149,14 +163,29 @@ int index_segment_measure_effort(struct index_segment *segment, const char *path
  * not measured (files of former versions). `k` may be a mean, also below 1: of a search over many
  * segments, the rows that this one has to bring. */
 uint32_t index_segment_effort(const struct index_segment *segment, double k, double recall);
+/** The ef that a search which names none does not go below. */
+uint32_t index_segment_least_ef(const struct index_segment *segment);
+/** The ef of a search of this segment alone that asks for a recall and names no ef. */
+uint32_t index_segment_default_ef(const struct index_segment *segment, double k, double recall);
+/** What was noted when the segment was built. */
+const struct index_choice *index_segment_choice(const struct index_segment *segment);
+
+/** Builds both kinds over a sample of the rows, one after the other in a file at `path` that is
+ * removed, and notes what searches of either over all rows are expected to cost. Takes less memory than
+ * a graph over all rows. ERROR_CANCELLED, or what builds return. */
+int index_choice_try(const float *vectors, uint32_t count,
+                     const struct index_build_options *options, double recall, struct io *io,
+                     const char *path, struct index_choice *choice, struct error *error);
 
 struct index_hit {
     uint32_t row;
     float score;
 };
 
-/* Exact vectors for re-ranking; returns NULL and fills error when the block is damaged. */
-typedef const float *(*index_vector_function)(void *context, uint32_t row, struct error *error);
+/* Rows for re-ranking, as they are stored; without bytes and with `error` filled when the block is
+ * damaged. */
+typedef struct vector_row (*index_vector_function)(void *context, uint32_t row,
+                                                   struct error *error);
 /* Whether a row may be returned (visible, and matching the query's filter). */
 typedef bool (*index_accept_function)(void *context, uint32_t row);
 
@@ -169,7 +198,14 @@ struct index_search {
     void *accept_context;
     index_vector_function vector;
     void *vector_context;
-    bool hides; /* graphs: as if `hidden_row` were not in it; for samples of its own rows */
+    /* Graphs only: a score that no single vector gives takes the place of the distance to `query`, which
+     * is not used. It is asked about stored rows, also those that are not accepted: `vector` may return
+     * none without an error for those it does not know. NULL: index_score. */
+    float (*score)(void *context, struct vector_row row);
+    void *score_context;
+    bool scans; /* graphs: the codes of all matching rows are looked at instead of a walk, where
+                 * members know which they are */
+    bool hides; /* one segment: as if `hidden_row` were not in it; for samples of its own rows */
     uint32_t hidden_row;
 };
 
@@ -197,12 +233,32 @@ struct index_group_member {
 
 /** Multi-segment beam search: as index_segment_search over all members at once. They share one list
  * of candidates, so the work goes to the members that hold the answer: ten members cost little more
- * than one with ten times the rows. Of `search` only query, k, ef and floor_score count. hit_members[i] says whose
+ * than one with ten times the rows. Of `search` only query, k, ef, floor_score and score count. hit_members[i] says whose
  * row hits[i].row is. All members together have less than 2^30 rows. */
 int index_group_search(const struct index_group_member *members, uint32_t member_count,
                        const struct index_search *search, struct index_hit *hits,
                        uint32_t *hit_members, uint32_t *hit_count, bool *exhausted,
                        struct error *error);
+
+/* One of several searches through the same segments. */
+struct index_group_query {
+    const struct index_group_member *members; /* as many, of the same segments in the same order */
+    const struct index_search *search;
+    struct index_hit *hits; /* room for search->k; and so have the others */
+    uint32_t *hit_members;
+    uint32_t hit_count;
+    bool exhausted;
+    int status; /* 0 or an error's code: others of the searches may have ended well */
+    struct error error;
+};
+
+enum { INDEX_QUERIES_MAX = 64 }; /* searched together */
+
+/** index_group_search for several queries, each with the answer that it would have alone. Lists are
+ * read once for all queries that look into them; graphs are searched for one query after another.
+ * At most INDEX_QUERIES_MAX. */
+void index_group_searches(struct index_group_query *queries, uint32_t query_count,
+                          uint32_t member_count);
 
 /** Searches; `hits` has room for k; sorted best first, ties by row; scores are exact float32. Rows
  * that are not accepted are traversed but never returned. Where few rows are accepted the search

@@ -7,6 +7,7 @@
 
 #include "base/checksum.h"
 #include "indexer/index/build_tools.h"
+#include "indexer/index/row_reads.h"
 #include "indexer/index/segment.h"
 
 enum { DIM_LIMIT = 65536 };
@@ -93,6 +94,8 @@ static int check_header(const struct index_ivf_header *header, uint64_t file_num
         return index_segment_corrupt(error, "the file's size does not fit its header");
     if (!index_effort_is_valid(&header->effort))
         return index_segment_corrupt(error, "the measured effort is out of bounds");
+    if (!index_choice_is_valid(&header->choice))
+        return index_segment_corrupt(error, "the measured cost is out of bounds");
     return index_sections_agree(computed.sections, header->sections, INDEX_IVF_SECTION_COUNT,
                                 error);
 }
@@ -375,4 +378,27 @@ int index_codebook_unpack(const void *bytes, size_t size_bytes,
         index_ivf_codebook_copy(&alone.codebook, *codebook);
     }
     return status;
+}
+
+void index_ivf_fetch_lists(const struct index_segment *segment, const uint64_t *lists,
+                           uint32_t count)
+{
+    const struct index_ivf *ivf = segment->ivf;
+    size_t block_bytes = index_pq_block_bytes(&ivf->codebook.pq);
+    struct index_fetch fetch;
+
+    index_fetch_begin(&fetch, segment->io);
+    for (uint32_t i = 0; i < count; i++) {
+        const uint32_t *first = &ivf->first_blocks[(uint32_t)lists[i]];
+        size_t block = first[0], blocks = first[1] - first[0], slots = blocks * INDEX_PQ_BLOCK_ROWS;
+        if (blocks == 0)
+            continue;
+        index_fetch_add(&fetch, ivf->blocks + block * block_bytes, blocks * block_bytes);
+        index_fetch_add(&fetch, ivf->rows + block * INDEX_PQ_BLOCK_ROWS,
+                        slots * sizeof(*ivf->rows));
+        if (ivf->biases)
+            index_fetch_add(&fetch, ivf->biases + block * INDEX_PQ_BLOCK_ROWS,
+                            slots * sizeof(*ivf->biases));
+    }
+    index_fetch_end(&fetch);
 }

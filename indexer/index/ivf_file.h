@@ -62,7 +62,8 @@ struct index_ivf_header {
     uint64_t codebook;
     struct index_section_entry sections[INDEX_IVF_SECTION_COUNT];
     struct index_effort effort;
-    uint8_t zeros[INDEX_SEGMENT_PAGE - 440];
+    struct index_choice choice;
+    uint8_t zeros[INDEX_SEGMENT_PAGE - 472];
     uint64_t checksum; /* of the bytes before, identity (file number, section count, 0) */
 };
 
@@ -73,6 +74,7 @@ static_assert(offsetof(struct index_ivf_header, dim) == 36, "layout");
 static_assert(offsetof(struct index_ivf_header, codebook) == 96, "layout");
 static_assert(offsetof(struct index_ivf_header, sections) == 104, "layout");
 static_assert(offsetof(struct index_ivf_header, effort) == 296, "layout");
+static_assert(offsetof(struct index_ivf_header, choice) == 432, "layout");
 static_assert(offsetof(struct index_ivf_header, checksum) == 4088, "layout");
 static_assert(sizeof(struct index_ivf_header) == INDEX_SEGMENT_PAGE, "layout");
 
@@ -83,5 +85,10 @@ uint64_t index_ivf_header_checksum(const struct index_ivf_header *header);
 /** Checks the mapped file and places `ivf` in it. Nothing in the file is believed. */
 int index_ivf_open(const void *bytes, uint64_t size_bytes, uint64_t file_number,
                    struct index_ivf *ivf, struct error *error);
+
+/** Asks for lists to be in memory, before the first of them is scanned; their numbers are the lower halves of
+ * `lists`. */
+void index_ivf_fetch_lists(const struct index_segment *segment, const uint64_t *lists,
+                           uint32_t count);
 
 #endif

@@ -5,27 +5,38 @@
  * Rows that codes put before the limit go to a reservoir of twice as many as are kept; when it is
  * full, the better half stays and the limit falls: cheaper than a heap, for most rows fail the
  * comparison that the scan makes anyway. */
+#include <assert.h>
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
-#include "indexer/index/ivf.h"
+#include "base/bytes.h"
+#include "indexer/index/build_tools.h"
+#include "indexer/index/ivf_file.h"
 #include "indexer/index/rerank.h"
+#include "indexer/index/row_reads.h"
 #include "indexer/index/scratch.h"
 #include "indexer/index/segment.h"
 
 enum {
-    CHUNK_BLOCKS = 8,      /* scanned with one limit */
-    KEEP_MIN = 64,         /* candidates: codes of 4 bits are coarse */
-    KEEP_PER_HIT = 8,      /* for each hit wanted */
-    KEEP_PER_EF = 2,       /* for each place of ef: with more lists alone the codes miss the rest */
-    SELECTIVE = 3,         /* a filter that accepts fewer than one in so many near rows */
-    REJECTED_KEEP = 1024,  /* rejected rows remembered, the nearest */
-    KEEP_FACTOR = 4,       /* more candidates in a repetition */
-    KEEP_MAX = 8192,       /* of a repetition */
+    CHUNK_BLOCKS = 8,     /* scanned with one limit */
+    KEEP_MIN = 64,        /* candidates: codes of 4 bits are coarse */
+    KEEP_PER_HIT = 8,     /* for each hit wanted */
+    KEEP_PER_EF = 2,      /* for each place of ef: with more lists alone the codes miss the rest */
+    SELECTIVE = 3,        /* a filter that accepts fewer than one in so many near rows */
+    REJECTED_KEEP = 1024, /* rejected rows remembered, the nearest */
+    READS_ALONE = 16,     /* with less than one matching row in so many, lists are read alone */
+    REJECTED_WEIGHT = 8, /* where few match, rejected rows of one in so many blocks stand for all */
+    KEEP_FACTOR = 4,     /* more candidates in a repetition */
+    KEEP_MAX = 8192,     /* of a repetition */
     OFFSET_MAX = 1 << 28,  /* of a list, in units of a sum */
     PATIENCE_FILTERED = 4, /* far from the query the best lie further apart in the order of codes */
-    MEASURED_HITS = 128 /* for so many nearest rows, about, it is known how many lists are needed */
+    LISTS_ALONE = 2,       /* of a query among many: then its limit is low */
+    MEASURED_HITS = 100    /* for so many nearest rows it was measured how many lists are needed */
 };
+/* Lists for more rows than were measured with: what matches far from the query lies in any direction,
+ * and more of those are needed than in proportion. */
+static const double FAR_GROWTH = 2;
 static const float REACH = 4; /* see rerank.c: errors of 4 bits have long tails */
 
 /* Memory of one search, in the thread's scratch. */
@@ -35,6 +46,8 @@ struct room {
     float *query;    /* padded, less the origin */
     uint64_t *lists; /* list_count entries */
     uint16_t sums[CHUNK_BLOCKS * INDEX_PQ_BLOCK_ROWS];
+    uint32_t masks[CHUNK_BLOCKS];
+    uint32_t matching[CHUNK_BLOCKS]; /* places that match, where blocks were looked at first */
 };
 
 struct search {
@@ -42,9 +55,14 @@ struct search {
     uint32_t member_count;
     const struct index_ivf_codebook *codebook;
     const struct index_search *wanted;
+    uint32_t k, ef;
+    uint32_t lists_read; /* of room.lists */
+    uint64_t next_keep;  /* of the next pass */
+    struct index_candidates candidates;
     uint32_t count;    /* rows of all members */
     uint64_t matching; /* of them that a filter accepts, as far as that is known */
     bool asks;         /* a row may have to be rejected */
+    uint32_t hidden;   /* row that is as if it were not there */
     struct index_scratch *scratch;
     struct room room;
     float unit;        /* of a sum */
@@ -53,7 +71,10 @@ struct search {
     uint16_t bias_scale;
     uint32_t keep;           /* candidates to have in the end */
     int64_t limit;           /* rows at or above it are not among them */
+    uint64_t worst;          /* the last of them, once there are so many */
     uint64_t rejected_limit; /* rejected rows behind it are not remembered */
+    bool looks_first;        /* few rows match: blocks are looked at before they are scanned */
+    bool reads_on;           /* rejected rows tell how many lists are read after those */
     bool selective;          /* the filter rejects most of what is near the query */
 };
 
@@ -84,18 +105,13 @@ void index_ivf_sort_lists(uint64_t *entries, uint32_t list_count, uint32_t from,
     index_entries_sort(entries + from, to - from);
 }
 
-static size_t round_up(size_t bytes)
-{
-    return (bytes + 63) / 64 * 64;
-}
-
 static void make_room(struct search *search)
 {
     const struct index_ivf_codebook *codebook = search->codebook;
-    size_t tables = round_up(index_pq_table_bytes(&codebook->pq));
+    size_t tables = bytes_align(index_pq_table_bytes(&codebook->pq), 64);
     size_t products =
-        round_up((size_t)codebook->pq.part_count * INDEX_PQ_CODEWORDS * sizeof(float));
-    size_t query = round_up(index_pq_padded_dim(&codebook->pq) * sizeof(float));
+        bytes_align((size_t)codebook->pq.part_count * INDEX_PQ_CODEWORDS * sizeof(float), 64);
+    size_t query = bytes_align(index_pq_padded_dim(&codebook->pq) * sizeof(float), 64);
     uint8_t *at;
 
     index_scratch_query(search->scratch, codebook->quantiser.stride);
@@ -165,12 +181,16 @@ static uint64_t keep_smallest(struct index_search_list *list, uint32_t keep)
     return worst;
 }
 
+/* Of rows as near as the last that is kept, the first slots stay, whatever the order in which lists are
+ * read. */
 static void shrink(struct search *search)
 {
     struct index_search_list *list = &search->scratch->nearest;
 
-    if (list->count > search->keep)
-        search->limit = index_candidate_key(keep_smallest(list, search->keep));
+    if (list->count <= search->keep)
+        return;
+    search->worst = keep_smallest(list, search->keep);
+    search->limit = (int64_t)index_candidate_key(search->worst) + 1;
 }
 
 /* Remembers how near rows that the filter rejects are. */
@@ -190,25 +210,71 @@ static const struct index_ivf *lists_of(const struct index_group_member *member)
     return member->segment->ivf;
 }
 
-static bool is_accepted(const struct index_group_member *member, uint32_t row)
+/* Blocks of a list that are scanned with one limit. */
+struct chunk {
+    const struct index_group_member *member;
+    uint32_t base;         /* number of the member's slot 0 among all */
+    uint32_t first, count; /* blocks */
+    uint32_t last_rows;    /* places of the last one that have a row */
+};
+
+static struct chunk chunk_of(const struct index_group_member *member, uint32_t base, uint32_t list,
+                             uint32_t block)
 {
-    if (member->matching && !(member->matching[row / 64] >> row % 64 & 1))
-        return false;
-    return !member->accept || member->accept(member->accept_context, row);
+    const struct index_ivf *ivf = lists_of(member);
+    uint32_t left = ivf->first_blocks[list + 1] - block;
+    uint32_t rest = ivf->sizes[list] % INDEX_PQ_BLOCK_ROWS;
+    bool is_last = left <= CHUNK_BLOCKS;
+
+    return (struct chunk){.member = member,
+                          .base = base,
+                          .first = block,
+                          .count = is_last ? left : CHUNK_BLOCKS,
+                          .last_rows =
+                              is_last && rest > 0 ? (UINT32_C(1) << rest) - 1 : UINT32_MAX};
 }
 
-/* A block's rows; `base` is the number of the member's slot 0 among all. */
-static void offer_rows(struct search *search, const struct index_group_member *member,
-                       uint32_t base, uint32_t mask, const uint16_t *sums, uint32_t first_slot,
-                       int64_t offset)
+static uint32_t rows_of(const struct chunk *chunk, uint32_t at)
+{
+    return at + 1 == chunk->count ? chunk->last_rows : UINT32_MAX;
+}
+
+/* Those of a block's places in `mask` whose row the filter leaves. */
+static uint32_t matching_rows(const struct chunk *chunk, uint32_t at, uint32_t mask)
+{
+    const struct index_group_member *member = chunk->member;
+    const uint32_t *rows =
+        lists_of(member)->rows + (size_t)(chunk->first + at) * INDEX_PQ_BLOCK_ROWS;
+
+    return member->matching ? index_kernels()->rows_marked(rows, member->matching, mask) : mask;
+}
+
+/* Whether rejected rows of the block are remembered. */
+static bool is_sampled(const struct search *search, const struct chunk *chunk, uint32_t at)
+{
+    return search->reads_on && (!search->looks_first || (chunk->first + at) % REJECTED_WEIGHT == 0);
+}
+
+/* A block's rows below the limit; of them those that match. */
+static void offer_rows(struct search *search, const struct chunk *chunk, uint32_t at, uint32_t mask,
+                       uint32_t matching, int64_t offset)
 {
     struct index_search_list *list = &search->scratch->nearest;
+    const struct index_group_member *member = chunk->member;
+    const uint16_t *sums = search->room.sums + at * INDEX_PQ_BLOCK_ROWS;
+    uint32_t first_slot = (chunk->first + at) * INDEX_PQ_BLOCK_ROWS;
     const uint32_t *rows = lists_of(member)->rows + first_slot;
 
+    if (!is_sampled(search, chunk, at))
+        mask = matching;
     for (; mask; mask &= mask - 1) {
         uint32_t i = (uint32_t)__builtin_ctz(mask);
-        uint64_t candidate = index_candidate((int32_t)(offset + sums[i]), base + first_slot + i);
-        if (search->asks && !is_accepted(member, rows[i]))
+        uint64_t candidate =
+            index_candidate((int32_t)(offset + sums[i]), chunk->base + first_slot + i);
+        if (candidate >= search->worst || rows[i] == search->hidden)
+            continue;
+        if (!(matching >> i & 1) ||
+            (member->accept && !member->accept(member->accept_context, rows[i])))
             reject(search, candidate);
         else
             list->entries[list->count++] = candidate;
@@ -224,35 +290,77 @@ static uint16_t limit_in_list(const struct search *search, int64_t offset)
     return limit <= 0 ? 0 : limit < UINT16_MAX ? (uint16_t)limit : UINT16_MAX;
 }
 
+/* Blocks [from, to); tables, limit and scale are a query's. */
+static struct index_pq_scan scan_of(const struct chunk *chunk, uint32_t from, uint32_t to)
+{
+    const struct index_ivf *ivf = lists_of(chunk->member);
+    size_t block = chunk->first + from;
+
+    return (struct index_pq_scan){
+        .blocks = ivf->blocks + block * index_pq_block_bytes(&ivf->codebook.pq),
+        .biases = ivf->biases ? ivf->biases + block * INDEX_PQ_BLOCK_ROWS : NULL,
+        .quad_count = ivf->codebook.pq.part_count / INDEX_PQ_QUAD,
+        .block_count = to - from,
+    };
+}
+
+/* What a scan of blocks [from, to) left in the room. */
+static void offer_blocks(struct search *search, const struct chunk *chunk, uint32_t from,
+                         uint32_t to, int64_t offset, bool looked)
+{
+    for (uint32_t at = from; at < to; at++) {
+        uint32_t mask = search->room.masks[at] & rows_of(chunk, at);
+        if (mask)
+            offer_rows(search, chunk, at, mask,
+                       looked ? search->room.matching[at] & mask : matching_rows(chunk, at, mask),
+                       offset);
+    }
+}
+
+static void scan_blocks(struct search *search, const struct chunk *chunk, uint32_t from,
+                        uint32_t to, int64_t offset, bool looked)
+{
+    struct index_pq_scan scan = scan_of(chunk, from, to);
+
+    scan.tables = search->room.tables;
+    scan.bias_scale = search->bias_scale;
+    scan.limit = limit_in_list(search, offset);
+    index_kernels()->pq_scan(&scan, search->room.sums + (size_t)from * INDEX_PQ_BLOCK_ROWS,
+                             search->room.masks + from);
+    offer_blocks(search, chunk, from, to, offset, looked);
+}
+
+/* Blocks in which no row matches are scanned only where their rows are counted. */
+static void scan_matching_blocks(struct search *search, const struct chunk *chunk, int64_t offset)
+{
+    uint32_t from = 0;
+
+    for (uint32_t at = 0; at < chunk->count; at++) {
+        search->room.matching[at] = matching_rows(chunk, at, rows_of(chunk, at));
+        if (is_sampled(search, chunk, at) || search->room.matching[at])
+            continue;
+        if (from < at)
+            scan_blocks(search, chunk, from, at, offset, true);
+        from = at + 1;
+    }
+    if (from < chunk->count)
+        scan_blocks(search, chunk, from, chunk->count, offset, true);
+}
+
 static void scan_list(struct search *search, const struct index_group_member *member, uint32_t base,
                       uint32_t list, int64_t offset)
 {
     const struct index_ivf *ivf = lists_of(member);
-    uint32_t block = ivf->first_blocks[list], end = ivf->first_blocks[list + 1];
-    uint32_t last_rows = ivf->sizes[list] % INDEX_PQ_BLOCK_ROWS;
+    uint32_t end = ivf->first_blocks[list + 1];
 
-    for (; block < end; block += CHUNK_BLOCKS) {
-        uint32_t masks[CHUNK_BLOCKS];
-        size_t first = (size_t)block * INDEX_PQ_BLOCK_ROWS;
-        struct index_pq_scan scan = {
-            .blocks = ivf->blocks + block * index_pq_block_bytes(&ivf->codebook.pq),
-            .biases = ivf->biases ? ivf->biases + first : NULL,
-            .tables = search->room.tables,
-            .quad_count = ivf->codebook.pq.part_count / INDEX_PQ_QUAD,
-            .block_count = end - block < CHUNK_BLOCKS ? end - block : CHUNK_BLOCKS,
-            .bias_scale = search->bias_scale,
-            .limit = limit_in_list(search, offset),
-        };
-        if (scan.limit == 0)
+    for (uint32_t block = ivf->first_blocks[list]; block < end; block += CHUNK_BLOCKS) {
+        struct chunk chunk = chunk_of(member, base, list, block);
+        if (limit_in_list(search, offset) == 0)
             return;
-        index_kernels()->pq_scan(&scan, search->room.sums, masks);
-        if (block + scan.block_count == end && last_rows > 0)
-            masks[scan.block_count - 1] &= (UINT32_C(1) << last_rows) - 1;
-        for (uint32_t i = 0; i < scan.block_count; i++)
-            if (masks[i])
-                offer_rows(search, member, base, masks[i],
-                           search->room.sums + i * INDEX_PQ_BLOCK_ROWS,
-                           (uint32_t)first + i * INDEX_PQ_BLOCK_ROWS, offset);
+        if (search->looks_first)
+            scan_matching_blocks(search, &chunk, offset);
+        else
+            scan_blocks(search, &chunk, 0, chunk.count, offset, false);
     }
 }
 
@@ -273,17 +381,21 @@ static void scan_in_all(struct search *search, uint32_t list)
 }
 
 /* Lists that hold nearly all of the nearest k rows, by what was measured for 10 and for 100; an ef
- * above or below the default makes it more or less. */
+ * above or below the default makes it more or less. With a filter k is more than the rows wanted,
+ * which the ef is for. */
 static uint32_t lists_for(const struct search *search, double k, uint32_t ef)
 {
     uint32_t count = search->codebook->list_count, most = 1;
+    double wanted = search->k;
 
     for (uint32_t i = 0; i < search->member_count; i++) {
         const struct index_ivf *ivf = lists_of(&search->members[i]);
         double near = ivf->probes_10 ? ivf->probes_10 : 1, lists = near;
         double far = ivf->probes_100 > ivf->probes_10 ? ivf->probes_100 : near;
-        double default_ef = k > INDEX_IVF_EF_DEFAULT ? fmin(k, ef) : INDEX_IVF_EF_DEFAULT;
-        if (k > 10)
+        double default_ef = wanted > INDEX_IVF_EF_DEFAULT ? fmin(wanted, ef) : INDEX_IVF_EF_DEFAULT;
+        if (k > MEASURED_HITS)
+            lists = far * pow(k / MEASURED_HITS, FAR_GROWTH);
+        else if (k > 10)
             lists = near * pow(far / near, log10(k / 10));
         lists = ivf->fixed_probes ? ivf->fixed_probes : ceil(lists * ef / default_ef);
         lists = lists < count ? lists : count;
@@ -299,21 +411,23 @@ static uint32_t nearest_rows(struct search *search, uint32_t k)
     struct index_search_list *list = &search->scratch->nearest,
                              *rejected = &search->scratch->accepted;
     uint64_t worst = 0;
-    uint32_t nearer = k;
+    uint32_t weight = search->looks_first ? REJECTED_WEIGHT : 1;
+    uint32_t nearer = 0;
 
     index_entries_select(list->entries, list->count, k);
     for (uint32_t i = 0; i < k; i++)
         worst = list->entries[i] > worst ? list->entries[i] : worst;
     for (uint32_t i = 0; i < rejected->count; i++)
         nearer += rejected->entries[i] < worst;
-    return nearer;
+    /* How many more are remembered depends on the order in which they came. */
+    return k + weight * (nearer < REJECTED_KEEP ? nearer : REJECTED_KEEP);
 }
 
-/* How many lists to read after `done` of them: as many as K needs. Beyond what was measured only
- * all lists are enough. */
-static uint32_t next_lists(struct search *search, uint32_t k, uint32_t ef, uint32_t done)
+/* How many lists to read after `done` of them: as many as K needs. */
+static uint32_t next_lists(struct search *search)
 {
     uint32_t count = search->codebook->list_count, needed = 0, nearest;
+    uint32_t k = search->k, ef = search->ef, done = search->lists_read;
 
     if (search->scratch->nearest.count < k)
         return 2 * done < count ? 2 * done : count;
@@ -321,24 +435,32 @@ static uint32_t next_lists(struct search *search, uint32_t k, uint32_t ef, uint3
         nearest = nearest_rows(search, k);
         search->selective = nearest / SELECTIVE > k;
         if (lists_of(search->members)->fixed_probes == 0)
-            needed = nearest <= MEASURED_HITS || nearest < 2 * k ? lists_for(search, nearest, ef)
-                                                                 : count;
+            needed = lists_for(search, nearest, ef);
     }
     return needed;
 }
 
-static void scan_lists(struct search *search, uint32_t k, uint32_t ef)
+/* Sorts the lists to read next; the nearest is known then, to which offsets are relative. */
+static void sort_lists(struct search *search, uint32_t wanted)
 {
-    uint32_t count = search->codebook->list_count, done = 0;
-    uint32_t wanted = lists_for(search, k, ef);
+    index_ivf_sort_lists(search->room.lists, search->codebook->list_count, search->lists_read,
+                         wanted);
+    for (uint32_t i = 0; i < search->member_count && index_waits_expected(); i++)
+        index_ivf_fetch_lists(search->members[i].segment, search->room.lists + search->lists_read,
+                              wanted - search->lists_read);
+    if (search->lists_read == 0)
+        make_tables(search);
+    search->reads_on = search->asks && wanted < search->codebook->list_count;
+}
 
-    while (done < wanted) {
-        index_ivf_sort_lists(search->room.lists, count, done, wanted);
-        if (done == 0)
-            make_tables(search);
-        for (; done < wanted; done++)
-            scan_in_all(search, (uint32_t)search->room.lists[done]);
-        wanted = next_lists(search, k, ef, done);
+/* Reads lists up to `wanted`, and more if those turn out to be too few. */
+static void scan_lists(struct search *search, uint32_t wanted)
+{
+    while (search->lists_read < wanted) {
+        sort_lists(search, wanted);
+        for (; search->lists_read < wanted; search->lists_read++)
+            scan_in_all(search, (uint32_t)search->room.lists[search->lists_read]);
+        wanted = next_lists(search);
     }
 }
 
@@ -352,48 +474,76 @@ static const struct index_group_member *member_of(const struct search *search, u
     return member;
 }
 
-static const float *vector_of_slot(void *context, uint32_t slot, struct error *error)
+static struct vector_row vector_of_slot(void *context, uint32_t slot, struct error *error)
 {
     const struct index_group_member *member = member_of(context, &slot);
 
     return member->vector(member->vector_context, lists_of(member)->rows[slot], error);
 }
 
-/* Reads lists and scores what they gave; hits have slots instead of rows. *open: candidates were
- * dropped that might be hits. */
-static int search_once(struct search *search, uint32_t k, uint32_t ef, struct index_hit *hits,
-                       uint32_t *hit_count, bool *open, struct error *error)
+static void pass_begin(struct search *search)
+{
+    struct index_scratch *scratch = search->scratch;
+
+    search->keep = search->next_keep < search->count ? (uint32_t)search->next_keep : search->count;
+    index_search_list_limit(&scratch->nearest, 2 * search->keep + INDEX_PQ_BLOCK_ROWS);
+    search->limit = INT32_MAX;
+    search->worst = UINT64_MAX;
+    search->rejected_limit = UINT64_MAX;
+    search->selective = search->matching < search->count / SELECTIVE;
+    search->lists_read = 0;
+    scratch->accepted.count = 0;
+}
+
+/* Goes on with the lists and sorts the candidates that they gave. */
+static void pass_scan(struct search *search)
 {
     struct index_search_list *list = &search->scratch->nearest;
-    struct index_search by_slot = *search->wanted;
-    float constant, error_square = lists_of(search->members)->error;
-    int status;
+    float constant;
 
-    index_search_list_limit(list, 2 * search->keep + INDEX_PQ_BLOCK_ROWS);
-    search->limit = INT32_MAX;
-    search->rejected_limit = UINT64_MAX;
-    search->selective = false;
-    search->scratch->accepted.count = 0;
-    scan_lists(search, k, ef);
+    scan_lists(search, search->lists_read > 0 ? next_lists(search)
+                                              : lists_for(search, search->k, search->ef));
     shrink(search);
     index_entries_sort(list->entries, list->count);
-    by_slot.vector = vector_of_slot;
-    by_slot.vector_context = search;
     constant = search->first_value + search->constant;
     if (search->codebook->metric == VECTOR_METRIC_L2)
         constant += search->codebook->bias_low;
-    status = index_rerank(
-        &(struct index_candidates){.metric = search->codebook->metric,
-                                   .dim = search->codebook->quantiser.dim,
-                                   .score_per_key = -search->unit,
-                                   .reach = REACH,
-                                   .patience = search->selective ? PATIENCE_FILTERED * ef : ef,
-                                   .constant = -constant,
-                                   .error_square = search->selective ? error_square : 0,
-                                   .entries = list->entries,
-                                   .count = list->count},
-        &by_slot, hits, hit_count, open, error);
-    *open = *open && list->count == search->keep;
+    search->candidates = (struct index_candidates){
+        .metric = search->codebook->metric,
+        .dim = search->codebook->quantiser.dim,
+        .score_per_key = -search->unit,
+        .reach = REACH,
+        .patience = search->selective ? PATIENCE_FILTERED * search->ef : search->ef,
+        .constant = -constant,
+        .error_square = search->selective ? lists_of(search->members)->error : 0,
+        .entries = list->entries,
+        .count = list->count};
+}
+
+/* Candidates have slots instead of rows, and so have hits. */
+static struct index_search by_slot(struct search *search)
+{
+    struct index_search wanted = *search->wanted;
+
+    wanted.vector = vector_of_slot;
+    wanted.vector_context = search;
+    return wanted;
+}
+
+/* Scores what the lists gave. *again: candidates were dropped that might be hits, and a pass with
+ * more is worth it: with a filter the nearest that match may lie far from the query, where rows are
+ * many and codes do not tell them apart. Without one, `ef` says how many candidates the caller wants
+ * to pay for. */
+static int pass_end(struct search *search, struct index_hit *hits, uint32_t *hit_count, bool *again,
+                    struct error *error)
+{
+    struct index_search wanted = by_slot(search);
+    bool open;
+    int status = index_rerank(&search->candidates, &wanted, hits, hit_count, &open, error);
+
+    *again = open && search->candidates.count == search->keep && search->asks &&
+             search->next_keep * KEEP_FACTOR <= KEEP_MAX;
+    search->next_keep *= KEEP_FACTOR;
     return status;
 }
 
@@ -426,9 +576,59 @@ static bool have_one_shape(const struct index_group_member *members, uint32_t me
     return true;
 }
 
-/* With a filter the nearest that match may lie far from the query, where rows are many and codes do
- * not tell them apart: the search is repeated with more candidates. Without one, `ef` says how many
- * candidates the caller wants to pay for. */
+/* Counts rows, and makes room. k is 0 when there is nothing to search. */
+static int search_begin(struct search *search, struct error *error)
+{
+    const struct index_search *wanted = search->wanted;
+    uint64_t slots = 0, keep;
+
+    search->codebook = &search->members[0].segment->ivf->codebook;
+    search->hidden = wanted->hides && search->member_count == 1 ? wanted->hidden_row : INDEX_NO_ROW;
+    if (!have_one_shape(search->members, search->member_count))
+        return error_set(error, ERROR_UNSUPPORTED, "two codebooks have the same number");
+    for (uint32_t i = 0; i < search->member_count; i++) {
+        const struct index_group_member *member = &search->members[i];
+        search->count += lists_of(member)->count;
+        slots += slots_of(member);
+        search->matching += member->matching ? member->matching_rows : lists_of(member)->count;
+        search->asks = search->asks || member->accept || member->matching;
+    }
+    if (slots > INT32_MAX)
+        return error_set(error, ERROR_UNSUPPORTED, "%llu rows in one search",
+                         (unsigned long long)slots);
+    search->k = wanted->k < search->count ? wanted->k : search->count;
+    search->ef = wanted->ef > search->k ? wanted->ef : search->k;
+    if (search->k == 0)
+        return 0;
+    keep = (uint64_t)search->ef * KEEP_PER_EF > KEEP_MIN ? (uint64_t)search->ef * KEEP_PER_EF
+                                                         : KEEP_MIN;
+    keep = keep > (uint64_t)search->k * KEEP_PER_HIT ? keep : (uint64_t)search->k * KEEP_PER_HIT;
+    search->looks_first = search->matching < search->count / SELECTIVE;
+    search->next_keep = search->matching < search->count / SELECTIVE ? keep * KEEP_FACTOR : keep;
+    make_room(search);
+    index_ivf_list_keys(search->codebook, wanted->query, search->scratch->query,
+                        search->room.lists);
+    index_search_list_limit(&search->scratch->accepted, 2 * REJECTED_KEEP);
+    pass_begin(search);
+    return 0;
+}
+
+/* After the scan of the first pass: passes until none is worth it. */
+static int search_finish(struct search *search, struct index_hit *hits, uint32_t *hit_members,
+                         uint32_t *hit_count, struct error *error)
+{
+    bool again;
+    int status;
+
+    while ((status = pass_end(search, hits, hit_count, &again, error)) == 0 && again) {
+        pass_begin(search);
+        pass_scan(search);
+    }
+    if (status == 0)
+        name_rows(search, hits, hit_members, *hit_count);
+    return status;
+}
+
 int index_ivf_search(const struct index_group_member *members, uint32_t member_count,
                      const struct index_search *wanted, struct index_hit *hits,
                      uint32_t *hit_members, uint32_t *hit_count, bool *exhausted,
@@ -436,46 +636,162 @@ int index_ivf_search(const struct index_group_member *members, uint32_t member_c
 {
     struct search search = {.members = members,
                             .member_count = member_count,
-                            .codebook = &members[0].segment->ivf->codebook,
                             .wanted = wanted,
                             .scratch = index_scratch_get()};
-    uint32_t k, ef;
-    uint64_t keep, slots = 0;
-    bool open = true;
+    int status;
 
     *hit_count = 0;
     *exhausted = true; /* all lists are read before less than k rows are returned */
-    if (!have_one_shape(members, member_count))
-        return error_set(error, ERROR_UNSUPPORTED, "two codebooks have the same number");
-    for (uint32_t i = 0; i < member_count; i++) {
-        search.count += lists_of(&members[i])->count;
-        slots += slots_of(&members[i]);
-        search.matching +=
-            members[i].matching ? members[i].matching_rows : lists_of(&members[i])->count;
-        search.asks = search.asks || members[i].accept || members[i].matching;
+    status = search_begin(&search, error);
+    if (status != 0 || search.k == 0)
+        return status;
+    pass_scan(&search);
+    return search_finish(&search, hits, hit_members, hit_count, error);
+}
+
+/* Several queries. The nearest lists of each are read for it alone, so that its limit falls; the
+ * others in the order of the file, each once for all queries that want it. What a query keeps does
+ * not depend on the order, so it gets the answer that it would have alone. */
+
+struct reader {
+    struct search *search;
+    int64_t offset; /* of the list that is read */
+};
+
+/* Reads a chunk of a member for a few queries. */
+static void read_chunk(const struct reader *const *readers, uint32_t count, uint32_t member,
+                       struct chunk chunk)
+{
+    const struct index_kernels *kernels = index_kernels();
+    struct index_pq_scan scan = scan_of(&chunk, 0, chunk.count);
+    struct index_pq_query queries[INDEX_PQ_QUERIES];
+    bool together = count > 1 && kernels->pq_scan_many;
+
+    for (uint32_t i = 0; i < count; i++) {
+        struct search *search = readers[i]->search;
+        queries[i] = (struct index_pq_query){.tables = search->room.tables,
+                                             .bias_scale = search->bias_scale,
+                                             .limit = limit_in_list(search, readers[i]->offset),
+                                             .sums = search->room.sums,
+                                             .masks = search->room.masks};
     }
-    if (slots > INT32_MAX)
-        return error_set(error, ERROR_UNSUPPORTED, "%llu rows in one search",
-                         (unsigned long long)slots);
-    k = wanted->k < search.count ? wanted->k : search.count;
-    ef = wanted->ef > k ? wanted->ef : k;
-    if (k == 0)
-        return 0;
-    keep = (uint64_t)ef * KEEP_PER_EF > KEEP_MIN ? (uint64_t)ef * KEEP_PER_EF : KEEP_MIN;
-    keep = keep > (uint64_t)k * KEEP_PER_HIT ? keep : (uint64_t)k * KEEP_PER_HIT;
-    make_room(&search);
-    index_ivf_list_keys(search.codebook, wanted->query, search.scratch->query, search.room.lists);
-    index_search_list_limit(&search.scratch->accepted, 2 * REJECTED_KEEP);
-    if (search.matching < search.count / SELECTIVE)
-        keep *= KEEP_FACTOR;
-    for (; open; keep *= KEEP_FACTOR) {
-        int status;
-        search.keep = keep < search.count ? (uint32_t)keep : search.count;
-        status = search_once(&search, k, ef, hits, hit_count, &open, error);
-        if (status != 0)
-            return status;
-        open = open && search.asks && keep * KEEP_FACTOR <= KEEP_MAX;
+    if (together)
+        kernels->pq_scan_many(&scan, queries, count);
+    for (uint32_t i = 0; i < count; i++) {
+        struct search *search = readers[i]->search;
+        chunk.member = &search->members[member];
+        if (together)
+            offer_blocks(search, &chunk, 0, chunk.count, readers[i]->offset, false);
+        else
+            scan_blocks(search, &chunk, 0, chunk.count, readers[i]->offset, false);
     }
-    name_rows(&search, hits, hit_members, *hit_count);
-    return 0;
+}
+
+/* One list of one member, chunk by chunk, for all queries that it may still bring something. */
+static void read_list(const struct reader *readers, uint32_t reader_count, uint32_t member,
+                      uint32_t base, uint32_t list)
+{
+    const struct index_group_member *first = &readers[0].search->members[member];
+    uint32_t end = lists_of(first)->first_blocks[list + 1];
+
+    for (uint32_t block = lists_of(first)->first_blocks[list]; block < end; block += CHUNK_BLOCKS) {
+        const struct reader *some[INDEX_PQ_QUERIES];
+        uint32_t count = 0;
+        for (uint32_t i = 0; i < reader_count; i++) {
+            if (limit_in_list(readers[i].search, readers[i].offset) > 0)
+                some[count++] = &readers[i];
+            if (count == INDEX_PQ_QUERIES || (i + 1 == reader_count && count > 0)) {
+                read_chunk(some, count, member, chunk_of(first, base, list, block));
+                count = 0;
+            }
+        }
+    }
+}
+
+/* A list in all members; `wanting` has the list in upper halves, the query's place in lower. */
+static void read_in_all(struct search *searches, const uint64_t *wanting, uint32_t count)
+{
+    uint32_t list = (uint32_t)(wanting[0] >> 32), base = 0;
+    struct reader readers[INDEX_QUERIES_MAX];
+
+    for (uint32_t i = 0; i < count; i++) {
+        struct search *search = &searches[(uint32_t)wanting[i]];
+        readers[i] = (struct reader){search, list_offset(search, list)};
+    }
+    for (uint32_t i = 0; i < searches[0].member_count; i++) {
+        read_list(readers, count, i, base, list);
+        base += slots_of(&searches[0].members[i]);
+    }
+}
+
+/* The lists that each query wants first. A query that scans few of their blocks reads them alone. */
+static void read_together(struct search *searches, uint32_t count)
+{
+    uint64_t *wanting;
+    uint32_t most = 0, filled = 0;
+
+    for (uint32_t i = 0; i < count; i++)
+        most += lists_for(&searches[i], searches[i].k, searches[i].ef);
+    wanting = index_allocate(most, sizeof(*wanting));
+    for (uint32_t i = 0; i < count; i++) {
+        struct search *search = &searches[i];
+        uint32_t wanted = lists_for(search, search->k, search->ef);
+        sort_lists(search, wanted);
+        for (; search->lists_read < wanted; search->lists_read++) {
+            uint32_t list = (uint32_t)search->room.lists[search->lists_read];
+            if (search->lists_read < LISTS_ALONE || search->matching < search->count / READS_ALONE)
+                scan_in_all(search, list);
+            else
+                wanting[filled++] = (uint64_t)list << 32 | i;
+        }
+    }
+    index_entries_sort(wanting, filled);
+    for (uint32_t first = 0, next; first < filled; first = next) {
+        for (next = first + 1; next < filled && wanting[next] >> 32 == wanting[first] >> 32;)
+            next++;
+        read_in_all(searches, wanting + first, next - first);
+    }
+    free(wanting);
+}
+
+/* While another query's candidates are scored, those that are scored first come towards the cache.
+ * Damage that shows here shows again when they are used. */
+static void fetch_candidates(struct search *search)
+{
+    struct index_search wanted = by_slot(search);
+
+    index_rerank_fetch(&search->candidates, &wanted);
+}
+
+void index_ivf_searches(struct index_group_query *queries, uint32_t query_count,
+                        uint32_t member_count)
+{
+    struct search *searches = index_allocate(query_count, sizeof(*searches));
+    struct index_group_query *of[INDEX_QUERIES_MAX];
+    uint32_t count = 0;
+
+    assert(query_count <= INDEX_QUERIES_MAX);
+    for (uint32_t i = 0; i < query_count; i++) {
+        struct index_group_query *query = &queries[i];
+        searches[count] = (struct search){.members = query->members,
+                                          .member_count = member_count,
+                                          .wanted = query->search,
+                                          .scratch = index_scratch_of(count)};
+        query->hit_count = 0;
+        query->exhausted = true;
+        query->status = search_begin(&searches[count], &query->error);
+        if (query->status == 0 && searches[count].k > 0)
+            of[count++] = query;
+    }
+    if (count > 0)
+        read_together(searches, count);
+    for (uint32_t i = 0; i < count; i++)
+        pass_scan(&searches[i]);
+    for (uint32_t i = 0; i < count; i++) {
+        if (i + 1 < count)
+            fetch_candidates(&searches[i + 1]);
+        of[i]->status = search_finish(&searches[i], of[i]->hits, of[i]->hit_members,
+                                      &of[i]->hit_count, &of[i]->error);
+    }
+    free(searches);
 }

@@ -110,6 +110,12 @@ float index_score(enum vector_metric metric, const float *a, const float *b, uin
     return metric == VECTOR_METRIC_L2 ? -kernels->l2(a, b, dim) : kernels->dot(a, b, dim);
 }
 
+float index_score_row(enum vector_metric metric, const float *query, struct vector_row row,
+                      uint32_t dim)
+{
+    return index_score(metric, query, index_row_values(row, dim), dim);
+}
+
 void index_score_block(enum vector_metric metric, const float *query, const float *vectors,
                        uint32_t count, uint32_t dim, float *scores)
 {
@@ -120,6 +126,25 @@ void index_score_block(enum vector_metric metric, const float *query, const floa
         scores[i] = metric == VECTOR_METRIC_L2 ? -kernels->l2(query, vector, dim)
                                                : kernels->dot(query, vector, dim);
     }
+}
+
+void index_score_tile(enum vector_metric metric, const float *const *queries, uint32_t query_count,
+                      const float *vectors, uint32_t count, uint32_t dim, float *const *scores)
+{
+    const struct index_kernels *kernels = index_kernels();
+    bool l2 = metric == VECTOR_METRIC_L2;
+    void (*score_4)(const float *const *, const float *, uint32_t, uint32_t, float *const *) =
+        l2 ? kernels->l2_4 : kernels->dot_4;
+    uint32_t q = 0;
+
+    for (; score_4 && q + INDEX_TILE_QUERIES <= query_count; q += INDEX_TILE_QUERIES) {
+        score_4(queries + q, vectors, count, dim, scores + q);
+        for (uint32_t i = 0; l2 && i < INDEX_TILE_QUERIES; i++)
+            for (uint32_t row = 0; row < count; row++)
+                scores[q + i][row] = -scores[q + i][row];
+    }
+    for (; q < query_count; q++)
+        index_score_block(metric, queries[q], vectors, count, dim, scores[q]);
 }
 
 /* The length is taken in double: squares of large floats overflow a float, and of small ones

@@ -13,6 +13,8 @@
 enum {
     INDEX_CODE_ALIGN = 64, /* bytes: rows of codes start and end on a cache line */
     INDEX_CODE_MAX = 127,
+    INDEX_HALF_LEVELS = 16, /* that a half code stands for, each a code: 4 bits */
+    INDEX_HALF_BLOCK = 128, /* dimensions of 64 bytes: the first 64 in the lower halves of bytes */
     INDEX_PANEL_COLUMNS = 16, /* rows that index_kernels.code_pack interleaves into one panel */
     INDEX_SMALLEST_MAX = 64,
     INDEX_SURVIVORS_MAX = 256, /* values that are sorted to find the smallest */
@@ -20,6 +22,8 @@ enum {
     INDEX_PQ_BLOCK_ROWS = 32,  /* rows whose product codes are interleaved */
     INDEX_PQ_QUAD = 4,         /* parts that are looked up together: 64 bytes of a block */
     INDEX_PQ_PARTS_MAX = 256,  /* so that a row's sum stays below 2^15 */
+    INDEX_PQ_QUERIES = 4,      /* that a scan is made for at once */
+    INDEX_TILE_QUERIES = 4,    /* that rows are scored for at once */
     INDEX_PQ_TABLE_MAX = 127   /* largest entry: two of them still fit a byte */
 };
 
@@ -32,6 +36,14 @@ struct index_pq_scan {
     uint32_t block_count;
     uint16_t bias_scale; /* a row's sum also gets bias * bias_scale / 65536 */
     uint16_t limit;
+};
+
+/* What one of several queries brings to a scan in which the codes are read once for all of them. */
+struct index_pq_query {
+    const uint8_t *tables;
+    uint16_t bias_scale, limit;
+    uint16_t *sums;  /* written, as by pq_scan */
+    uint32_t *masks; /* the same */
 };
 
 /* Place of a part's table: parts 0 and 2 of a quad are low nibbles, 1 and 3 high ones, and each
@@ -66,6 +78,15 @@ struct index_kernels {
                       int32_t distances[4]);
     void (*code_dot_4)(const int8_t *query, const uint8_t *const rows[4], uint32_t stride,
                        int32_t products[4]);
+
+    /* The same with rows of half codes of `stride` bytes, a multiple of 64. Of every 64 bytes the
+     * lower halves are dimensions 0 to 63, the upper ones 64 to 127; what they stand for is in
+     * `levels`. The query has a byte a dimension, 2 * stride of them. */
+    void (*half_l2_4)(const uint8_t *query, const uint8_t *const rows[4], uint32_t stride,
+                      const uint8_t levels[INDEX_HALF_LEVELS], int32_t distances[4]);
+    void (*half_dot_4)(const int8_t *query, const uint8_t *const rows[4], uint32_t stride,
+                       const uint8_t levels[INDEX_HALF_LEVELS], int32_t products[4]);
+
     int32_t (*code_l2)(const uint8_t *a, const uint8_t *b, uint32_t stride);
     int32_t (*code_square)(const uint8_t *row, uint32_t stride); /* squared length */
 
@@ -99,20 +120,35 @@ struct index_kernels {
     void (*pq_products)(const float *vector, const float *codebook, uint32_t part_count,
                         uint32_t part_dim, float *products);
 
-    /* least[part] = the smallest of factor * products[part * 16 ..], or FLT_MAX: what is no number
+    /* least[part] = the smallest of factor * products[part * 16 ..], or FLT_MAX: NaN
      * is passed over. Returns how far above that of its part a product is at most. `factor` is a
      * power of two or minus one: nothing is rounded, and all sets agree bit for bit unless a
      * product goes beyond all floats. */
     float (*pq_ranges)(const float *products, uint32_t part_count, float factor, float *least);
 
     /* The tables of a scan: (factor * products - least) / unit, rounded, within
-     * 0..INDEX_PQ_TABLE_MAX; what is no number becomes 0. */
+     * 0..INDEX_PQ_TABLE_MAX; NaN becomes 0. */
     void (*pq_round)(const float *products, const float *least, uint32_t part_count, float factor,
                      float unit, uint8_t *tables);
 
     /* sums[row]: table entries of the row's codes, plus its bias; at most 65535. masks[block]: bit
      * i is set when row i of the block has a sum below `limit`. */
     void (*pq_scan)(const struct index_pq_scan *scan, uint16_t *sums, uint32_t *masks);
+    /* The same for up to INDEX_PQ_QUERIES queries; tables, bias_scale and limit are theirs. NULL: a
+     * scan for each is as good. */
+    void (*pq_scan_many)(const struct index_pq_scan *scan, const struct index_pq_query *queries,
+                         uint32_t query_count);
+
+    /* scores[query][row] of INDEX_TILE_QUERIES queries and `count` rows one after another, each bit
+     * for bit what dot and l2 give. NULL: a call for each is as good. */
+    void (*dot_4)(const float *const *queries, const float *rows, uint32_t count, uint32_t dim,
+                  float *const *scores);
+    void (*l2_4)(const float *const *queries, const float *rows, uint32_t count, uint32_t dim,
+                 float *const *scores);
+
+    /* Of 32 rows, those in `mask` whose bit is set: bit i of the result is about rows[i]. What is
+     * not in `mask` need not be a row. */
+    uint32_t (*rows_marked)(const uint32_t *rows, const uint64_t *bits, uint32_t mask);
 };
 
 /** The set in use: chosen once from the CPU, or WINDROW_SIMD=scalar|avx2|avx512|amx. Any thread. */

@@ -169,6 +169,53 @@ AVX2 static void avx2_code_dot_4(const int8_t *query, const uint8_t *const rows[
         products[row] = sum_integers(sums[row]);
 }
 
+/* 64 half codes, 32 dimensions from the lower halves of bytes and 32 from the upper, as codes. */
+AVX2 static inline void expand_halves(const uint8_t *halves, __m256i levels, __m256i codes[2])
+{
+    __m256i mask = _mm256_set1_epi8(15), both = load(halves);
+
+    codes[0] = _mm256_shuffle_epi8(levels, _mm256_and_si256(both, mask));
+    codes[1] = _mm256_shuffle_epi8(levels, _mm256_and_si256(_mm256_srli_epi16(both, 4), mask));
+}
+
+AVX2 static void avx2_half_l2_4(const uint8_t *query, const uint8_t *const rows[4], uint32_t stride,
+                                const uint8_t levels[INDEX_HALF_LEVELS], int32_t distances[4])
+{
+    __m256i table = _mm256_broadcastsi128_si256(_mm_loadu_si128((const void *)levels));
+    __m256i sums[4] = {_mm256_setzero_si256(), _mm256_setzero_si256(), _mm256_setzero_si256(),
+                       _mm256_setzero_si256()};
+
+    for (uint32_t i = 0; i < stride; i += 32) {
+        const uint8_t *of = query + i / 64 * INDEX_HALF_BLOCK + i % 64;
+        __m256i lower = load(of), upper = load(of + 64), codes[2];
+        for (int row = 0; row < 4; row++) {
+            expand_halves(rows[row] + i, table, codes);
+            sums[row] = squares(squares(sums[row], lower, codes[0]), upper, codes[1]);
+        }
+    }
+    for (int row = 0; row < 4; row++)
+        distances[row] = sum_integers(sums[row]);
+}
+
+AVX2 static void avx2_half_dot_4(const int8_t *query, const uint8_t *const rows[4], uint32_t stride,
+                                 const uint8_t levels[INDEX_HALF_LEVELS], int32_t products[4])
+{
+    __m256i table = _mm256_broadcastsi128_si256(_mm_loadu_si128((const void *)levels));
+    __m256i sums[4] = {_mm256_setzero_si256(), _mm256_setzero_si256(), _mm256_setzero_si256(),
+                       _mm256_setzero_si256()};
+
+    for (uint32_t i = 0; i < stride; i += 32) {
+        const int8_t *of = query + i / 64 * INDEX_HALF_BLOCK + i % 64;
+        __m256i lower = load(of), upper = load(of + 64), codes[2];
+        for (int row = 0; row < 4; row++) {
+            expand_halves(rows[row] + i, table, codes);
+            sums[row] = accumulate(accumulate(sums[row], codes[0], lower), codes[1], upper);
+        }
+    }
+    for (int row = 0; row < 4; row++)
+        products[row] = sum_integers(sums[row]);
+}
+
 /* Up to four rows against one panel; the caller repeats the last row to fill four. */
 AVX2 static void panel_distances(const uint8_t *const rows[4], const uint8_t *panel,
                                  uint32_t stride, __m256i products[4][2])
@@ -411,7 +458,7 @@ AVX2 static inline __m256i round_eight(__m256 scaled, float least, float unit)
     __m256 entries =
         _mm256_div_ps(_mm256_sub_ps(scaled, _mm256_set1_ps(least)), _mm256_set1_ps(unit));
 
-    entries = _mm256_max_ps(entries, _mm256_setzero_ps()); /* 0 for what is no number */
+    entries = _mm256_max_ps(entries, _mm256_setzero_ps()); /* 0 for NaN */
     entries = _mm256_min_ps(entries, _mm256_set1_ps(INDEX_PQ_TABLE_MAX));
     return _mm256_cvttps_epi32(_mm256_add_ps(entries, _mm256_set1_ps(0.5f)));
 }
@@ -476,12 +523,39 @@ AVX2 static void avx2_pq_scan(const struct index_pq_scan *scan, uint16_t *sums, 
     }
 }
 
+/* Eight rows; words of 32 bits, as little-endian words of 64 lie. */
+AVX2 static inline uint32_t eight_marked(const uint32_t *rows, const uint64_t *bits, uint32_t mask)
+{
+    const __m256i lanes = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
+    __m256i wanted =
+        _mm256_cmpeq_epi32(_mm256_and_si256(_mm256_set1_epi32((int)(mask & 255)), lanes), lanes);
+    __m256i row = load((const uint8_t *)rows);
+    __m256i words =
+        _mm256_mask_i32gather_epi32(_mm256_setzero_si256(), (const int *)bits,
+                                    _mm256_srli_epi32(row, 5), wanted, sizeof(uint32_t));
+    __m256i place =
+        _mm256_sub_epi32(_mm256_set1_epi32(31), _mm256_and_si256(row, _mm256_set1_epi32(31)));
+
+    return (uint32_t)_mm256_movemask_ps(_mm256_castsi256_ps(_mm256_sllv_epi32(words, place)));
+}
+
+AVX2 static uint32_t avx2_rows_marked(const uint32_t *rows, const uint64_t *bits, uint32_t mask)
+{
+    uint32_t marked = 0;
+
+    for (uint32_t i = 0; i < 32; i += 8)
+        marked |= eight_marked(rows + i, bits, mask >> i) << i;
+    return marked;
+}
+
 const struct index_kernels index_kernels_avx2 = {
     .name = "avx2",
     .dot = avx2_dot,
     .l2 = avx2_l2,
     .code_l2_4 = avx2_code_l2_4,
     .code_dot_4 = avx2_code_dot_4,
+    .half_l2_4 = avx2_half_l2_4,
+    .half_dot_4 = avx2_half_dot_4,
     .code_l2 = avx2_code_l2,
     .code_square = avx2_code_square,
     .code_pack = index_avx2_code_pack,
@@ -493,6 +567,7 @@ const struct index_kernels index_kernels_avx2 = {
     .pq_ranges = avx2_pq_ranges,
     .pq_round = avx2_pq_round,
     .pq_scan = avx2_pq_scan,
+    .rows_marked = avx2_rows_marked,
 };
 
 #endif

@@ -6,6 +6,7 @@
 
 #include <float.h>
 #include <immintrin.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "indexer/index/kernels_avx512.h"
@@ -128,6 +129,54 @@ AVX512 static void avx512_code_dot_4(const int8_t *query, const uint8_t *const r
         sums[1] = _mm512_dpbusd_epi32(sums[1], _mm512_loadu_si512(rows[1] + i), q);
         sums[2] = _mm512_dpbusd_epi32(sums[2], _mm512_loadu_si512(rows[2] + i), q);
         sums[3] = _mm512_dpbusd_epi32(sums[3], _mm512_loadu_si512(rows[3] + i), q);
+    }
+    reduce_4(sums, products);
+}
+
+/* 128 half codes as codes. */
+AVX512 static inline void expand_halves(const uint8_t *halves, __m512i levels, __m512i codes[2])
+{
+    __m512i mask = _mm512_set1_epi8(15), both = _mm512_loadu_si512(halves);
+
+    codes[0] = _mm512_shuffle_epi8(levels, _mm512_and_si512(both, mask));
+    codes[1] = _mm512_shuffle_epi8(levels, _mm512_and_si512(_mm512_srli_epi16(both, 4), mask));
+}
+
+AVX512 static void avx512_half_l2_4(const uint8_t *query, const uint8_t *const rows[4],
+                                    uint32_t stride, const uint8_t levels[INDEX_HALF_LEVELS],
+                                    int32_t distances[4])
+{
+    __m512i table = _mm512_broadcast_i32x4(_mm_loadu_si128((const void *)levels));
+    __m512i sums[4] = {_mm512_setzero_si512(), _mm512_setzero_si512(), _mm512_setzero_si512(),
+                       _mm512_setzero_si512()};
+
+    for (uint32_t i = 0; i < stride; i += 64, query += INDEX_HALF_BLOCK) {
+        __m512i lower = _mm512_loadu_si512(query), upper = _mm512_loadu_si512(query + 64), codes[2];
+#pragma GCC unroll 4
+        for (int row = 0; row < 4; row++) {
+            expand_halves(rows[row] + i, table, codes);
+            sums[row] = squares(squares(sums[row], lower, codes[0]), upper, codes[1]);
+        }
+    }
+    reduce_4(sums, distances);
+}
+
+AVX512 static void avx512_half_dot_4(const int8_t *query, const uint8_t *const rows[4],
+                                     uint32_t stride, const uint8_t levels[INDEX_HALF_LEVELS],
+                                     int32_t products[4])
+{
+    __m512i table = _mm512_broadcast_i32x4(_mm_loadu_si128((const void *)levels));
+    __m512i sums[4] = {_mm512_setzero_si512(), _mm512_setzero_si512(), _mm512_setzero_si512(),
+                       _mm512_setzero_si512()};
+
+    for (uint32_t i = 0; i < stride; i += 64, query += INDEX_HALF_BLOCK) {
+        __m512i lower = _mm512_loadu_si512(query), upper = _mm512_loadu_si512(query + 64), codes[2];
+#pragma GCC unroll 4
+        for (int row = 0; row < 4; row++) {
+            expand_halves(rows[row] + i, table, codes);
+            sums[row] = _mm512_dpbusd_epi32(_mm512_dpbusd_epi32(sums[row], codes[0], lower),
+                                            codes[1], upper);
+        }
     }
     reduce_4(sums, products);
 }
@@ -366,7 +415,7 @@ AVX512 static void avx512_pq_round(const float *products, const float *least, ui
             _mm512_mul_ps(factors, _mm512_loadu_ps(products + (size_t)part * INDEX_PQ_CODEWORDS));
         __m512 entries = _mm512_div_ps(_mm512_sub_ps(scaled, _mm512_set1_ps(least[part])), units);
         __m128i bytes;
-        entries = _mm512_max_ps(entries, _mm512_setzero_ps()); /* 0 for what is no number */
+        entries = _mm512_max_ps(entries, _mm512_setzero_ps()); /* 0 for NaN */
         entries = _mm512_min_ps(entries, _mm512_set1_ps(INDEX_PQ_TABLE_MAX));
         bytes =
             _mm512_cvtepi32_epi8(_mm512_cvttps_epi32(_mm512_add_ps(entries, _mm512_set1_ps(0.5f))));
@@ -381,20 +430,32 @@ struct byte_sums {
     __m512i pairs, odd;
 };
 
+/* Odd bytes are taken out by a multiplication: a shift would wait for the units that look up. */
 AVX512 static inline void add_bytes(struct byte_sums *sums, __m512i bytes)
 {
+    const __m512i take_odd = _mm512_set1_epi16(0x0100);
+
     sums->pairs = _mm512_add_epi16(sums->pairs, bytes);
-    sums->odd = _mm512_add_epi16(sums->odd, _mm512_srli_epi16(bytes, 8));
+    sums->odd = _mm512_add_epi16(sums->odd, _mm512_maddubs_epi16(bytes, take_odd));
 }
 
-AVX512 static inline __m512i look_up(const uint8_t *codes, __m512i low_table, __m512i high_table)
+struct nibbles {
+    __m512i low, high;
+};
+
+AVX512 static inline struct nibbles split(const uint8_t *codes)
 {
     const __m512i nibble = _mm512_set1_epi8(15);
     __m512i both = _mm512_loadu_si512(codes);
-    __m512i high = _mm512_and_si512(_mm512_srli_epi16(both, 4), nibble);
 
-    return _mm512_add_epi8(_mm512_shuffle_epi8(low_table, _mm512_and_si512(both, nibble)),
-                           _mm512_shuffle_epi8(high_table, high));
+    return (struct nibbles){_mm512_and_si512(both, nibble),
+                            _mm512_and_si512(_mm512_srli_epi16(both, 4), nibble)};
+}
+
+AVX512 static inline __m512i look_up(struct nibbles codes, __m512i low_table, __m512i high_table)
+{
+    return _mm512_add_epi8(_mm512_shuffle_epi8(low_table, codes.low),
+                           _mm512_shuffle_epi8(high_table, codes.high));
 }
 
 /* Adds the biases of a block, stores its 32 sums, returns which are below the limit. */
@@ -432,13 +493,160 @@ AVX512 static void avx512_pq_scan(const struct index_pq_scan *scan, uint16_t *su
         for (uint32_t quad = 0; quad < scan->quad_count; quad++) {
             __m512i low = _mm512_loadu_si512(scan->tables + (size_t)quad * 128);
             __m512i high = _mm512_loadu_si512(scan->tables + (size_t)quad * 128 + 64);
-            add_bytes(&left, look_up(codes + (size_t)quad * 64, low, high));
-            add_bytes(&right, look_up(codes + second + (size_t)quad * 64, low, high));
+            add_bytes(&left, look_up(split(codes + (size_t)quad * 64), low, high));
+            add_bytes(&right, look_up(split(codes + second + (size_t)quad * 64), low, high));
         }
         masks[block] = finish_block(scan, &left, block, sums);
         if (second)
             masks[block + 1] = finish_block(scan, &right, block + 1, sums);
     }
+}
+
+/* Two blocks and up to four queries: sixteen registers of sums. Codes are loaded and split once for
+ * all queries, tables once for both blocks. */
+AVX512 static inline __attribute__((always_inline)) void scan_for(
+    const struct index_pq_scan *scan, const struct index_pq_query *queries, uint32_t count)
+{
+    const struct byte_sums none = {_mm512_setzero_si512(), _mm512_setzero_si512()};
+    size_t block_bytes = (size_t)scan->quad_count * 64;
+
+    for (uint32_t block = 0; block < scan->block_count; block += 2) {
+        const uint8_t *codes = scan->blocks + block * block_bytes;
+        size_t second = block + 1 < scan->block_count ? block_bytes : 0;
+        struct byte_sums left[INDEX_PQ_QUERIES], right[INDEX_PQ_QUERIES];
+#pragma GCC unroll 4
+        for (uint32_t i = 0; i < count; i++)
+            left[i] = right[i] = none;
+        for (size_t quad = 0; quad < scan->quad_count; quad++) {
+            struct nibbles first = split(codes + quad * 64);
+            struct nibbles other = split(codes + second + quad * 64);
+#pragma GCC unroll 4
+            for (uint32_t i = 0; i < count; i++) {
+                __m512i low = _mm512_loadu_si512(queries[i].tables + quad * 128);
+                __m512i high = _mm512_loadu_si512(queries[i].tables + quad * 128 + 64);
+                add_bytes(&left[i], look_up(first, low, high));
+                add_bytes(&right[i], look_up(other, low, high));
+            }
+        }
+#pragma GCC unroll 4
+        for (uint32_t i = 0; i < count; i++) {
+            struct index_pq_scan own = *scan;
+            own.bias_scale = queries[i].bias_scale;
+            own.limit = queries[i].limit;
+            queries[i].masks[block] = finish_block(&own, &left[i], block, queries[i].sums);
+            if (second)
+                queries[i].masks[block + 1] =
+                    finish_block(&own, &right[i], block + 1, queries[i].sums);
+        }
+    }
+}
+
+AVX512 static void avx512_pq_scan_many(const struct index_pq_scan *scan,
+                                       const struct index_pq_query *queries, uint32_t query_count)
+{
+    if (query_count == 4)
+        scan_for(scan, queries, 4);
+    else if (query_count == 3)
+        scan_for(scan, queries, 3);
+    else if (query_count == 2)
+        scan_for(scan, queries, 2);
+    else
+        scan_for(scan, queries, 1);
+}
+
+/* Sums of two halves, as avx512_dot keeps them: what is added to what, and when, is the same. */
+struct float_sums {
+    __m512 even, odd;
+};
+
+AVX512 static inline __m512 add_term(__m512 sum, __m512 query, __m512 row, bool l2)
+{
+    __m512 difference;
+
+    if (!l2)
+        return _mm512_fmadd_ps(query, row, sum);
+    difference = _mm512_sub_ps(query, row);
+    return _mm512_fmadd_ps(difference, difference, sum);
+}
+
+/* Two rows and four queries: each load of a row serves four products, each of a query two. */
+AVX512 static inline __attribute__((always_inline)) void score_tile(const float *const *queries,
+                                                                    const float *rows,
+                                                                    size_t next_row, uint32_t dim,
+                                                                    bool l2, float *const *scores,
+                                                                    uint32_t row)
+{
+    struct float_sums left[INDEX_TILE_QUERIES], right[INDEX_TILE_QUERIES];
+    const float *other = rows + next_row;
+    uint32_t d = 0;
+
+#pragma GCC unroll 4
+    for (uint32_t q = 0; q < INDEX_TILE_QUERIES; q++)
+        left[q].even = left[q].odd = right[q].even = right[q].odd = _mm512_setzero_ps();
+    for (; d + 32 <= dim; d += 32) {
+        __m512 a = _mm512_loadu_ps(rows + d), b = _mm512_loadu_ps(rows + d + 16);
+        __m512 c = _mm512_loadu_ps(other + d), e = _mm512_loadu_ps(other + d + 16);
+#pragma GCC unroll 4
+        for (uint32_t q = 0; q < INDEX_TILE_QUERIES; q++) {
+            __m512 even = _mm512_loadu_ps(queries[q] + d);
+            __m512 odd = _mm512_loadu_ps(queries[q] + d + 16);
+            left[q].even = add_term(left[q].even, even, a, l2);
+            left[q].odd = add_term(left[q].odd, odd, b, l2);
+            right[q].even = add_term(right[q].even, even, c, l2);
+            right[q].odd = add_term(right[q].odd, odd, e, l2);
+        }
+    }
+    for (; d < dim; d += 16) {
+        __mmask16 mask = tail_mask(dim - d);
+        __m512 a = _mm512_maskz_loadu_ps(mask, rows + d);
+        __m512 c = _mm512_maskz_loadu_ps(mask, other + d);
+#pragma GCC unroll 4
+        for (uint32_t q = 0; q < INDEX_TILE_QUERIES; q++) {
+            __m512 even = _mm512_maskz_loadu_ps(mask, queries[q] + d);
+            left[q].even = add_term(left[q].even, even, a, l2);
+            right[q].even = add_term(right[q].even, even, c, l2);
+        }
+    }
+#pragma GCC unroll 4
+    for (uint32_t q = 0; q < INDEX_TILE_QUERIES; q++) {
+        scores[q][row] = _mm512_reduce_add_ps(_mm512_add_ps(left[q].even, left[q].odd));
+        if (next_row)
+            scores[q][row + 1] = _mm512_reduce_add_ps(_mm512_add_ps(right[q].even, right[q].odd));
+    }
+}
+
+AVX512 static void avx512_dot_4(const float *const *queries, const float *rows, uint32_t count,
+                                uint32_t dim, float *const *scores)
+{
+    for (uint32_t row = 0; row < count; row += 2)
+        score_tile(queries, rows + (size_t)row * dim, row + 1 < count ? dim : 0, dim, false, scores,
+                   row);
+}
+
+AVX512 static void avx512_l2_4(const float *const *queries, const float *rows, uint32_t count,
+                               uint32_t dim, float *const *scores)
+{
+    for (uint32_t row = 0; row < count; row += 2)
+        score_tile(queries, rows + (size_t)row * dim, row + 1 < count ? dim : 0, dim, true, scores,
+                   row);
+}
+
+/* Words of 32 bits, as little-endian words of 64 lie. */
+AVX512 static inline uint32_t sixteen_marked(const uint32_t *rows, const uint64_t *bits,
+                                             __mmask16 wanted)
+{
+    __m512i row = _mm512_loadu_si512(rows);
+    __m512i words = _mm512_mask_i32gather_epi32(_mm512_setzero_si512(), wanted,
+                                                _mm512_srli_epi32(row, 5), bits, sizeof(uint32_t));
+    __m512i places = _mm512_and_si512(row, _mm512_set1_epi32(31));
+
+    return _mm512_test_epi32_mask(words, _mm512_sllv_epi32(_mm512_set1_epi32(1), places));
+}
+
+AVX512 static uint32_t avx512_rows_marked(const uint32_t *rows, const uint64_t *bits, uint32_t mask)
+{
+    return sixteen_marked(rows, bits, (__mmask16)mask) |
+           sixteen_marked(rows + 16, bits, (__mmask16)(mask >> 16)) << 16;
 }
 
 const struct index_kernels index_kernels_avx512 = {
@@ -447,6 +655,8 @@ const struct index_kernels index_kernels_avx512 = {
     .l2 = avx512_l2,
     .code_l2_4 = avx512_code_l2_4,
     .code_dot_4 = avx512_code_dot_4,
+    .half_l2_4 = avx512_half_l2_4,
+    .half_dot_4 = avx512_half_dot_4,
     .code_l2 = avx512_code_l2,
     .code_square = avx512_code_square,
     .code_pack = index_avx2_code_pack, /* moves memory: wider registers gain nothing */
@@ -458,6 +668,10 @@ const struct index_kernels index_kernels_avx512 = {
     .pq_ranges = avx512_pq_ranges,
     .pq_round = avx512_pq_round,
     .pq_scan = avx512_pq_scan,
+    .pq_scan_many = avx512_pq_scan_many,
+    .dot_4 = avx512_dot_4,
+    .l2_4 = avx512_l2_4,
+    .rows_marked = avx512_rows_marked,
 };
 
 #endif

@@ -88,6 +88,35 @@ static void scalar_code_dot_4(const int8_t *query, const uint8_t *const rows[4],
     }
 }
 
+static void scalar_half_l2_4(const uint8_t *query, const uint8_t *const rows[4], uint32_t stride,
+                             const uint8_t levels[INDEX_HALF_LEVELS], int32_t distances[4])
+{
+    for (int row = 0; row < 4; row++) {
+        int32_t sum = 0;
+        for (uint32_t i = 0; i < stride; i++) {
+            const uint8_t *of = query + i / 64 * INDEX_HALF_BLOCK + i % 64;
+            int32_t lower = (int32_t)levels[rows[row][i] & 15] - (int32_t)of[0];
+            int32_t upper = (int32_t)levels[rows[row][i] >> 4] - (int32_t)of[64];
+            sum += lower * lower + upper * upper;
+        }
+        distances[row] = sum;
+    }
+}
+
+static void scalar_half_dot_4(const int8_t *query, const uint8_t *const rows[4], uint32_t stride,
+                              const uint8_t levels[INDEX_HALF_LEVELS], int32_t products[4])
+{
+    for (int row = 0; row < 4; row++) {
+        int32_t sum = 0;
+        for (uint32_t i = 0; i < stride; i++) {
+            const int8_t *of = query + i / 64 * INDEX_HALF_BLOCK + i % 64;
+            sum += (int32_t)levels[rows[row][i] & 15] * (int32_t)of[0] +
+                   (int32_t)levels[rows[row][i] >> 4] * (int32_t)of[64];
+        }
+        products[row] = sum;
+    }
+}
+
 static void panel_distances(const uint8_t *row, int32_t row_norm, const uint8_t *panel,
                             const int32_t *column_norms, uint32_t stride, int32_t *distances)
 {
@@ -269,12 +298,25 @@ static void scalar_pq_scan(const struct index_pq_scan *scan, uint16_t *sums, uin
     }
 }
 
+static uint32_t scalar_rows_marked(const uint32_t *rows, const uint64_t *bits, uint32_t mask)
+{
+    uint32_t marked = 0;
+
+    for (; mask; mask &= mask - 1) {
+        uint32_t i = (uint32_t)__builtin_ctz(mask);
+        marked |= (uint32_t)(bits[rows[i] / 64] >> rows[i] % 64 & 1) << i;
+    }
+    return marked;
+}
+
 const struct index_kernels index_kernels_scalar = {
     .name = "scalar",
     .dot = scalar_dot,
     .l2 = scalar_l2,
     .code_l2_4 = scalar_code_l2_4,
     .code_dot_4 = scalar_code_dot_4,
+    .half_l2_4 = scalar_half_l2_4,
+    .half_dot_4 = scalar_half_dot_4,
     .code_l2 = scalar_code_l2,
     .code_square = scalar_code_square,
     .code_pack = scalar_code_pack,
@@ -286,4 +328,5 @@ const struct index_kernels index_kernels_scalar = {
     .pq_ranges = scalar_pq_ranges,
     .pq_round = scalar_pq_round,
     .pq_scan = scalar_pq_scan,
+    .rows_marked = scalar_rows_marked,
 };

@@ -120,16 +120,6 @@ void index_pq_pack(const struct index_pq *pq, const uint8_t *codes, uint32_t cou
     }
 }
 
-void index_pq_unpack(const struct index_pq *pq, const uint8_t *block, uint32_t row, uint32_t to,
-                     uint8_t *codes)
-{
-    for (uint32_t part = 0; part < pq->part_count; part += 2, block += 32) {
-        uint8_t both = block[byte_of_row(row)];
-        codes[(size_t)part * INDEX_PQ_BLOCK_ROWS + to] = both & 15;
-        codes[(size_t)(part + 1) * INDEX_PQ_BLOCK_ROWS + to] = both >> 4;
-    }
-}
-
 void index_pq_decode(const struct index_pq *pq, const uint8_t *codes, uint32_t row, float *vector)
 {
     const float *codewords = pq->codewords;

@@ -57,9 +57,6 @@ void index_pq_encode(const struct index_pq *pq, const float *columns, uint8_t *c
 
 /** Interleaves codes of `count` rows into a block; the other rows of it get zeros. */
 void index_pq_pack(const struct index_pq *pq, const uint8_t *codes, uint32_t count, uint8_t *block);
-/** The reverse, for one row: codes[part * INDEX_PQ_BLOCK_ROWS + to]. */
-void index_pq_unpack(const struct index_pq *pq, const uint8_t *block, uint32_t row, uint32_t to,
-                     uint8_t *codes);
 
 /** The vector that codes[part * INDEX_PQ_BLOCK_ROWS + row] stand for: padded_dim floats. */
 void index_pq_decode(const struct index_pq *pq, const uint8_t *codes, uint32_t row, float *vector);

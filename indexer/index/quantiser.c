@@ -42,6 +42,8 @@ uint32_t index_code_stride(enum index_code_kind kind, uint32_t dimensions)
 {
     uint32_t bytes = kind == INDEX_CODE_FLOAT ? dimensions * (uint32_t)sizeof(float) : dimensions;
 
+    if (kind == INDEX_CODE_HALF)
+        return (dimensions + INDEX_HALF_BLOCK - 1) / INDEX_HALF_BLOCK * INDEX_CODE_ALIGN;
     return (bytes + INDEX_CODE_ALIGN - 1) / INDEX_CODE_ALIGN * INDEX_CODE_ALIGN;
 }
 
@@ -280,17 +282,26 @@ static float encode_signed(const float *query, uint32_t dim, uint8_t *out)
     return largest / INDEX_CODE_MAX;
 }
 
+uint32_t index_quantiser_query_bytes(const struct index_quantiser *quantiser)
+{
+    return quantiser->kind == INDEX_CODE_HALF ? 2 * quantiser->stride : quantiser->stride;
+}
+
+/* Bytes behind the dimensions are 0, or what the padding of half codes stands for: they add nothing
+ * to a key. */
 float index_quantiser_encode_query(const struct index_quantiser *quantiser, const float *query,
                                    uint8_t *out)
 {
     uint32_t dim = quantiser->dim;
 
-    memset(out, 0, quantiser->stride);
+    memset(out, 0, index_quantiser_query_bytes(quantiser));
     if (quantiser->kind == INDEX_CODE_FLOAT) {
         memcpy(out, query, dim * sizeof(float));
         return 0;
     }
     if (quantiser->metric == VECTOR_METRIC_L2) {
+        if (quantiser->kind == INDEX_CODE_HALF)
+            memset(out, quantiser->levels[0], index_quantiser_query_bytes(quantiser));
         index_kernels()->encode(query, quantiser->low, 1 / quantiser->step, dim, out);
         return -quantiser->step * quantiser->step;
     }
@@ -344,13 +355,19 @@ void index_quantiser_keys_4(const struct index_quantiser *quantiser, const uint8
             keys[i] = index_key_of_float(by_distance ? kernels->l2(from, row, dim)
                                                      : -kernels->dot(from, row, dim));
         }
-    } else if (by_distance) {
-        kernels->code_l2_4(query, rows, quantiser->stride, keys);
-    } else {
-        kernels->code_dot_4((const int8_t *)query, rows, quantiser->stride, keys);
-        for (int i = 0; i < 4; i++)
-            keys[i] = -keys[i];
+        return;
     }
+    if (quantiser->kind == INDEX_CODE_HALF && by_distance)
+        kernels->half_l2_4(query, rows, quantiser->stride, quantiser->levels, keys);
+    else if (quantiser->kind == INDEX_CODE_HALF)
+        kernels->half_dot_4((const int8_t *)query, rows, quantiser->stride, quantiser->levels,
+                            keys);
+    else if (by_distance)
+        kernels->code_l2_4(query, rows, quantiser->stride, keys);
+    else
+        kernels->code_dot_4((const int8_t *)query, rows, quantiser->stride, keys);
+    for (int i = 0; i < 4 && !by_distance; i++)
+        keys[i] = -keys[i];
 }
 
 int32_t index_codes_key(const struct index_codes *codes, const uint8_t *from, const uint8_t *to)

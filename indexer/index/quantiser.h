@@ -6,6 +6,8 @@
  * FLOAT   the vector itself. For few dimensions (a row of 64 bytes either way) and for data that
  *         seven bits cannot tell apart, for example tight clusters far from each other: the
  *         quantiser tries, on a sample, whether the neighbours survive.
+ * HALF    four bits a dimension: the number of one of sixteen levels, each a code of INT7. Graphs are
+ *         never built with it: half_codes.h makes it of INT7 where searches lose nothing by that.
  *
  * A graph is always built by squared distance. For the inner product each row gets further
  * dimensions that make all rows equally long: among rows of one length the nearest to a query and
@@ -24,17 +26,18 @@
 #include "indexer/index/index.h"
 #include "indexer/index/kernels.h"
 
-enum index_code_kind { INDEX_CODE_INT7 = 1, INDEX_CODE_FLOAT = 2 };
+enum index_code_kind { INDEX_CODE_INT7 = 1, INDEX_CODE_FLOAT = 2, INDEX_CODE_HALF = 3 };
 
 struct index_quantiser {
     enum vector_metric metric;
     enum index_code_kind kind;
-    uint32_t dim;         /* of the vectors */
-    uint32_t extra_dim;   /* that make rows equally long; 0 unless the metric is dot */
-    uint32_t stride;      /* bytes of a row of codes */
-    float step;           /* INT7: what one unit of code means */
-    float longest_square; /* dot: squared length of the longest row */
-    float *low;           /* INT7: dim offsets; NULL for FLOAT */
+    uint32_t dim;                      /* of the vectors */
+    uint32_t extra_dim;                /* that make rows equally long; 0 unless the metric is dot */
+    uint32_t stride;                   /* bytes of a row of codes */
+    float step;                        /* INT7, HALF: what one unit of code means */
+    float longest_square;              /* dot: squared length of the longest row */
+    float *low;                        /* INT7, HALF: dim offsets; NULL for FLOAT */
+    uint8_t levels[INDEX_HALF_LEVELS]; /* HALF: codes, ascending */
 };
 
 /** Looks at a sample of the rows and decides kind, step and offsets. */
@@ -51,7 +54,10 @@ uint32_t index_code_stride(enum index_code_kind kind, uint32_t dimensions);
 void index_quantiser_encode(const struct index_quantiser *quantiser, const float *vector,
                             uint8_t *codes);
 
-/** What search kernels compare with rows: `stride` bytes at `out` (64-byte aligned). Returns what
+/** Bytes of an encoded query. */
+uint32_t index_quantiser_query_bytes(const struct index_quantiser *quantiser);
+
+/** What search kernels compare with rows: index_quantiser_query_bytes at `out` (64-byte aligned). Returns what
  * one unit of key means: score = constant + returned * key, about; 0 for FLOAT. */
 float index_quantiser_encode_query(const struct index_quantiser *quantiser, const float *query,
                                    uint8_t *out);

@@ -14,13 +14,15 @@
 
 #include "indexer/index/build_tools.h"
 #include "indexer/index/kernels.h"
+#include "indexer/index/row_reads.h"
 #include "indexer/index/scratch.h"
 
 enum {
     FIRST_MIN = 16, /* candidates in the first batch: enough to tell a spread */
     BATCH = 16,
-    FETCH_DIMENSIONS = 128, /* of all rows of a batch, asked for at once */
-    FETCH_AHEAD = 2,        /* rows: the rest of one is asked for so long before it is scored */
+    FETCH_BYTES = 512, /* of all rows of a batch, asked for at once */
+    FETCH_AHEAD = 2,   /* rows: the rest of one is asked for so long before it is scored */
+    READ_AHEAD = 32,   /* rows that are read together, where more may be needed */
     EXACT_BLOCK_ROWS = 256
 };
 static const double MISSING_REACH = 2.0; /* of what codes leave out, where they are coarse */
@@ -35,6 +37,9 @@ struct rerank {
     uint32_t without;           /* scored since one took a place among the best */
     int32_t first_key;
     double query_length;
+    struct vector_row
+        *read; /* when rows have to be read: those of [read_from, read_to), in memory */
+    uint32_t read_from, read_to;
 };
 
 /* Keys are taken relative to the first one: the differences are what matters, and are small. */
@@ -51,11 +56,62 @@ static uint32_t row_of(const struct index_candidates *candidates, uint64_t candi
 }
 
 /* Always inlined: gcc drops calls of a function that only asks for memory. */
-static inline __attribute__((always_inline)) void fetch(const float *vector, uint32_t from,
-                                                        uint32_t to)
+static inline __attribute__((always_inline)) void fetch(struct vector_row row, size_t from,
+                                                        size_t to)
 {
-    for (uint32_t d = from; d < to; d += 16)
-        __builtin_prefetch(vector + d);
+    for (size_t at = from; at < to; at += 64)
+        __builtin_prefetch((const char *)row.bytes + at);
+}
+
+static void fetch_begin(struct vector_row row, uint32_t dim)
+{
+    size_t size_bytes = vector_row_bytes(row.codec, dim);
+
+    fetch(row, 0, size_bytes < FETCH_BYTES ? size_bytes : FETCH_BYTES);
+}
+
+static int find_row(const struct rerank *rerank, uint32_t at, struct vector_row *found,
+                    struct error *error)
+{
+    const struct index_candidates *candidates = rerank->candidates;
+    const struct index_search *search = rerank->search;
+
+    *found =
+        search->vector(search->vector_context, row_of(candidates, candidates->entries[at]), error);
+    if (found->bytes)
+        return 0;
+    return error->code != 0 ? error->code : ERROR_CORRUPT;
+}
+
+/* The rows that are scored in any case are read together, then more each time. */
+static int read_rows(struct rerank *rerank, uint32_t first, struct error *error)
+{
+    const struct index_candidates *candidates = rerank->candidates;
+    uint32_t wanted = READ_AHEAD, left = candidates->count - first;
+
+    if (first == 0 && candidates->patience < INDEX_ROW_READS_MAX)
+        wanted = candidates->patience + FIRST_MIN;
+    wanted = wanted < INDEX_ROW_READS_MAX ? wanted : INDEX_ROW_READS_MAX;
+    wanted = wanted < left ? wanted : left;
+    for (uint32_t i = 0; i < wanted; i++) {
+        int status = find_row(rerank, first + i, &rerank->read[i], error);
+        if (status != 0)
+            return status;
+    }
+    index_rows_read(rerank->read, wanted, candidates->dim);
+    rerank->read_from = first;
+    rerank->read_to = first + wanted;
+    return 0;
+}
+
+/* Reads the next rows when it is their turn; a batch ends where what was read does. */
+static int prepare(struct rerank *rerank, uint32_t first, uint32_t *batch, struct error *error)
+{
+    int status = first >= rerank->read_to ? read_rows(rerank, first, error) : 0;
+
+    if (*batch > rerank->read_to - first)
+        *batch = rerank->read_to - first;
+    return status;
 }
 
 /* All vectors are asked for, and their beginnings fetched towards the cache, before the first is
@@ -66,22 +122,27 @@ static int score_batch(struct rerank *rerank, uint32_t first, uint32_t count, st
     const struct index_candidates *candidates = rerank->candidates;
     const struct index_search *search = rerank->search;
     uint32_t dim = candidates->dim;
-    const float *vectors[BATCH];
+    struct vector_row rows[BATCH];
 
     for (uint32_t i = 0; i < count; i++) {
-        uint32_t row = row_of(candidates, candidates->entries[first + i]);
-        vectors[i] = search->vector(search->vector_context, row, error);
-        if (!vectors[i])
-            return error->code != 0 ? error->code : ERROR_CORRUPT;
-        fetch(vectors[i], 0, dim < FETCH_DIMENSIONS ? dim : FETCH_DIMENSIONS);
+        int status = 0;
+        if (rerank->read)
+            rows[i] = rerank->read[first + i - rerank->read_from];
+        else
+            status = find_row(rerank, first + i, &rows[i], error);
+        if (status != 0)
+            return status;
+        fetch_begin(rows[i], dim);
     }
     for (uint32_t i = 0; i < count; i++) {
         uint64_t candidate = candidates->entries[first + i];
         float score;
         double difference;
         if (i + FETCH_AHEAD < count)
-            fetch(vectors[i + FETCH_AHEAD], FETCH_DIMENSIONS, dim);
-        score = index_score(candidates->metric, search->query, vectors[i], dim);
+            fetch(rows[i + FETCH_AHEAD], FETCH_BYTES,
+                  vector_row_bytes(rows[i + FETCH_AHEAD].codec, dim));
+        score = search->score ? search->score(search->score_context, rows[i])
+                              : index_score_row(candidates->metric, search->query, rows[i], dim);
         difference = (double)score - score_by_codes(rerank, candidate);
         if (index_top_offer(&rerank->top, row_of(candidates, candidate), score))
             rerank->without = 0;
@@ -92,6 +153,20 @@ static int score_batch(struct rerank *rerank, uint32_t first, uint32_t count, st
         rerank->sum_of_squares += difference * difference;
     }
     return 0;
+}
+
+void index_rerank_fetch(const struct index_candidates *candidates,
+                        const struct index_search *search)
+{
+    uint32_t count = candidates->count < FIRST_MIN ? candidates->count : FIRST_MIN;
+    struct error ignored;
+
+    for (uint32_t i = 0; i < count; i++) {
+        struct vector_row row = search->vector(
+            search->vector_context, row_of(candidates, candidates->entries[i]), &ignored);
+        if (row.bytes)
+            fetch_begin(row, candidates->dim);
+    }
 }
 
 /* Far from the query, where rows are many, the first candidates are there because their error was
@@ -141,6 +216,7 @@ static bool may_belong(const struct rerank *rerank, uint64_t candidate)
 int index_rerank(const struct index_candidates *candidates, const struct index_search *search,
                  struct index_hit *hits, uint32_t *hit_count, bool *open, struct error *error)
 {
+    struct vector_row read[INDEX_ROW_READS_MAX];
     struct rerank rerank = {.candidates = candidates,
                             .search = search,
                             .score_per_key = (double)candidates->score_per_key};
@@ -151,6 +227,7 @@ int index_rerank(const struct index_candidates *candidates, const struct index_s
         rerank.query_length =
             sqrt((double)index_kernels()->dot(search->query, search->query, candidates->dim));
     least = least < FIRST_MIN ? FIRST_MIN : least;
+    rerank.read = index_reads_expected() ? read : NULL;
     index_top_create(&rerank.top, hits, search->k);
     rerank.first_key = count > 0 ? index_candidate_key(candidates->entries[0]) : 0;
     for (uint32_t first = 0; first < count;) {
@@ -161,7 +238,9 @@ int index_rerank(const struct index_candidates *candidates, const struct index_s
             if (!may_belong(&rerank, candidates->entries[first]))
                 break;
         }
-        status = score_batch(&rerank, first, batch, error);
+        status = rerank.read ? prepare(&rerank, first, &batch, error) : 0;
+        if (status == 0)
+            status = score_batch(&rerank, first, batch, error);
         if (status != 0)
             return status;
         first += batch;
@@ -185,14 +264,19 @@ void index_exact_tops(enum vector_metric metric, const float *vectors, uint32_t 
                       const atomic_bool *cancel)
 {
     uint32_t block_rows = EXACT_BLOCK_BYTES / (dim * (uint32_t)sizeof(float)) + 1;
-    float *scores = index_allocate(block_rows, sizeof(float));
+    float *scores = index_allocate((size_t)block_rows * INDEX_TILE_QUERIES, sizeof(float));
+    float *of[INDEX_TILE_QUERIES];
 
+    for (uint32_t i = 0; i < INDEX_TILE_QUERIES; i++)
+        of[i] = scores + (size_t)i * block_rows;
     for (uint32_t row = 0; row < count && !(cancel && atomic_load(cancel)); row += block_rows) {
         uint32_t block = count - row < block_rows ? count - row : block_rows;
-        for (uint32_t q = 0; q < query_count; q++) {
-            index_score_block(metric, queries[q], vectors + (size_t)row * dim, block, dim, scores);
-            for (uint32_t i = 0; i < block; i++)
-                index_top_offer(&tops[q], row + i, scores[i]);
+        for (uint32_t q = 0, some; q < query_count; q += some) {
+            some = query_count - q < INDEX_TILE_QUERIES ? query_count - q : INDEX_TILE_QUERIES;
+            index_score_tile(metric, queries + q, some, vectors + (size_t)row * dim, block, dim,
+                             of);
+            for (uint32_t i = 0; i < block * some; i++)
+                index_top_offer(&tops[q + i / block], row + i % block, of[i / block][i % block]);
         }
     }
     free(scores);

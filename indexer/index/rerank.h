@@ -113,10 +113,14 @@ struct index_candidates {
     uint32_t count;
 };
 
-/** Exact float32 scores of candidates, as many as are needed: the best k in `hits`, those above the
+/** Exact scores of candidates, as they are stored, as many as are needed: the best k in `hits`, those above the
  * floor only. *open (may be NULL): even the last candidate might have been among them, there may be
  * better ones that are no candidates. */
 int index_rerank(const struct index_candidates *candidates, const struct index_search *search,
                  struct index_hit *hits, uint32_t *hit_count, bool *open, struct error *error);
+
+/** Asks for the vectors that index_rerank looks at first, as it would; what is damaged is passed over. */
+void index_rerank_fetch(const struct index_candidates *candidates,
+                        const struct index_search *search);
 
 #endif

@@ -3,6 +3,8 @@
 #include <assert.h>
 #include <pthread.h>
 
+#include "base/io.h"
+#include "base/memory.h"
 #include "indexer/index/build_tools.h"
 #include "indexer/index/index.h"
 
@@ -26,6 +28,11 @@ static void scratch_delete(void *object)
     free(scratch->group.places);
     free(scratch->group.fresh);
     free(scratch->tables);
+    free(scratch->pages);
+    free(scratch->row);
+    for (uint32_t i = 0; i < scratch->more_count; i++)
+        scratch_delete(scratch->more[i]);
+    free(scratch->more);
     free(scratch);
 }
 
@@ -62,6 +69,22 @@ struct index_scratch *index_scratch_get(void)
             abort();
     }
     return scratch;
+}
+
+struct index_scratch *index_scratch_of(uint32_t index)
+{
+    struct index_scratch *scratch = index_scratch_get();
+
+    if (index == 0)
+        return scratch;
+    if (index > scratch->more_count) {
+        scratch->more = realloc(scratch->more, index * sizeof(*scratch->more));
+        if (!scratch->more)
+            abort();
+        while (scratch->more_count < index)
+            scratch->more[scratch->more_count++] = index_allocate_zeroed(1, sizeof(*scratch));
+    }
+    return scratch->more[index - 1];
 }
 
 void index_scratch_visited(struct index_scratch *scratch, uint32_t node_count)
@@ -104,6 +127,16 @@ void index_scratch_tables(struct index_scratch *scratch, size_t bytes)
     scratch->tables_room = bytes;
 }
 
+uint8_t *index_scratch_pages(struct index_scratch *scratch, size_t bytes)
+{
+    if (bytes > scratch->pages_room) {
+        free(scratch->pages);
+        scratch->pages = memory_checked(aligned_alloc(IO_PAGE_BYTES, bytes));
+        scratch->pages_room = bytes;
+    }
+    return scratch->pages;
+}
+
 void index_search_list_limit(struct index_search_list *list, uint32_t limit)
 {
     if (limit > list->room) {
@@ -122,6 +155,18 @@ static void *grow(void *memory, uint32_t *room, uint32_t wanted, size_t item_byt
     free(memory);
     *room = wanted;
     return index_allocate(wanted, item_bytes);
+}
+
+const float *index_row_values(struct vector_row row, uint32_t dim)
+{
+    struct index_scratch *scratch;
+
+    if (vector_codec_is_float32(row.codec))
+        return row.bytes;
+    scratch = index_scratch_get();
+    scratch->row = grow(scratch->row, &scratch->row_room, dim, sizeof(*scratch->row));
+    vector_row_decode(row, dim, scratch->row);
+    return scratch->row;
 }
 
 void index_group_reserve(struct index_group *group, uint32_t slots, uint32_t entries,

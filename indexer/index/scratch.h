@@ -36,6 +36,7 @@ struct index_group_slot {
     uint32_t first_entry, entry_count; /* entry points to level 0, among the group's */
     uint32_t hidden;                   /* its node that is never met; INDEX_NO_ROW: none */
     bool sparse;                       /* only the predicate subgraph is visited */
+    bool far; /* and hardly any of it is near the query: entered from all over the segment */
 };
 
 enum { INDEX_GROUP_BLOCK = 4096 }; /* bases are multiples: the block tells the segment */
@@ -56,6 +57,10 @@ struct index_group {
     uint32_t place_count, place_room;
     uint32_t *fresh; /* slot after slot, `fresh_each` items */
     uint32_t fresh_room, fresh_each;
+    const struct index_search
+        *scored;           /* it has a score of its own; NULL: keys are those of codes */
+    bool waits;            /* codes and links are asked for before they are touched */
+    struct error *failure; /* of a score's vector; its code is 0 until there is one */
 };
 
 struct index_scratch {
@@ -68,13 +73,24 @@ struct index_scratch {
     uint32_t query_room;
     uint8_t *tables; /* of a search through lists (ivf_search.c); 64-byte aligned */
     size_t tables_room;
+    uint8_t *pages; /* of index_rows_read; begins on a page's border */
+    size_t pages_room;
+    float *row; /* of index_row_values */
+    uint32_t row_room;
+    struct index_scratch **more; /* of searches that run together with this one */
+    uint32_t more_count;
 };
 
 /** This thread's, freed when the thread ends. */
 struct index_scratch *index_scratch_get(void);
 
+/** This thread's for the index-th of several searches that run together; 0 is index_scratch_get's. */
+struct index_scratch *index_scratch_of(uint32_t index);
+
 void index_scratch_visited(struct index_scratch *scratch, uint32_t node_count);
 void index_scratch_query(struct index_scratch *scratch, uint32_t bytes);
+/** Whole pages, on the border of one. */
+uint8_t *index_scratch_pages(struct index_scratch *scratch, size_t bytes);
 void index_scratch_tables(struct index_scratch *scratch, size_t bytes);
 void index_search_list_limit(struct index_search_list *list, uint32_t limit);
 void index_visited_clear(struct index_visited *visited);

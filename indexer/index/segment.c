@@ -8,6 +8,7 @@
 
 #include "indexer/index/build_tools.h"
 #include "indexer/index/ivf_file.h"
+#include "indexer/index/row_reads.h"
 
 static int check_header(const struct index_segment_header *header, uint64_t file_number,
                         uint64_t size_bytes, struct error *error)
@@ -17,7 +18,7 @@ static int check_header(const struct index_segment_header *header, uint64_t file
 
     if (header->magic != INDEX_SEGMENT_MAGIC)
         return index_segment_corrupt(error, "no index segment");
-    if (header->version != INDEX_SEGMENT_VERSION)
+    if (header->version != INDEX_SEGMENT_VERSION && header->version != INDEX_SEGMENT_VERSION_HALF)
         return error_set(error, ERROR_UNSUPPORTED, "index segment: format version %u",
                          header->version);
     if (header->checksum != index_header_checksum(header))
@@ -32,6 +33,8 @@ static int check_header(const struct index_segment_header *header, uint64_t file
         return index_segment_corrupt(error, "the file's size does not fit its header");
     if (!index_effort_is_valid(&header->effort))
         return index_segment_corrupt(error, "the measured effort is out of bounds");
+    if (!index_choice_is_valid(&header->choice))
+        return index_segment_corrupt(error, "the measured cost is out of bounds");
     return index_sections_agree(computed.sections, header->sections, INDEX_SECTION_COUNT, error);
 }
 
@@ -59,7 +62,8 @@ static void place_graph(const struct index_segment_header *header, const uint8_t
                   .bits = header->link_bits},
         .level_count = header->level_count,
     };
-    if (header->code_kind == INDEX_CODE_INT7)
+    memcpy(graph->quantiser.levels, header->levels, sizeof(header->levels));
+    if (header->code_kind != INDEX_CODE_FLOAT)
         graph->quantiser.low = (void *)(uintptr_t)(bytes + sections[INDEX_SECTION_LOW].offset);
     for (uint32_t i = 0; i < header->level_count; i++) {
         uint32_t count = header->level_items[i];
@@ -111,13 +115,17 @@ static int check_numbers(const struct index_graph *graph, uint64_t link_bytes, s
     return status;
 }
 
-/* Codes are 7-bit: a larger byte would overflow the integer kernels' sums. */
+/* Codes are 7-bit: a larger byte, or level of half codes, would overflow the integer kernels' sums.
+ * A half code is one of sixteen, whatever it is. */
 static int check_codes(const struct index_graph *graph, struct error *error)
 {
     const uint64_t *words = (const void *)graph->codes;
     size_t count = (size_t)graph->count * graph->quantiser.stride / sizeof(uint64_t);
     uint64_t all = 0;
 
+    for (uint32_t i = 0; i < INDEX_HALF_LEVELS; i++)
+        if (graph->quantiser.levels[i] > INDEX_CODE_MAX)
+            return index_segment_corrupt(error, "a level of half codes is out of bounds");
     if (graph->quantiser.kind != INDEX_CODE_INT7)
         return 0;
     for (size_t i = 0; i < count; i++)
@@ -160,6 +168,7 @@ static int open_graph(struct index_segment *opened, uint64_t file_number,
         return status;
     place_graph(header, opened->bytes, &opened->graph);
     opened->effort = header->effort;
+    opened->choice = header->choice;
     status = check_numbers(&opened->graph, header->link_bytes, error);
     return status != 0 ? status : check_codes(&opened->graph, error);
 }
@@ -174,6 +183,7 @@ static int open_ivf(struct index_segment *opened, uint64_t file_number,
     if (status == 0)
         status = check_expected(header->metric, header->dim, header->count, expected, error);
     opened->effort = header->effort;
+    opened->choice = header->choice;
     if (status == 0)
         opened->ivf = ivf;
     else
@@ -220,6 +230,7 @@ int index_segment_open(struct io *io, const char *path, uint64_t file_number,
         io_unmap(io, bytes, opened.size_bytes);
         return error_wrap(error, "open %s", path);
     }
+    io_expect_random(io, bytes, opened.size_bytes); /* the checks read it from end to end */
     *segment = index_allocate(1, sizeof(opened));
     **segment = opened;
     return 0;
@@ -251,6 +262,24 @@ uint32_t index_segment_effort(const struct index_segment *segment, double k, dou
     return index_effort_ef(&segment->effort, k, recall);
 }
 
+uint32_t index_segment_least_ef(const struct index_segment *segment)
+{
+    return segment->ivf || segment->effort.query_count == 0 ? INDEX_EF_UNMEASURED
+                                                            : INDEX_EF_GRAPH_MIN;
+}
+
+uint32_t index_segment_default_ef(const struct index_segment *segment, double k, double recall)
+{
+    uint32_t ef = index_segment_effort(segment, k, recall), least = index_segment_least_ef(segment);
+
+    return ef > least ? ef : least;
+}
+
+const struct index_choice *index_segment_choice(const struct index_segment *segment)
+{
+    return &segment->choice;
+}
+
 uint64_t index_segment_codebook(const struct index_segment *segment)
 {
     return segment->ivf ? segment->ivf->codebook.id : 0;
@@ -262,11 +291,12 @@ uint64_t index_segment_bytes(const struct index_segment *segment)
 }
 
 /* Lists of one codebook share tables and centroids; a number for its lowest bits, beyond those of
- * the kinds of codes. */
+ * the kinds of codes. Keys of half codes are in steps of codes. */
 uint32_t index_segment_group(const struct index_segment *segment)
 {
-    return segment->ivf ? (uint32_t)segment->ivf->codebook.id | UINT32_C(1) << 31
-                        : (uint32_t)segment->graph.quantiser.kind;
+    if (segment->ivf)
+        return (uint32_t)segment->ivf->codebook.id | UINT32_C(1) << 31;
+    return segment->graph.quantiser.kind == INDEX_CODE_FLOAT ? INDEX_CODE_FLOAT : INDEX_CODE_INT7;
 }
 
 int index_group_search(const struct index_group_member *members, uint32_t member_count,
@@ -278,10 +308,27 @@ int index_group_search(const struct index_group_member *members, uint32_t member
     *exhausted = true;
     if (member_count == 0)
         return 0;
+    index_reads_begin();
     return members[0].segment->ivf ? index_ivf_search(members, member_count, search, hits,
                                                       hit_members, hit_count, exhausted, error)
                                    : index_graph_search(members, member_count, search, hits,
                                                         hit_members, hit_count, exhausted, error);
+}
+
+void index_group_searches(struct index_group_query *queries, uint32_t query_count,
+                          uint32_t member_count)
+{
+    if (query_count > 1 && member_count > 0 && queries[0].members[0].segment->ivf) {
+        index_reads_begin();
+        index_ivf_searches(queries, query_count, member_count);
+        return;
+    }
+    for (uint32_t i = 0; i < query_count; i++) {
+        struct index_group_query *query = &queries[i];
+        query->status = index_group_search(query->members, member_count, query->search, query->hits,
+                                           query->hit_members, &query->hit_count, &query->exhausted,
+                                           &query->error);
+    }
 }
 
 int index_segment_search(const struct index_segment *segment, const struct index_search *search,

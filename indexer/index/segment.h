@@ -1,7 +1,7 @@
 /* segment: the file of a graph; ivf_file.h draws that of the other kind.
  *
  *     0        header (4096 bytes, the last 8 its checksum)
- *     4096     section LOW      dim floats                   (INT7 only, else empty)
+ *     4096     section LOW      dim floats                   (empty for FLOAT)
  *              section ROWS     count u32: the node's row
  *              section CODES    count x stride bytes
  *              section PLACES   where nodes' links begin and end: struct index_link_block (links.h)
@@ -23,13 +23,18 @@
 
 #include "base/error.h"
 #include "base/io.h"
+#include "indexer/index/choice.h"
 #include "indexer/index/effort.h"
 #include "indexer/index/graph.h"
 #include "indexer/index/index.h"
 
 #define INDEX_SEGMENT_MAGIC UINT64_C(0x3147455357444e57) /* "WNDWSEG1" */
 
-enum { INDEX_SEGMENT_VERSION = 2, INDEX_SEGMENT_PAGE = 4096 };
+enum {
+    INDEX_SEGMENT_VERSION = 2,
+    INDEX_SEGMENT_VERSION_HALF = 3, /* of files with half codes, which version 2 does not know */
+    INDEX_SEGMENT_PAGE = 4096
+};
 
 enum index_section {
     INDEX_SECTION_LOW,
@@ -69,7 +74,9 @@ struct index_segment_header {
     uint32_t reserved;   /* 0 */
     struct index_section_entry sections[INDEX_SECTION_COUNT];
     struct index_effort effort;
-    uint8_t zeros[INDEX_SEGMENT_PAGE - 408];
+    struct index_choice choice;
+    uint8_t levels[INDEX_HALF_LEVELS]; /* HALF: codes, ascending; else 0 */
+    uint8_t zeros[INDEX_SEGMENT_PAGE - 440 - INDEX_HALF_LEVELS];
     uint64_t checksum; /* of the bytes before, identity (file number, INDEX_SECTION_COUNT, 0) */
 };
 
@@ -77,6 +84,8 @@ static_assert(offsetof(struct index_segment_header, file_number) == 16, "layout"
 static_assert(offsetof(struct index_segment_header, level_items) == 72, "layout");
 static_assert(offsetof(struct index_segment_header, sections) == 120, "layout");
 static_assert(offsetof(struct index_segment_header, effort) == 264, "layout");
+static_assert(offsetof(struct index_segment_header, choice) == 400, "layout");
+static_assert(offsetof(struct index_segment_header, levels) == 432, "layout");
 static_assert(offsetof(struct index_segment_header, checksum) == 4088, "layout");
 static_assert(sizeof(struct index_segment_header) == INDEX_SEGMENT_PAGE, "layout");
 
@@ -119,10 +128,17 @@ struct index_segment {
     struct index_graph graph; /* arrays inside the mapping; unused when there are lists */
     struct index_ivf *ivf; /* lists: its arrays inside the mapping, itself on the heap, or NULL */
     struct index_effort effort;
+    struct index_choice choice;
     struct io *io;
     const uint8_t *bytes; /* the mapping */
     uint64_t size_bytes;
 };
+
+/** Times searches of the segment, whose effort is known, with rows of the sample; fills in cost,
+ * score_ns and recall. */
+int index_choice_measure(const struct index_segment *segment,
+                         const struct index_effort_sample *sample, struct index_choice *choice,
+                         struct error *error);
 
 enum vector_metric index_segment_metric(const struct index_segment *segment);
 
@@ -135,6 +151,10 @@ int index_ivf_search(const struct index_group_member *members, uint32_t member_c
                      const struct index_search *search, struct index_hit *hits,
                      uint32_t *hit_members, uint32_t *hit_count, bool *exhausted,
                      struct error *error);
+
+/** index_group_searches through lists of one codebook. */
+void index_ivf_searches(struct index_group_query *queries, uint32_t query_count,
+                        uint32_t member_count);
 
 /* A search of one graph alone that goes on, further and further, until it has met certain rows. */
 struct index_walk {

@@ -171,7 +171,9 @@ static void describe(const struct index_segment *segment, const struct index_seg
 {
     const struct index_graph *graph = &segment->graph;
     const struct degrees degrees = measure_degrees(graph);
-    const char *codes = graph->quantiser.kind == INDEX_CODE_INT7 ? "int7" : "float32";
+    const char *codes = graph->quantiser.kind == INDEX_CODE_INT7   ? "int7"
+                        : graph->quantiser.kind == INDEX_CODE_HALF ? "half"
+                                                                   : "float32";
     uint64_t link_bytes = header->sections[INDEX_SECTION_PLACES].size_bytes +
                           header->sections[INDEX_SECTION_LINKS].size_bytes +
                           header->sections[INDEX_SECTION_LEVELS].size_bytes;

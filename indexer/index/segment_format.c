@@ -56,7 +56,9 @@ static int check_counts(const struct index_segment_header *header, struct error 
 
     if (header->metric > VECTOR_METRIC_L2)
         return index_segment_corrupt(error, "unknown metric");
-    if (header->code_kind != INDEX_CODE_INT7 && header->code_kind != INDEX_CODE_FLOAT)
+    if (header->version == INDEX_SEGMENT_VERSION_HALF
+            ? header->code_kind != INDEX_CODE_HALF
+            : header->code_kind != INDEX_CODE_INT7 && header->code_kind != INDEX_CODE_FLOAT)
         return index_segment_corrupt(error, "unknown kind of codes");
     if (header->dim == 0 || header->dim > DIM_LIMIT || header->extra_dim > EXTRA_LIMIT)
         return index_segment_corrupt(error, "dimensions out of bounds");
@@ -65,7 +67,7 @@ static int check_counts(const struct index_segment_header *header, struct error 
     if (header->stride !=
         index_code_stride((enum index_code_kind)header->code_kind, header->dim + header->extra_dim))
         return index_segment_corrupt(error, "row length does not fit the dimensions");
-    if (header->code_kind == INDEX_CODE_INT7 && !(isfinite(header->step) && header->step > 0))
+    if (header->code_kind != INDEX_CODE_FLOAT && !(isfinite(header->step) && header->step > 0))
         return index_segment_corrupt(error, "step of the codes out of bounds");
     if (header->level_count > INDEX_LEVELS_MAX)
         return index_segment_corrupt(error, "too many levels");
@@ -91,7 +93,7 @@ int index_segment_layout(struct index_segment_header *header, struct error *erro
 
     if (status != 0)
         return status;
-    if (header->code_kind == INDEX_CODE_INT7)
+    if (header->code_kind != INDEX_CODE_FLOAT)
         sizes[INDEX_SECTION_LOW] = (uint64_t)header->dim * sizeof(float);
     sizes[INDEX_SECTION_ROWS] = (uint64_t)header->count * sizeof(uint32_t);
     sizes[INDEX_SECTION_CODES] = (uint64_t)header->count * header->stride;
@@ -126,7 +128,8 @@ static void fill_header(const struct index_graph *graph, uint64_t file_number, u
 
     *header = (struct index_segment_header){
         .magic = INDEX_SEGMENT_MAGIC,
-        .version = INDEX_SEGMENT_VERSION,
+        .version =
+            quantiser->kind == INDEX_CODE_HALF ? INDEX_SEGMENT_VERSION_HALF : INDEX_SEGMENT_VERSION,
         .metric = quantiser->metric,
         .file_number = file_number,
         .code_kind = quantiser->kind,
@@ -142,6 +145,7 @@ static void fill_header(const struct index_graph *graph, uint64_t file_number, u
         .link_bytes = link_bytes,
         .link_bits = index_link_bits(graph->count),
     };
+    memcpy(header->levels, quantiser->levels, sizeof(header->levels));
     for (uint32_t i = 0; i < graph->level_count; i++)
         header->level_items[i] = graph->levels[i].count;
 }

@@ -19,6 +19,8 @@
 enum {
     RECONNECT_WAIT_MS = 250,
     RECONNECT_JITTER_MS = 250,
+    PING_INTERVAL_MS = 5000, /* a server that hangs is left after three of them at most */
+    PINGS_OUT_MAX = 2,
     URLS_MAX = 16,
     CLOSE_WAIT_S = 5,
     MEND_EVERY_S = 2,
@@ -167,6 +169,10 @@ static natsStatus set_options(struct nats_connection *connection,
         status = natsOptions_SetReconnectWait(options, RECONNECT_WAIT_MS);
     if (status == NATS_OK)
         status = natsOptions_SetReconnectJitter(options, RECONNECT_JITTER_MS, RECONNECT_JITTER_MS);
+    if (status == NATS_OK)
+        status = natsOptions_SetPingInterval(options, PING_INTERVAL_MS);
+    if (status == NATS_OK)
+        status = natsOptions_SetMaxPingsOut(options, PINGS_OUT_MAX);
     if (status == NATS_OK)
         status = natsOptions_SetRetryOnFailedConnect(options, true, on_connected, connection);
     if (status == NATS_OK)

@@ -4,7 +4,8 @@
 #include "base/memory.h"
 #include "indexer/query/gather.h"
 
-enum { RESULT_KEYS = 8, EXPLAIN_FIELDS = 7, SHARDS_MAX = 100000 };
+/* The last fields of an explanation, the choice and the reads, are not sent by windrow 0.2 and before. */
+enum { RESULT_KEYS = 8, EXPLAIN_FIELDS = 9, EXPLAIN_FIELDS_MIN = 7, SHARDS_MAX = 100000 };
 
 static const struct doc_limits request_limits = {.max_bytes = (size_t)64 << 20, .max_depth = 96};
 
@@ -49,6 +50,8 @@ int answer_result(const struct query_view *view, const struct query_result *resu
         fields[4] = doc_integer((int64_t)entry->generation);
         fields[5] = doc_integer((int64_t)entry->rows);
         fields[6] = doc_number(entry->seconds);
+        fields[7] = entry->choice;
+        fields[8] = doc_number(entry->reads);
         explain[i] = (struct doc){.type = DOC_ARRAY, .count = EXPLAIN_FIELDS, .items = fields};
     }
     doc_put(map, "hits",
@@ -67,7 +70,7 @@ static int take_explain(const struct gather_answer *answer, const struct doc *fi
     const struct doc *items = fields->items;
     double seconds;
 
-    if (fields->type != DOC_ARRAY || fields->count < EXPLAIN_FIELDS ||
+    if (fields->type != DOC_ARRAY || fields->count < EXPLAIN_FIELDS_MIN ||
         items[3].type != DOC_STRING || !doc_as_double(&items[6], &seconds))
         return error_set(error, ERROR_INVALID, "peer: an explanation is not sound");
     for (int i = 0; i < 6; i++)
@@ -83,6 +86,10 @@ static int take_explain(const struct gather_answer *answer, const struct doc *fi
                                     .generation = (uint64_t)items[4].integer,
                                     .rows = (uint64_t)items[5].integer,
                                     .seconds = seconds};
+    if (fields->count > 7 && items[7].type == DOC_MAP)
+        entry->choice = items[7];
+    if (fields->count > 8)
+        (void)doc_as_double(&items[8], &entry->reads);
     return 0;
 }
 

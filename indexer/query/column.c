@@ -1,30 +1,27 @@
-/* Making columns and keeping them. */
+/* Getting columns, and keeping them. */
 #include "indexer/query/column.h"
 
-#include <math.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <xxhash.h>
 
 #include "base/buffer.h"
+#include "base/bytes.h"
+#include "base/logger.h"
 #include "base/memory.h"
 #include "base/thread.h"
 
 enum {
     BATCH_ROWS = 1024,
-    ROWS_MIN = 64,          /* fewer are decoded as fast */
-    ENTRY_BYTES_MAX = 4096, /* of one row's values */
-    /* Allowed for values: so much a row, and so much for any table. */
-    BYTES_A_ROW = 48,
-    BYTES_FREE = 256 * 1024
+    ROWS_MIN = 64, /* fewer are decoded as fast */
+    CACHE_PLACES = 4096
 };
-static const size_t CACHE_MAX_BYTES = (size_t)256 << 20;
 
 static pthread_mutex_t cache_lock = PTHREAD_MUTEX_INITIALIZER;
-static struct column *cache;
-static size_t cache_bytes;
-static uint64_t cache_hits, cache_misses;
+static struct column *cache[CACHE_PLACES]; /* by hash */
+static size_t cache_bytes, cache_max_bytes = (size_t)256 << 20;
+static uint64_t cache_uses, cache_hits, cache_misses, cache_passes;
 
 /* One pass over a table at a time; the others wait for its columns. */
 static struct {
@@ -70,72 +67,96 @@ static void column_unref(struct column *column)
 {
     if (--column->references > 0)
         return;
-    arena_destroy(&column->arena);
-    free(column->codes);
-    free(column->starts);
-    free(column->numbers);
-    free(column->rows);
-    free(column->values);
+    free(column->memory);
+    column_file_unref(column->file);
     free(column->directory);
-    free(column->path);
     free(column);
 }
 
-static bool is_wanted(const struct column *column, const char *directory,
-                      const struct store_source *source, const struct filter_slot *slot)
+static bool is_path(const struct column *column, const struct filter_slot *slot)
 {
-    return column->file_number == source->file_number && column->row_count == source->row_count &&
-           column->path_bytes == slot->path_bytes &&
-           memcmp(column->path, slot->path, slot->path_bytes) == 0 &&
-           strcmp(column->directory, directory) == 0;
+    return bytes_equal(column->image.path, column->image.head->path_bytes, slot->path,
+                       slot->path_bytes);
 }
 
-/* With the lock held: finds, takes a reference, moves to the front. */
-static struct column *cache_take(const char *directory, const struct store_source *source,
+static struct column **place_of(const char *directory, uint64_t file_number,
+                                const struct filter_slot *slot)
+{
+    uint64_t hash = XXH3_64bits_withSeed(directory, strlen(directory), file_number) ^
+                    XXH3_64bits(slot->path, slot->path_bytes);
+
+    return &cache[hash % CACHE_PLACES];
+}
+
+/* With the lock held: finds, and takes a reference. */
+static struct column *cache_take(const char *directory, uint64_t file_number,
                                  const struct filter_slot *slot)
 {
-    for (struct column **place = &cache; *place; place = &(*place)->next) {
-        struct column *column = *place;
-        if (!is_wanted(column, directory, source, slot))
-            continue;
-        *place = column->next;
-        column->next = cache;
-        cache = column;
-        column->references++;
-        return column;
-    }
+    for (struct column *column = *place_of(directory, file_number, slot); column;
+         column = column->next)
+        if (column->file_number == file_number && is_path(column, slot) &&
+            strcmp(column->directory, directory) == 0) {
+            column->references++;
+            column->used = ++cache_uses;
+            return column;
+        }
     return NULL;
 }
 
-/* The longest unused that may go; with `listed` one of payload_index, else another one. */
-static struct column **oldest(const struct column *spared, bool listed)
+static void cache_remove(struct column **place)
+{
+    struct column *column = *place;
+
+    *place = column->next;
+    cache_bytes -= column->bytes;
+    column_unref(column);
+}
+
+/* The longest unused of those that take memory; one of payload_index only when there is no other. */
+static struct column **oldest(const struct column *spared)
 {
     struct column **found = NULL;
 
-    for (struct column **place = &cache; *place; place = &(*place)->next)
-        if (*place != spared && (*place)->listed == listed)
-            found = place;
+    for (size_t i = 0; i < CACHE_PLACES; i++)
+        for (struct column **at = &cache[i]; *at; at = &(*at)->next)
+            if (*at != spared && (*at)->bytes > 0 &&
+                (!found || (*at)->listed < (*found)->listed ||
+                 ((*at)->listed == (*found)->listed && (*at)->used < (*found)->used)))
+                found = at;
     return found;
 }
 
+/* Nothing of this table and path is there yet. */
 static void cache_put(struct column *column)
 {
-    column->next = cache;
-    cache = column;
+    const struct filter_slot slot = {column->image.path, column->image.head->path_bytes};
+    struct column **place = place_of(column->directory, column->file_number, &slot);
+
+    column->next = *place;
+    *place = column;
     column->references++;
+    column->used = ++cache_uses;
     cache_bytes += column->bytes;
-    while (cache_bytes > CACHE_MAX_BYTES) {
-        struct column **place = oldest(column, false);
-        struct column *old;
-        if (!place)
-            place = oldest(column, true);
-        if (!place)
-            return;
-        old = *place;
-        *place = old->next;
-        cache_bytes -= old->bytes;
-        column_unref(old);
-    }
+    while (cache_bytes > cache_max_bytes && (place = oldest(column)) != NULL)
+        cache_remove(place);
+}
+
+void query_columns_limit(uint64_t max_bytes)
+{
+    (void)pthread_mutex_lock(&cache_lock);
+    cache_max_bytes = (size_t)max_bytes;
+    for (struct column **place; cache_bytes > cache_max_bytes && (place = oldest(NULL)) != NULL;)
+        cache_remove(place);
+    (void)pthread_mutex_unlock(&cache_lock);
+}
+
+void query_columns_forget(void)
+{
+    (void)pthread_mutex_lock(&cache_lock);
+    for (size_t i = 0; i < CACHE_PLACES; i++)
+        while (cache[i])
+            cache_remove(&cache[i]);
+    (void)pthread_mutex_unlock(&cache_lock);
 }
 
 void query_columns_describe(struct query_columns_info *info)
@@ -143,8 +164,13 @@ void query_columns_describe(struct query_columns_info *info)
     (void)pthread_mutex_lock(&cache_lock);
     *info = (struct query_columns_info){.hits = cache_hits,
                                         .misses = cache_misses,
+                                        .passes = cache_passes,
                                         .bytes = cache_bytes,
-                                        .max_bytes = CACHE_MAX_BYTES};
+                                        .max_bytes = cache_max_bytes};
+    for (size_t i = 0; i < CACHE_PLACES; i++)
+        for (const struct column *column = cache[i]; column; column = column->next)
+            if (column->file)
+                info->mapped_bytes += column->image.head->size_bytes;
     (void)pthread_mutex_unlock(&cache_lock);
 }
 
@@ -153,174 +179,30 @@ bool query_columns_have_room(void)
     bool room;
 
     (void)pthread_mutex_lock(&cache_lock);
-    room = cache_bytes < CACHE_MAX_BYTES / 4 * 3;
+    room = cache_bytes < cache_max_bytes / 4 * 3;
     (void)pthread_mutex_unlock(&cache_lock);
     return room;
 }
 
 /* Making. */
 
-/* One column while it is made: the dictionary is found by the encoded values. */
+/* Columns of one table while they are made. */
 struct making {
-    struct column *column;
-    const struct filter_slot *slot;
-    uint32_t *places; /* code + 1 by hash */
-    uint64_t *hashes; /* by code */
-    const uint8_t **encoded;
-    uint32_t *encoded_bytes;
-    uint32_t place_count; /* a power of two */
-    struct doc *found;    /* what the path leads to in one row */
-    uint32_t found_count, found_room;
+    const struct query_view *view;
+    const struct store_source *source;
+    const char *directory;
+    const struct query_filter *filter;
+    struct column **columns; /* by slot of the filter: what was found or made */
+    struct query_row row;
+    struct filter_slot slots[FILTER_SLOTS_MAX]; /* those of payload_index first */
+    size_t count, listed_count;
+    struct buffer images[FILTER_SLOTS_MAX];
 };
 
-static bool visit_found(void *context, const struct doc *value)
+static int add_batch(const struct making *making, struct column_making *const *columns,
+                     uint32_t first, uint32_t rows, struct arena *scratch)
 {
-    struct making *making = context;
-
-    if (making->found_count == making->found_room) {
-        making->found_room = making->found_room ? making->found_room * 2 : 16;
-        making->found = memory_resize(making->found, making->found_room, sizeof(*making->found));
-    }
-    making->found[making->found_count++] = *value;
-    return false;
-}
-
-static void dictionary_grow(struct making *making)
-{
-    struct column *column = making->column;
-    uint32_t room = column->value_room ? column->value_room * 2 : 64;
-
-    column->values = memory_resize(column->values, room, sizeof(*column->values));
-    making->hashes = memory_resize(making->hashes, room, sizeof(*making->hashes));
-    making->encoded = memory_resize(making->encoded, room, sizeof(*making->encoded));
-    making->encoded_bytes =
-        memory_resize(making->encoded_bytes, room, sizeof(*making->encoded_bytes));
-    column->value_room = room;
-    making->place_count = room * 2;
-    free(making->places);
-    making->places = memory_new(making->place_count, sizeof(*making->places));
-    for (uint32_t code = 0; code < column->value_count; code++) {
-        uint32_t at = (uint32_t)making->hashes[code] & (making->place_count - 1);
-        while (making->places[at])
-            at = (at + 1) & (making->place_count - 1);
-        making->places[at] = code + 1;
-    }
-}
-
-/* The code of the encoded values, new or known; false when the column gets too large. */
-static bool dictionary_code(struct making *making, const struct buffer *encoded, uint32_t *code)
-{
-    struct column *column = making->column;
-    uint64_t hash = XXH3_64bits(encoded->data, encoded->size);
-    uint32_t at;
-
-    if (column->value_count == column->value_room)
-        dictionary_grow(making);
-    at = (uint32_t)hash & (making->place_count - 1);
-    for (; making->places[at]; at = (at + 1) & (making->place_count - 1)) {
-        *code = making->places[at] - 1;
-        if (making->hashes[*code] == hash && making->encoded_bytes[*code] == encoded->size &&
-            memcmp(making->encoded[*code], encoded->data, encoded->size) == 0)
-            return true;
-    }
-    *code = column->value_count;
-    making->encoded[*code] =
-        (const uint8_t *)arena_copy(&column->arena, encoded->data, encoded->size);
-    making->encoded_bytes[*code] = (uint32_t)encoded->size;
-    making->hashes[*code] = hash;
-    if (doc_parse_msgpack(&column->arena, making->encoded[*code], encoded->size, NULL,
-                          &column->values[*code], ERROR_IGNORED) != 0)
-        return false;
-    making->places[at] = ++column->value_count;
-    return column->arena.used_bytes + column->value_count * sizeof(*column->values) <=
-           (size_t)column->row_count * BYTES_A_ROW + BYTES_FREE;
-}
-
-static void give_up(struct making *making)
-{
-    free(making->column->codes);
-    making->column->codes = NULL;
-}
-
-static void take_row(struct making *making, uint32_t row, const struct doc *payload,
-                     struct buffer *encoded)
-{
-    struct doc values;
-
-    if (!making->column->codes)
-        return;
-    making->found_count = 0;
-    (void)doc_visit_path(payload, making->slot->path, making->slot->path_bytes, visit_found,
-                         making);
-    values = (struct doc){.type = DOC_ARRAY, .count = making->found_count, .items = making->found};
-    encoded->size = 0;
-    doc_write_msgpack(encoded, &values);
-    if (encoded->size > ENTRY_BYTES_MAX ||
-        !dictionary_code(making, encoded, &making->column->codes[row]))
-        give_up(making);
-}
-
-static void making_start(struct making *making, const char *directory,
-                         const struct store_source *source, const struct filter_slot *slot)
-{
-    struct column *column = memory_new(1, sizeof(*column));
-
-    arena_create(&column->arena, 0);
-    column->references = 1;
-    column->directory = memory_checked(strdup(directory));
-    column->path = memory_checked(malloc(slot->path_bytes + 1));
-    memcpy(column->path, slot->path, slot->path_bytes);
-    column->path_bytes = slot->path_bytes;
-    column->file_number = source->file_number;
-    column->row_count = source->row_count;
-    column->codes = memory_new(source->row_count, sizeof(*column->codes));
-    *making = (struct making){.column = column, .slot = slot};
-}
-
-/* Rows by code: a counting sort. */
-static void make_postings(struct column *column)
-{
-    uint32_t *next = memory_new((size_t)column->value_count + 1, sizeof(*next));
-
-    column->starts = memory_new((size_t)column->value_count + 1, sizeof(*column->starts));
-    column->rows = memory_new(column->row_count, sizeof(*column->rows));
-    for (uint32_t row = 0; row < column->row_count; row++)
-        column->starts[column->codes[row] + 1]++;
-    for (uint32_t code = 0; code < column->value_count; code++)
-        column->starts[code + 1] += column->starts[code];
-    memcpy(next, column->starts, column->value_count * sizeof(*next));
-    for (uint32_t row = 0; row < column->row_count; row++)
-        column->rows[next[column->codes[row]]++] = row;
-    free(next);
-}
-
-static struct column *making_finish(struct making *making)
-{
-    struct column *column = making->column;
-
-    free(making->places);
-    free(making->hashes);
-    free(making->encoded);
-    free(making->encoded_bytes);
-    free(making->found);
-    if (!column->codes) {
-        arena_destroy(&column->arena);
-        free(column->values);
-        column->values = NULL;
-        column->value_count = column->value_room = 0;
-    }
-    column->bytes = sizeof(*column) + column->arena.reserved_bytes +
-                    column->value_room * (sizeof(*column->values) + sizeof(*column->numbers));
-    if (column->codes)
-        column->bytes +=
-            ((size_t)column->row_count * 2 + column->value_count + 1) * sizeof(*column->codes);
-    return column;
-}
-
-static int make_batch(struct making *makings, size_t count, const struct query_row *row,
-                      uint32_t first, uint32_t rows, struct arena *scratch, struct buffer *encoded)
-{
-    uint32_t numbers[BATCH_ROWS];
+    uint32_t numbers[BATCH_ROWS] = {0}; /* gcc cannot tell that `rows` of them are set */
     const uint8_t *payloads[BATCH_ROWS];
     uint32_t payload_bytes[BATCH_ROWS];
     struct error ignored; /* whoever needs the payloads meets the damage again, and reports it */
@@ -328,38 +210,44 @@ static int make_batch(struct making *makings, size_t count, const struct query_r
 
     for (uint32_t i = 0; i < rows; i++)
         numbers[i] = first + i;
-    code =
-        store_rows_payloads(row->source, numbers, rows, scratch, payloads, payload_bytes, &ignored);
+    code = store_rows_payloads(making->source, numbers, rows, scratch, payloads, payload_bytes,
+                               &ignored);
     for (uint32_t i = 0; code == 0 && i < rows; i++) {
         struct doc payload;
-        code =
-            query_payload_decode(row, payloads[i], payload_bytes[i], scratch, &payload, &ignored);
-        for (size_t j = 0; code == 0 && j < count; j++)
-            take_row(&makings[j], first + i, &payload, encoded);
+        code = query_payload_decode(&making->row, payloads[i], payload_bytes[i], scratch, &payload,
+                                    &ignored);
+        for (size_t j = 0; code == 0 && j < making->count; j++)
+            column_making_add(columns[j], &payload);
     }
     return code;
 }
 
-/* All missing columns in one pass over the payloads. */
-static int make_columns(const struct query_view *view, struct making *makings, size_t count,
-                        const struct query_row *row)
+/* All images in one pass over the payloads. */
+static int make_images(struct making *making)
 {
+    struct column_making *columns[FILTER_SLOTS_MAX];
     struct error ignored; /* whoever needs the columns finds that it has to stop */
-    struct buffer encoded = {0};
+    uint32_t row_count = making->source->row_count;
     struct arena scratch;
     int code = 0;
 
+    for (size_t i = 0; i < making->count; i++)
+        columns[i] = column_making_new(row_count, &making->slots[i]);
     arena_create(&scratch, 0);
-    for (uint32_t first = 0; code == 0 && first < row->source->row_count; first += BATCH_ROWS) {
-        uint32_t left = row->source->row_count - first;
-        code = query_view_check(view, &ignored);
+    for (uint32_t first = 0; code == 0 && first < row_count; first += BATCH_ROWS) {
+        uint32_t left = row_count - first;
+        code = query_view_check(making->view, &ignored);
         if (code == 0)
-            code = make_batch(makings, count, row, first, left < BATCH_ROWS ? left : BATCH_ROWS,
-                              &scratch, &encoded);
+            code =
+                add_batch(making, columns, first, left < BATCH_ROWS ? left : BATCH_ROWS, &scratch);
         arena_reset(&scratch);
     }
     arena_destroy(&scratch);
-    buffer_destroy(&encoded);
+    for (size_t i = 0; i < making->count; i++) {
+        if (code == 0)
+            column_making_finish(columns[i], &making->images[i]);
+        column_making_delete(columns[i]);
+    }
     return code;
 }
 
@@ -374,7 +262,7 @@ static size_t take_known(const char *directory, const struct store_source *sourc
     (void)pthread_mutex_lock(&cache_lock);
     for (uint32_t i = 0; i < filter->slot_count; i++) {
         if (!columns[i]) {
-            columns[i] = cache_take(directory, source, &filter->slots[i]);
+            columns[i] = cache_take(directory, source->file_number, &filter->slots[i]);
             *(columns[i] ? &cache_hits : &cache_misses) += 1;
         }
         missing += !columns[i];
@@ -383,13 +271,136 @@ static size_t take_known(const char *directory, const struct store_source *sourc
     return missing;
 }
 
+static bool has_slot(const struct making *making, const struct filter_slot *slot)
+{
+    for (size_t i = 0; i < making->count; i++)
+        if (bytes_equal(making->slots[i].path, making->slots[i].path_bytes, slot->path,
+                        slot->path_bytes))
+            return true;
+    return false;
+}
+
+static void add_slot(struct making *making, const struct filter_slot *slot)
+{
+    if (making->count < FILTER_SLOTS_MAX && !has_slot(making, slot))
+        making->slots[making->count++] = *slot;
+}
+
 static bool is_listed(const struct config_collection *collection, const struct filter_slot *slot)
 {
     for (size_t i = 0; i < collection->payload_index_count; i++)
-        if (strlen(collection->payload_index[i]) == slot->path_bytes &&
-            memcmp(collection->payload_index[i], slot->path, slot->path_bytes) == 0)
+        if (bytes_equal(collection->payload_index[i], strlen(collection->payload_index[i]),
+                        slot->path, slot->path_bytes))
             return true;
     return false;
+}
+
+/* Into the cache, unless one is there already, and to the filter's slots that wait for it. */
+static void keep(const struct making *making, const struct column *fresh)
+{
+    const struct filter_slot slot = {fresh->image.path, fresh->image.head->path_bytes};
+    struct column *column;
+
+    (void)pthread_mutex_lock(&cache_lock);
+    column = cache_take(making->directory, making->source->file_number, &slot);
+    if (!column) {
+        column = memory_new(1, sizeof(*column));
+        *column = *fresh;
+        column->references = 1;
+        column->directory = memory_checked(strdup(making->directory));
+        column->file_number = making->source->file_number;
+        column->listed = is_listed(making->view->collection, &slot);
+        cache_put(column);
+    } else {
+        free(fresh->memory);
+        column_file_unref(fresh->file);
+    }
+    for (uint32_t i = 0; i < making->filter->slot_count; i++)
+        if (!making->columns[i] && is_path(column, &making->filter->slots[i])) {
+            making->columns[i] = column;
+            column->references++;
+        }
+    column_unref(column);
+    (void)pthread_mutex_unlock(&cache_lock);
+}
+
+/* Takes over the image's memory. */
+static void keep_image(const struct making *making, struct buffer *image)
+{
+    struct column column = {.memory = image->data, .bytes = image->capacity};
+
+    column_image_view(image->data, &column.image);
+    *image = (struct buffer){0};
+    keep(making, &column);
+}
+
+/* Every column of the file beside the run. */
+static void keep_file(const struct making *making, struct column_file *file)
+{
+    for (uint32_t i = 0; i < file->column_count; i++) {
+        struct column column = {.file = file, .image = file->columns[i]};
+        column_file_ref(file);
+        keep(making, &column);
+    }
+    column_file_unref(file);
+}
+
+/* False when no file can be used. */
+static bool open_file(const struct making *making)
+{
+    struct column_file *file;
+    struct error error = {0};
+    char path[PATH_MAX];
+    int code;
+
+    store_source_columns_path(making->source, false, path, sizeof(path));
+    code = column_file_open(making->view->io, path, making->source->file_number,
+                            making->source->row_count, &file, &error);
+    if (code == 0)
+        keep_file(making, file);
+    else if (code == ERROR_CORRUPT || code == ERROR_UNSUPPORTED)
+        log_warning("query", "%s is read no more and is made again from payloads: %s", path,
+                    error.text);
+    return code == 0;
+}
+
+/* Writes the columns of payload_index and maps them. What cannot be written stays in memory. */
+static void write_file(struct making *making)
+{
+    struct error error = {0};
+    char path[PATH_MAX], temporary[PATH_MAX];
+    uint64_t size_bytes;
+
+    store_source_columns_path(making->source, false, path, sizeof(path));
+    store_source_columns_path(making->source, true, temporary, sizeof(temporary));
+    if (column_file_write(making->view->io, temporary, path, making->source->file_number,
+                          making->source->row_count, making->images, making->listed_count,
+                          &size_bytes, &error) != 0) {
+        log_warning("query", "columns of payload_index stay in memory: %s", error.text);
+        return;
+    }
+    store_source_columns_written(making->source, size_bytes);
+    (void)open_file(making);
+}
+
+/* What is missing, and for a run all of payload_index with it: its file is written as a whole. */
+static void choose_slots(struct making *making)
+{
+    const struct query_filter *filter = making->filter;
+    struct column *const *columns = making->columns;
+    const struct config_collection *collection = making->view->collection;
+    bool listed = false;
+
+    for (uint32_t i = 0; i < filter->slot_count; i++)
+        listed |= !columns[i] && is_listed(collection, &filter->slots[i]);
+    if (listed && making->source->kind == STORE_SOURCE_RUN)
+        for (size_t i = 0; i < collection->payload_index_count; i++)
+            add_slot(making, &(struct filter_slot){collection->payload_index[i],
+                                                   strlen(collection->payload_index[i])});
+    making->listed_count = making->count;
+    for (uint32_t i = 0; i < filter->slot_count; i++)
+        if (!columns[i])
+            add_slot(making, &filter->slots[i]);
 }
 
 static void make_missing(const struct query_view *view, size_t shard,
@@ -397,42 +408,33 @@ static void make_missing(const struct query_view *view, size_t shard,
                          struct column **columns)
 {
     const char *directory = store_shard_directory(view->shards[shard].lease->shard);
-    struct making makings[FILTER_SLOTS_MAX];
-    struct column *finished[FILTER_SLOTS_MAX];
-    uint32_t slots[FILTER_SLOTS_MAX];
-    struct query_row row = query_view_row(view, shard, source, 0);
-    size_t count = 0;
-    int code;
+    struct making *making = memory_new(1, sizeof(*making));
 
-    for (uint32_t i = 0; i < filter->slot_count; i++) {
-        bool again = false; /* another condition on the same path */
-        for (size_t j = 0; j < count; j++)
-            again = again || is_wanted(makings[j].column, directory, source, &filter->slots[i]);
-        if (columns[i] || again)
-            continue;
-        slots[count] = i;
-        making_start(&makings[count], directory, source, &filter->slots[i]);
-        makings[count++].column->listed = is_listed(view->collection, &filter->slots[i]);
-    }
-    code = make_columns(view, makings, count, &row);
-    for (size_t i = 0; i < count; i++) {
-        if (code == 0 && makings[i].column->codes) {
-            query_column_arrange(makings[i].column);
-            make_postings(makings[i].column);
-        }
-        finished[i] = making_finish(&makings[i]);
+    making->view = view;
+    making->source = source;
+    making->directory = directory;
+    making->filter = filter;
+    making->columns = columns;
+    making->row = query_view_row(view, shard, source, 0);
+    choose_slots(making);
+    if (making->listed_count > 0 && open_file(making) &&
+        take_known(directory, source, filter, columns) == 0) {
+        free(making);
+        return;
     }
     (void)pthread_mutex_lock(&cache_lock);
-    for (size_t i = 0; i < count; i++) {
-        struct column *column = finished[i];
-        if (code == 0) {
-            cache_put(column);
-            columns[slots[i]] = column;
-        } else {
-            column_unref(column); /* damage is not remembered: the window may be rebuilt */
-        }
-    }
+    cache_passes++;
     (void)pthread_mutex_unlock(&cache_lock);
+    /* Damage is not remembered: the window may be rebuilt. */
+    if (make_images(making) == 0) {
+        if (making->listed_count > 0)
+            write_file(making);
+        for (size_t i = 0; i < making->count; i++)
+            keep_image(making, &making->images[i]);
+    }
+    for (size_t i = 0; i < making->count; i++)
+        buffer_destroy(&making->images[i]);
+    free(making);
 }
 
 bool query_columns_missing(const struct query_view *view, size_t shard,
@@ -464,11 +466,10 @@ bool query_columns_acquire(const struct query_view *view, size_t shard,
     if (take_known(directory, source, filter, columns) > 0 && building_take(view)) {
         if (take_known(directory, source, filter, columns) > 0)
             make_missing(view, shard, source, filter, columns);
-        (void)take_known(directory, source, filter, columns);
         building_give();
     }
     for (uint32_t i = 0; i < filter->slot_count; i++)
-        all = all && columns[i] && columns[i]->codes;
+        all = all && columns[i] && column_image_is_fit(&columns[i]->image);
     if (!all)
         query_columns_release(columns, filter->slot_count);
     return all;
@@ -496,7 +497,8 @@ struct filter_binding *query_binding_make(const struct query_view *view, size_t 
     if (!query_columns_acquire(view, shard, source, filter, binding->columns))
         return NULL;
     for (uint32_t i = 0; i < filter->slot_count; i++)
-        binding->answers[i] = arena_calloc(arena, binding->columns[i]->value_count + 1, 1);
+        binding->answers[i] =
+            arena_calloc(arena, (size_t)binding->columns[i]->image.head->value_count + 1, 1);
     return binding;
 }
 
@@ -529,6 +531,41 @@ static int compile_fields(const struct config_collection *collection, struct are
     return code;
 }
 
+/* Whether a version holds the file still. */
+static bool is_live(const struct query_view *view, const struct column *column)
+{
+    for (size_t i = 0; i < view->shard_count; i++) {
+        const struct view_shard *from = &view->shards[i];
+        if (strcmp(store_shard_directory(from->lease->shard), column->directory) != 0)
+            continue;
+        for (size_t j = 0; j < from->source_count; j++)
+            if (from->sources[j].kind != STORE_SOURCE_MEMTABLE &&
+                from->sources[j].file_number == column->file_number)
+                return true;
+    }
+    return false;
+}
+
+/* Columns of tables that the collection has no more: a mapping would keep a removed file's bytes on
+ * the disk. One that was made since the view was opened goes, too, and is made or mapped again. */
+static void forget_gone(const struct query_view *view)
+{
+    const char *directory =
+        view->shard_count > 0 ? store_shard_directory(view->shards[0].lease->shard) : "";
+    const char *slash = strrchr(directory, '/');
+
+    (void)pthread_mutex_lock(&cache_lock);
+    for (size_t i = 0; slash && i < CACHE_PLACES; i++)
+        for (struct column **at = &cache[i]; *at;) {
+            bool same = strncmp((*at)->directory, directory, (size_t)(slash - directory) + 1) == 0;
+            if (same && !is_live(view, *at))
+                cache_remove(at);
+            else
+                at = &(*at)->next;
+        }
+    (void)pthread_mutex_unlock(&cache_lock);
+}
+
 static size_t preload_shard(const struct query_view *view, size_t shard,
                             const struct query_filter *filter, struct error *error)
 {
@@ -536,12 +573,14 @@ static size_t preload_shard(const struct query_view *view, size_t shard,
     size_t made = 0;
 
     for (size_t i = 0; i < from->source_count; i++) {
+        const struct store_source *source = &from->sources[i];
         struct column *columns[FILTER_SLOTS_MAX];
-        if (!query_columns_have_room() || query_view_check(view, error) != 0)
+        if (query_view_check(view, error) != 0)
             break;
-        if (!query_columns_missing(view, shard, &from->sources[i], filter))
+        if ((source->kind != STORE_SOURCE_RUN && !query_columns_have_room()) ||
+            !query_columns_missing(view, shard, source, filter))
             continue;
-        if (query_columns_acquire(view, shard, &from->sources[i], filter, columns))
+        if (query_columns_acquire(view, shard, source, filter, columns))
             query_columns_release(columns, filter->slot_count);
         made++;
     }
@@ -551,24 +590,25 @@ static size_t preload_shard(const struct query_view *view, size_t shard,
 int query_column_preload(const struct query_view_options *options, size_t *made,
                          struct error *error)
 {
-    const struct query_filter *filter;
+    bool any = options->collection->payload_index_count > 0;
+    const struct query_filter *filter = NULL;
     struct query_view *view;
     struct arena arena;
     int code = 0;
 
     *made = 0;
-    if (options->collection->payload_index_count == 0)
-        return 0;
     arena_create(&arena, 0);
-    code = compile_fields(options->collection, &arena, &filter, error);
+    if (any)
+        code = compile_fields(options->collection, &arena, &filter, error);
     if (code == 0)
         code = query_view_open(options, &view, error);
     if (code == 0) {
-        for (size_t i = 0; i < view->shard_count && error->code == 0; i++)
+        forget_gone(view);
+        for (size_t i = 0; i < view->shard_count && any && error->code == 0; i++)
             *made += preload_shard(view, i, filter, error);
         code = error->code;
         query_view_close(view);
     }
     arena_destroy(&arena);
-    return code;
+    return any ? code : 0;
 }

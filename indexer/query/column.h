@@ -1,46 +1,35 @@
-/* column: the values at one payload path of a table, dictionary-coded and kept in memory.
+/* column: the values at one payload path of a table, dictionary-coded.
  *
  * A filter that has to decompress and decode payloads costs microseconds a row; on columns it costs
- * nanoseconds, because a condition is evaluated once for each distinct value. Columns are made on
- * first use in one pass over the table, those of payload_index ahead of it (column_preload.c), and
- * dropped when memory is short: the longest unused first, those of payload_index last. Paths with
- * nearly as many long values as rows (texts) have no column: their rows are decoded. */
+ * nanoseconds, because a condition is evaluated once for each distinct value. Columns are made in one
+ * pass over the table's payloads. Those of payload_index over a run are written beside it
+ * (column_file.h) and mapped from then on: made once in the life of the run, and ahead of filters
+ * (query_column_preload). All others are made on first use, stay in memory, and are dropped when
+ * that is short (query_columns_limit): the longest unused first, those of payload_index last. Paths
+ * with nearly as many long values as rows (texts) have no column: their rows are decoded. */
 #ifndef INDEXER_QUERY_COLUMN_H
 #define INDEXER_QUERY_COLUMN_H
 
-#include "indexer/query/filter.h"
+#include "indexer/query/column_file.h"
 #include "indexer/query/view.h"
 
 struct column {
-    struct column *next; /* in the cache, most recently used first */
+    struct column *next; /* in its place of the cache */
     uint32_t references; /* the cache's and the users' */
+    uint64_t used;       /* when: counts uses of the cache */
     /* Identity. */
     char *directory;
-    char *path;
-    size_t path_bytes;
     uint64_t file_number;
-    uint32_t row_count;
-    /* Content. */
-    uint32_t *codes;    /* by row; NULL: the path is not fit for a column */
-    struct doc *values; /* by code: an array of what the path leads to */
-    uint32_t value_count, value_room;
-    /* Codes ascend with the values: one number that a double holds exactly, then one string, then
-     * everything else. */
-    uint32_t number_count, string_count;
-    double *numbers;    /* of the first number_count codes */
-    uint32_t *starts;   /* value_count + 1: where the rows of a code begin in `rows` */
-    uint32_t *rows;     /* by code, then ascending */
-    struct arena arena; /* of the values */
-    size_t bytes;
-    bool listed; /* in payload_index */
+    struct column_image image;
+    void *memory;             /* of the image, or NULL ... */
+    struct column_file *file; /* ... when it is mapped */
+    size_t bytes;             /* of memory */
+    bool listed;              /* in payload_index */
 };
 
-/** Numbers the codes of a fresh column by their values. */
-void query_column_arrange(struct column *column);
-
 /** The rows of the source that match, as bits (zeroed by the caller), and their number, found
- * through postings. False when no condition leaves at most `rows_max` rows, or the meter says to
- * stop: the bits are of no use then. */
+ * through postings. False when no condition leaves at most `rows_max` rows and the filter is more
+ * than a span of one column's values, or the meter says to stop: the bits are of no use then. */
 bool query_postings_match(const struct query_filter *filter, const struct filter_binding *binding,
                           const struct query_row *row, uint64_t rows_max, struct arena *scratch,
                           struct stop_meter *meter, uint64_t *bits, uint64_t *count);
@@ -61,12 +50,7 @@ bool query_columns_have_room(void);
 
 static inline uint32_t query_column_code(const struct column *column, uint32_t row)
 {
-    return column->codes[row];
-}
-
-static inline const struct doc *query_column_values(const struct column *column, uint32_t code)
-{
-    return &column->values[code];
+    return column_image_code(&column->image, row);
 }
 
 /** A binding of the filter to the source in `arena`, or NULL. */

@@ -1,11 +1,13 @@
 /* Shards as operators see them, one document each, those of peers as they sent them. */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/memory.h"
 #include "indexer/query/gather.h"
+#include "indexer/query/view.h"
 
-enum { WINDOW_KEYS = 20, SHARD_KEYS = 24, WINDOWS_MAX = 1 << 20 };
+enum { WINDOW_KEYS = 20, CHOICE_KEYS = 5, SHARD_KEYS = 24, WINDOWS_MAX = 1 << 20 };
 
 static const char *copy(struct arena *arena, const char *text)
 {
@@ -14,24 +16,174 @@ static const char *copy(struct arena *arena, const char *text)
 
 /* Windows. */
 
-static struct doc segment_doc(const struct store_segment_info *segment, struct arena *arena)
+static const char *choice_reason(const struct index_choice *choice, bool lists)
+{
+    switch (choice->how) {
+    case INDEX_CHOICE_TRIAL:
+        return lists ? "lists were as fast as a graph, or faster, on a sample of the rows"
+                     : "a graph was faster than lists on a sample of the rows";
+    case INDEX_CHOICE_KNOWN:
+        return lists ? "lists were as fast as graphs, or faster, in segments of about as many rows"
+                     : "graphs were faster than lists in segments of about as many rows";
+    case INDEX_CHOICE_COMPARE:
+        return "built to measure this kind: the other one is expected to be about as fast";
+    default:
+        return NULL;
+    }
+}
+
+static struct doc rate_doc(const struct index_choice *choice, float cost)
+{
+    double rate = index_choice_rate(choice, (double)cost);
+
+    return rate > 0 ? doc_number(round(rate)) : doc_null();
+}
+
+struct doc query_choice_doc(const struct index_segment *segment, struct arena *arena)
+{
+    const struct index_choice *choice = segment ? index_segment_choice(segment) : NULL;
+    const char *reason;
+    struct doc map;
+
+    if (!choice || !(choice->cost > 0))
+        return doc_null();
+    reason = choice_reason(choice, index_segment_kind(segment) == SEGMENT_IVF_PQ);
+    map = doc_map(arena, CHOICE_KEYS);
+    doc_put(&map, "reason", reason ? doc_string(arena, reason) : doc_null());
+    doc_put(&map, "hnsw_per_second", rate_doc(choice, choice->graph_cost));
+    doc_put(&map, "ivf_pq_per_second", rate_doc(choice, choice->lists_cost));
+    doc_put(&map, "measured_per_second", rate_doc(choice, choice->cost));
+    doc_put(&map, "at_recall", doc_number(round((double)choice->recall * 1e6) / 1e6));
+    return map;
+}
+
+/* A shard that is described. What the store says of it is newer than the view's snapshot and older than the
+ * other one: a segment that came or went meanwhile is in one of them. */
+struct described_shard {
+    const struct store_snapshot *before, *after;
+};
+
+static const struct index_segment *find_in(const struct store_snapshot *snapshot,
+                                           uint64_t file_number)
+{
+    size_t count, span_count;
+    const struct store_source *sources = store_snapshot_sources(snapshot, &count);
+    const struct store_span *spans = store_snapshot_spans(snapshot, &span_count);
+
+    for (size_t i = 0; i < count; i++)
+        if (sources[i].segment && sources[i].segment->info.file_number == file_number)
+            return sources[i].segment->object;
+    for (size_t i = 0; i < span_count; i++)
+        if (spans[i].segment->info.file_number == file_number)
+            return spans[i].segment->object;
+    return NULL;
+}
+
+/* The segment of that file; NULL: there is none, or it could not be opened. */
+static const struct index_segment *find_segment(const struct described_shard *shard,
+                                                uint64_t file_number)
+{
+    const struct index_segment *segment = NULL;
+
+    if (file_number > 0)
+        segment = find_in(shard->before, file_number);
+    if (file_number > 0 && !segment)
+        segment = find_in(shard->after, file_number);
+    return segment;
+}
+
+static struct doc segment_doc(const struct described_shard *shard,
+                              const struct store_segment_info *segment, struct arena *arena)
 {
     struct doc map;
 
     if (segment->file_number == 0)
         return doc_null();
-    map = doc_map(arena, 3);
+    map = doc_map(arena, 4);
     doc_put(&map, "kind", doc_string(arena, segment_kind_name(segment->kind)));
     doc_put(&map, "bytes", doc_integer((int64_t)segment->bytes));
     doc_put(&map, "recall", segment->recall < 0 ? doc_null() : doc_number(segment->recall));
+    doc_put(&map, "choice", query_choice_doc(find_segment(shard, segment->file_number), arena));
+    return map;
+}
+
+static struct doc span_doc(const struct described_shard *shard, const struct store_span_info *span,
+                           struct arena *arena)
+{
+    const struct store_span_part *last = &span->parts[span->part_count - 1];
+    struct doc map = doc_map(arena, 9);
+
+    doc_put(&map, "tier", doc_integer(span->tier));
+    doc_put(&map, "kind", doc_string(arena, segment_kind_name(span->segment.kind)));
+    doc_put(&map, "start_ms", doc_integer(span->parts[0].window_start_ms));
+    doc_put(&map, "end_ms", doc_integer(last->window_start_ms + span->window_length_ms));
+    doc_put(&map, "windows", doc_integer(span->part_count));
+    doc_put(&map, "rows", doc_integer((int64_t)span->rows));
+    doc_put(&map, "live", doc_number((double)span->live_rows / (double)span->rows));
+    doc_put(&map, "bytes", doc_integer((int64_t)span->segment.bytes));
+    doc_put(&map, "choice",
+            query_choice_doc(find_segment(shard, span->segment.file_number), arena));
+    return map;
+}
+
+/* How the vectors of a sealed window are stored, and what that costs; NULL for others. */
+static struct doc storage_doc(const struct store_window_info *window, struct arena *arena)
+{
+    const struct store_file_info *run = &window->run;
+    bool refused = run->refused != VECTOR_CODEC_RAW;
+    double recall = refused ? run->refused_recall : run->recall;
+    struct doc map;
+
+    if (!window->sealed)
+        return doc_null();
+    map = doc_map(arena, 3);
+    doc_put(&map, "type",
+            doc_string(arena, vector_codec_is_float32(run->codec) ? "float32"
+                                                                  : vector_codec_name(run->codec)));
+    doc_put(&map, "recall", recall < 0 ? doc_null() : doc_number(recall));
+    doc_put(&map, "refused",
+            refused ? doc_string(arena, vector_codec_name(run->refused)) : doc_null());
+    return map;
+}
+
+/* The spans that have the window's run as a part: at most one of a tier. */
+static struct doc spans_doc(const struct described_shard *shard,
+                            const struct store_shard_info *info,
+                            const struct store_window_info *window, struct arena *arena)
+{
+    struct doc *items = doc_items(arena, STORE_SPAN_TIERS);
+    uint32_t count = 0;
+
+    for (size_t i = 0; window->sealed && i < info->span_count; i++) {
+        const struct store_span_info *span = &info->spans[i];
+        for (uint32_t k = 0; k < span->part_count && count < STORE_SPAN_TIERS; k++)
+            if (span->parts[k].file_number == window->run.file_number)
+                items[count++] = span_doc(shard, span, arena);
+    }
+    return (struct doc){.type = DOC_ARRAY, .count = count, .items = items};
+}
+
+/* How far a merge of its files is. */
+static struct doc merge_doc(const struct store_window_info *window, struct arena *arena)
+{
+    struct doc map;
+
+    if (window->merge_rows == 0)
+        return doc_null();
+    map = doc_map(arena, 2);
+    doc_put(&map, "rows", doc_integer((int64_t)window->merge_rows));
+    doc_put(&map, "rows_done", doc_integer((int64_t)window->merge_rows_done));
     return map;
 }
 
 /* Why a window is searched in the way it is. */
 static const char *reason_of(const struct config_collection *collection,
+                             const struct described_shard *shard,
                              const struct store_window_info *window)
 {
     const struct store_segment_info *segment = &window->run.segment;
+    const struct index_segment *opened = find_segment(shard, segment->file_number);
+    bool lists = segment->kind == SEGMENT_IVF_PQ;
     bool chosen_here = collection->index_kind == CONFIG_INDEX_AUTO;
 
     if (!window->sealed)
@@ -44,13 +196,16 @@ static const char *reason_of(const struct config_collection *collection,
                    : "no segment yet: the window is scanned until one is built";
     if (!chosen_here)
         return "index.kind names it";
-    return segment->kind == SEGMENT_IVF_PQ
-               ? "older than index.ivf_pq_after, or too large to build a graph"
-               : "younger than index.ivf_pq_after, and a graph fits the memory for builds";
+    if (opened && index_segment_choice(opened)->how != INDEX_CHOICE_NONE)
+        return choice_reason(index_segment_choice(opened), lists);
+    return lists ? "older than index.ivf_pq_after, or too large to build a graph"
+                 : "younger than index.ivf_pq_after; built before the kinds were compared";
 }
 
-struct doc query_window_doc(const struct config_collection *collection,
-                            const struct store_window_info *window, struct arena *arena)
+static struct doc window_doc(const struct config_collection *collection,
+                             const struct described_shard *shard,
+                             const struct store_shard_info *info,
+                             const struct store_window_info *window, struct arena *arena)
 {
     struct doc map = doc_map(arena, WINDOW_KEYS);
     uint64_t dead = window->sealed ? window->masked_rows : 0;
@@ -69,8 +224,11 @@ struct doc query_window_doc(const struct config_collection *collection,
     doc_put(&map, "generation", doc_integer((int64_t)window->generation));
     doc_put(&map, "chunks", doc_integer((int64_t)window->chunk_count));
     doc_put(&map, "chunk_segments", doc_integer((int64_t)chunk_segments));
-    doc_put(&map, "segment", segment_doc(&window->run.segment, arena));
-    doc_put(&map, "reason", doc_string(arena, reason_of(collection, window)));
+    doc_put(&map, "storage", storage_doc(window, arena));
+    doc_put(&map, "segment", segment_doc(shard, &window->run.segment, arena));
+    doc_put(&map, "span", spans_doc(shard, info, window, arena));
+    doc_put(&map, "merge", merge_doc(window, arena));
+    doc_put(&map, "reason", doc_string(arena, reason_of(collection, shard, window)));
     return map;
 }
 
@@ -79,14 +237,20 @@ struct doc query_window_doc(const struct config_collection *collection,
 static void describe_shard(const struct query_view *view, size_t i, struct arena *arena,
                            struct query_described *out)
 {
+    struct store_snapshot *after;
+    struct described_shard shard;
     uint32_t count;
 
     out->lease = view->shards[i].lease;
     store_shard_describe(out->lease->shard, arena, &out->info);
+    after = store_snapshot_acquire(out->lease->shard, view->now_ms);
+    shard = (struct described_shard){view->shards[i].snapshot, after};
     count = (uint32_t)out->info.window_count;
     out->windows = doc_items(arena, count);
     for (uint32_t k = 0; k < count; k++)
-        out->windows[k] = query_window_doc(view->collection, &out->info.windows[k], arena);
+        out->windows[k] =
+            window_doc(view->collection, &shard, &out->info, &out->info.windows[k], arena);
+    store_snapshot_release(after);
     out->shard = doc_map(arena, SHARD_KEYS);
     doc_put(&out->shard, "shard", doc_string(arena, view->shards[i].name));
     doc_put(&out->shard, "windows",

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <xxhash.h>
 
+#include "base/bytes.h"
 #include "base/memory.h"
 #include "indexer/query/gather.h"
 #include "indexer/query/row_scan.h"
@@ -129,15 +130,11 @@ static int count_row(void *context, const struct query_row *row, const uint8_t *
 
 static int compare_values(const struct doc *a, const struct doc *b)
 {
-    size_t common = a->count < b->count ? a->count : b->count;
-    int order;
-
     if (a->type != b->type)
         return a->type < b->type ? -1 : 1;
     switch (a->type) {
     case DOC_STRING:
-        order = memcmp(a->string, b->string, common);
-        return order ? order : (a->count > b->count) - (a->count < b->count);
+        return bytes_compare(a->string, a->count, b->string, b->count);
     case DOC_INT:
         return (a->integer > b->integer) - (a->integer < b->integer);
     case DOC_UINT:

@@ -2,11 +2,12 @@
  *
  *     filter_compile.c  groups and conditions    filter_value.c  match, range, values_count, ids
  *     filter_match.c    evaluation               filter_text.c   words of a text
- *     filter_time.c     what a filter demands of @time
+ *     filter_slice.c    shares of all ids
+ *     filter_time.c     what a filter demands of @time            filter_geo.c    places on the globe
  *
  * Semantics are Qdrant's without a payload index; tests/indexer/query/filter_cases.json holds what
  * its own engine answers. Text matches compare words (letters and digits, lower case): text wants
- * all of them, text_any one, phrase all in a row. */
+ * all of them, text_any one, phrase all in a row; prefix and substring compare bytes. */
 #ifndef INDEXER_QUERY_FILTER_H
 #define INDEXER_QUERY_FILTER_H
 
@@ -26,6 +27,7 @@ enum filter_kind {
     FILTER_IS_EMPTY, /* {"is_empty": {"key"}} */
     FILTER_IS_NULL,
     FILTER_HAS_ID,
+    FILTER_ID_SLICE, /* filter_slice.c */
     FILTER_CONSTANT, /* has_vector: known when compiled */
     FILTER_NESTED,
     FILTER_GROUP
@@ -40,7 +42,9 @@ enum filter_match_kind {
     FILTER_MATCH_EXCEPT_STRINGS,
     FILTER_MATCH_TEXT,
     FILTER_MATCH_TEXT_ANY,
-    FILTER_MATCH_PHRASE
+    FILTER_MATCH_PHRASE,
+    FILTER_MATCH_PREFIX, /* `values` has the one string */
+    FILTER_MATCH_SUBSTRING
 };
 
 struct filter_slice {
@@ -71,7 +75,27 @@ struct filter_range {
     int64_t times_us[FILTER_BOUND_COUNT];  /* FILTER_RANGE_TIME */
 };
 
+enum filter_geo_kind { FILTER_GEO_RADIUS, FILTER_GEO_BOX, FILTER_GEO_POLYGON };
+
+struct filter_point {
+    double lon, lat; /* degrees */
+};
+
+struct filter_ring {
+    const struct filter_point *points;
+    uint32_t count; /* without the last one, which is the first */
+};
+
+struct filter_geo {
+    enum filter_geo_kind kind;
+    struct filter_point first, second; /* centre; or top left and bottom right */
+    double radius_m;
+    const struct filter_ring *rings; /* the exterior, then the holes */
+    uint32_t ring_count;
+};
+
 struct filter_field {
+    const struct filter_geo *geo; /* NULL: none */
     struct filter_match match;
     struct filter_range range;
     struct filter_range count; /* values_count: FILTER_RANGE_NUMBER when given */
@@ -90,6 +114,7 @@ struct filter_condition {
     const char *key; /* payload path; of FILTER_NESTED with "[]" at the end */
     size_t key_bytes;
     uint32_t id_count;
+    uint32_t slice_total, slice_index;
     const struct filter_field *field;
     const struct filter_slice *ids;   /* store keys, ascending by bytes */
     const struct query_filter *group; /* of FILTER_GROUP and FILTER_NESTED */
@@ -116,6 +141,7 @@ struct query_filter {
     const struct filter_slot *slots;
     uint32_t slot_count;
     bool bindable;       /* every condition that needs the payload has a slot */
+    bool recent;         /* has conditions that came with QUERY_PROTOCOL_EXAMPLES */
     struct doc document; /* what it was compiled from; DOC_NULL: nothing */
 };
 
@@ -154,7 +180,8 @@ static inline bool filter_may_go_on(struct filter_subject *subject, size_t steps
 /** Evaluates; `subject->code` is not 0 when there is no answer. */
 bool filter_group_match(const struct query_filter *filter, struct filter_subject *subject);
 
-/** As query_filter_match with what the caller prepared in `subject`: row and scratch at least. */
+/** Whether the row matches; reads the payload only if the filter needs it. The caller prepares `subject`: row
+ * and scratch at least, which it resets. A damaged payload block is an error. */
 int filter_subject_match(const struct query_filter *filter, struct filter_subject *subject,
                          bool *matches);
 
@@ -162,6 +189,11 @@ int filter_subject_match(const struct query_filter *filter, struct filter_subjec
  * `subject->code` says that there is no answer. */
 bool filter_code_match(const struct filter_condition *condition, struct filter_subject *subject,
                        uint32_t code);
+
+/** Decodes the payload if that was not done yet; false: `subject->code` says why there is none. */
+bool filter_subject_payload(struct filter_subject *subject);
+/** What the row has under a virtual key: an integer, or null for a partition without a number. */
+struct doc filter_virtual_value(enum filter_virtual virtual_key, const struct query_row *row);
 
 /* Where in the request the compiler stands, for error texts. */
 struct filter_place {
@@ -182,6 +214,7 @@ struct filter_compiler {
     bool not_bindable;
     uint32_t condition_count;
     uint32_t value_count;
+    bool recent;
     struct error *error;
 };
 
@@ -199,6 +232,12 @@ struct filter_place filter_place_index(const struct filter_place *parent, uint32
 /** A value that is there and not null. */
 const struct doc *filter_get(const struct doc *map, const char *key);
 
+/** FILTER_PAYLOAD: the key is none of the virtual ones. */
+enum filter_virtual filter_virtual_key(const struct doc *key);
+/** One condition by itself, under the limits of the compiler. It has no binding. */
+int filter_compile_condition(struct filter_compiler *compiler, const struct filter_place *place,
+                             const struct doc *doc, const struct query_filter **compiled);
+
 int filter_compile_match(struct filter_compiler *compiler, const struct filter_place *place,
                          const struct doc *doc, enum filter_virtual virtual_key,
                          struct filter_match *match);
@@ -208,6 +247,24 @@ int filter_compile_count(struct filter_compiler *compiler, const struct filter_p
                          const struct doc *doc, struct filter_range *range);
 int filter_compile_ids(struct filter_compiler *compiler, const struct filter_place *place,
                        const struct doc *doc, struct filter_condition *condition);
+
+int filter_compile_slice(struct filter_compiler *compiler, const struct filter_place *place,
+                         const struct doc *doc, struct filter_condition *condition);
+bool filter_slice_match(const struct filter_condition *condition, struct filter_subject *subject);
+
+/** Of the geo conditions of a field the one that is there; NULL: none. */
+int filter_compile_geo(struct filter_compiler *compiler, const struct filter_place *place,
+                       const struct doc *condition, const struct filter_geo **compiled);
+/** {"lon", "lat"} in degrees. */
+int filter_compile_point(struct filter_compiler *compiler, const struct filter_place *place,
+                         const struct doc *doc, struct filter_point *point);
+/** Whether a value of a payload is a point. */
+bool filter_read_point(const struct doc *value, struct filter_point *point);
+/** Along the great circle, in metres. */
+double filter_distance_m(const struct filter_point *a, const struct filter_point *b);
+/** Whether a value is a place there. */
+bool filter_geo_match(const struct filter_geo *geo, const struct doc *value,
+                      struct filter_subject *subject);
 
 /** Order of bytes, the shorter first when one begins the other. */
 int filter_slice_compare(const void *a, const void *b);

@@ -11,9 +11,9 @@ static const char *const group_keys[] = {"should", "min_should", "must", "must_n
 static const char *const field_keys[] = {
     "key",         "match",        "range",    "geo_bounding_box", "geo_radius",
     "geo_polygon", "values_count", "is_empty", "is_null",          NULL};
-static const char *const condition_keys[] = {"key",        "is_empty", "is_null", "has_id",
-                                             "has_vector", "nested",   "should",  "min_should",
-                                             "must",       "must_not", NULL};
+static const char *const condition_keys[] = {"key",        "is_empty", "is_null",  "has_id",
+                                             "has_vector", "slice",    "nested",   "should",
+                                             "min_should", "must",     "must_not", NULL};
 
 struct filter_place filter_place_name(const struct filter_place *parent, const char *name)
 {
@@ -95,7 +95,7 @@ const struct doc *filter_get(const struct doc *map, const char *key)
 static int compile_group(struct filter_compiler *compiler, const struct filter_place *place,
                          const struct doc *doc, uint32_t depth, struct query_filter *filter);
 
-static enum filter_virtual virtual_key(const struct doc *key)
+enum filter_virtual filter_virtual_key(const struct doc *key)
 {
     return doc_string_equals(key, "@time")        ? FILTER_TIME
            : doc_string_equals(key, "@window")    ? FILTER_WINDOW
@@ -114,7 +114,7 @@ static int compile_key(struct filter_compiler *compiler, const struct filter_pla
         return filter_error(compiler, place, "missing field `key`");
     if (key->type != DOC_STRING || !doc_path_is_valid(key->string, key->count))
         return filter_error(compiler, &at, "expected a payload path such as a.b, a[].b or \"a.b\"");
-    condition->virtual_key = virtual_key(key);
+    condition->virtual_key = filter_virtual_key(key);
     condition->needs_payload = condition->virtual_key == FILTER_PAYLOAD;
     copy = arena_alloc(compiler->arena, (size_t)key->count + 3, 1);
     if (!copy)
@@ -151,7 +151,8 @@ static void find_simple_range(struct filter_field *field)
     const struct filter_range *range = &field->range;
 
     field->simple = range->kind == FILTER_RANGE_NUMBER && field->match.kind == FILTER_MATCH_NONE &&
-                    field->count.kind == FILTER_RANGE_NONE && !field->has_empty && !field->has_null;
+                    !field->geo && field->count.kind == FILTER_RANGE_NONE && !field->has_empty &&
+                    !field->has_null;
     for (size_t i = 0; i < FILTER_BOUND_COUNT; i++) {
         field->limits[i] = open[i];
         if (range->present[i] && field->simple) {
@@ -164,7 +165,6 @@ static void find_simple_range(struct filter_field *field)
 static int compile_field(struct filter_compiler *compiler, const struct filter_place *place,
                          const struct doc *doc, struct filter_condition *condition)
 {
-    static const char *const geo[] = {"geo_bounding_box", "geo_radius", "geo_polygon"};
     struct filter_field *field = arena_calloc(compiler->arena, 1, sizeof(*field));
     const struct doc *match = filter_get(doc, "match");
     const struct doc *range = filter_get(doc, "range");
@@ -180,11 +180,11 @@ static int compile_field(struct filter_compiler *compiler, const struct filter_p
         return error_set(compiler->error, ERROR_MEMORY, "the filter is too large");
     condition->kind = FILTER_FIELD;
     condition->field = field;
-    for (size_t i = 0; i < sizeof(geo) / sizeof(geo[0]); i++) {
-        at = filter_place_name(place, geo[i]);
-        if (filter_get(doc, geo[i]))
-            return filter_error(compiler, &at, "geo conditions are not supported");
-    }
+    if ((code = filter_compile_geo(compiler, place, doc, &field->geo)))
+        return code;
+    if (field->geo && condition->virtual_key != FILTER_PAYLOAD)
+        return filter_error(compiler, place, "a virtual key is no place");
+    compiler->recent |= field->geo != NULL;
     at = filter_place_name(place, "match");
     if (match &&
         (code = filter_compile_match(compiler, &at, match, condition->virtual_key, &field->match)))
@@ -199,7 +199,8 @@ static int compile_field(struct filter_compiler *compiler, const struct filter_p
     if (code == 0)
         code = compile_flag(compiler, place, doc, "is_null", &field->has_null, &field->null);
     find_simple_range(field);
-    if (code == 0 && !match && !range && !count && !field->has_empty && !field->has_null)
+    if (code == 0 && !match && !range && !count && !field->geo && !field->has_empty &&
+        !field->has_null)
         return filter_error(compiler, place, "at least one field condition must be specified");
     return code;
 }
@@ -294,6 +295,8 @@ static int compile_any(struct filter_compiler *compiler, const struct filter_pla
         return compile_nested(compiler, place, doc, depth, condition);
     if (doc_get(doc, "has_vector"))
         return compile_has_vector(compiler, place, doc, condition);
+    if (doc_get(doc, "slice"))
+        return filter_compile_slice(compiler, place, doc, condition);
     if (doc_get(doc, "has_id")) {
         /* An element of an array is no point: it has no id, and no vector. */
         condition->kind = compiler->nested > 0 ? FILTER_CONSTANT : FILTER_HAS_ID;
@@ -442,6 +445,20 @@ static int compile_group(struct filter_compiler *compiler, const struct filter_p
     return 0;
 }
 
+int filter_compile_condition(struct filter_compiler *compiler, const struct filter_place *place,
+                             const struct doc *doc, const struct query_filter **compiled)
+{
+    struct query_filter *group = arena_calloc(compiler->arena, 1, sizeof(*group));
+
+    if (!group)
+        return error_set(compiler->error, ERROR_MEMORY, "the filter is too large");
+    *compiled = group;
+    if (compile_list(compiler, place, doc, 0, &group->must) != 0)
+        return compiler->error->code;
+    group->needs_payload = list_needs_payload(&group->must);
+    return 0;
+}
+
 int query_filter_compile(const struct doc *filter, struct arena *arena,
                          const struct query_filter **compiled, struct error *error)
 {
@@ -465,6 +482,7 @@ int query_filter_compile(const struct doc *filter, struct arena *arena,
     memcpy(slots, compiler.slots, compiler.slot_count * sizeof(*slots));
     group->slots = slots;
     group->slot_count = compiler.slot_count;
+    group->recent = compiler.recent;
     group->bindable = code == 0 && !compiler.not_bindable;
     return code;
 }

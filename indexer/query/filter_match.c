@@ -89,6 +89,17 @@ static bool has_slice(const struct filter_slice *slices, uint32_t count, const v
            bsearch(&wanted, slices, count, sizeof(*slices), filter_slice_compare) != NULL;
 }
 
+static bool has_part(const struct filter_match *match, const struct doc *value)
+{
+    const struct filter_slice *part = match->values;
+
+    if (value->type != DOC_STRING || value->count < part->size_bytes)
+        return false;
+    return match->kind == FILTER_MATCH_PREFIX
+               ? memcmp(value->string, part->bytes, part->size_bytes) == 0
+               : memmem(value->string, value->count, part->bytes, part->size_bytes) != NULL;
+}
+
 static bool value_matches(const struct filter_match *match, const struct doc *value,
                           struct filter_subject *subject)
 {
@@ -108,6 +119,9 @@ static bool value_matches(const struct filter_match *match, const struct doc *va
         found = value->type == DOC_STRING &&
                 has_slice(match->values, match->count, value->string, value->count);
         return match->kind == FILTER_MATCH_STRINGS ? found : value->type != DOC_NULL && !found;
+    case FILTER_MATCH_PREFIX:
+    case FILTER_MATCH_SUBSTRING:
+        return has_part(match, value);
     default:
         return value->type == DOC_STRING &&
                filter_match_words(match, value->string, value->count, subject);
@@ -155,7 +169,8 @@ static bool value_passes(const struct filter_field *field, const struct doc *val
                          struct filter_subject *subject)
 {
     return value_matches(&field->match, value, subject) ||
-           (field->range.kind != FILTER_RANGE_NONE && value_in_range(&field->range, value));
+           (field->range.kind != FILTER_RANGE_NONE && value_in_range(&field->range, value)) ||
+           (field->geo && filter_geo_match(field->geo, value, subject));
 }
 
 /* An array passes when one of its elements does; arrays inside arrays are not looked into. */
@@ -182,7 +197,7 @@ static bool visit_field(void *context, const struct doc *value)
     return walk->matches;
 }
 
-static bool load_payload(struct filter_subject *subject)
+bool filter_subject_payload(struct filter_subject *subject)
 {
     enum { BYTES_IN_A_STEP = 16 };
 
@@ -226,16 +241,15 @@ static struct doc partition_number(const char *shard)
     return doc_integer((int64_t)number);
 }
 
-static struct doc virtual_value(const struct filter_condition *condition,
-                                const struct query_row *row)
+struct doc filter_virtual_value(enum filter_virtual virtual_key, const struct query_row *row)
 {
-    switch (condition->virtual_key) {
+    switch (virtual_key) {
     case FILTER_TIME:
-        return doc_integer(store_row_event_time_ms(row->source, row->row));
+        return doc_integer(query_row_time_ms(row));
     case FILTER_WINDOW:
         return doc_integer(query_row_window_ms(row));
     case FILTER_OFFSET:
-        return doc_integer(store_row_offset(row->source, row->row));
+        return doc_integer(query_row_offset(row));
     default:
         return partition_number(row->shard);
     }
@@ -250,7 +264,7 @@ static bool match_virtual_field(const struct filter_condition *condition,
 
     if (!subject->row)
         return false;
-    value = virtual_value(condition, subject->row);
+    value = filter_virtual_value(condition->virtual_key, subject->row);
     if (field->range.kind == FILTER_RANGE_TIME) {
         if (condition->virtual_key <= FILTER_WINDOW && value.integer < INT64_MAX / 1000 &&
             value.integer > INT64_MIN / 1000 && time_in_range(&field->range, value.integer * 1000))
@@ -295,7 +309,7 @@ static bool match_has_id(const struct filter_condition *condition,
 
     if (!subject->row)
         return false;
-    key = store_row_key(subject->row->source, subject->row->row, &key_bytes);
+    key = query_row_key(subject->row, &key_bytes);
     return has_slice(condition->ids, condition->id_count, key, key_bytes);
 }
 
@@ -326,7 +340,7 @@ static bool match_values(const struct filter_condition *condition, struct filter
                               .subject = subject};
     struct nested_walk nested = {condition->group, subject, false};
 
-    if (!values && !load_payload(subject))
+    if (!values && !filter_subject_payload(subject))
         return false;
     if (condition->kind == FILTER_NESTED) {
         each_value(condition, subject, values, visit_nested, &nested);
@@ -336,7 +350,7 @@ static bool match_values(const struct filter_condition *condition, struct filter
     return conclude(condition, &walk);
 }
 
-/* False for NAN, which is no number. */
+/* False for NAN. */
 static bool number_in_limits(const double limits[FILTER_BOUND_COUNT], double number,
                              const bool present[FILTER_BOUND_COUNT])
 {
@@ -352,14 +366,19 @@ bool filter_code_match(const struct filter_condition *condition, struct filter_s
     const struct column *column = subject->binding->columns[condition->slot];
     uint8_t *answer = &subject->binding->answers[condition->slot][code];
 
-    if (*answer == 0 && code < column->number_count && condition->kind == FILTER_FIELD &&
-        condition->field->simple)
-        *answer = number_in_limits(condition->field->limits, column->numbers[code],
+    if (*answer == 0 && code < column->image.head->number_count &&
+        condition->kind == FILTER_FIELD && condition->field->simple)
+        *answer = number_in_limits(condition->field->limits, column->image.numbers[code],
                                    condition->field->range.present)
                       ? 2
                       : 1;
     if (*answer == 0) {
-        bool matches = match_values(condition, subject, query_column_values(column, code));
+        struct doc values;
+        bool matches = false;
+        subject->code =
+            column_image_values(&column->image, code, subject->scratch, &values, subject->error);
+        if (subject->code == 0)
+            matches = match_values(condition, subject, &values);
         if (subject->code != 0)
             return false;
         *answer = matches ? 2 : 1;
@@ -390,6 +409,8 @@ static bool match_condition(const struct filter_condition *condition,
         return condition->virtual_key == FILTER_PAYLOAD && match_values(condition, subject, NULL);
     case FILTER_HAS_ID:
         return match_has_id(condition, subject);
+    case FILTER_ID_SLICE:
+        return filter_slice_match(condition, subject);
     case FILTER_CONSTANT:
         return condition->constant;
     case FILTER_NESTED:
@@ -430,12 +451,4 @@ int filter_subject_match(const struct query_filter *filter, struct filter_subjec
 {
     *matches = !filter || filter->accepts_all || filter_group_match(filter, subject);
     return subject->code;
-}
-
-int query_filter_match(const struct query_filter *filter, const struct query_row *row,
-                       struct arena *scratch, bool *matches, struct error *error)
-{
-    struct filter_subject subject = {.row = row, .scratch = scratch, .error = error};
-
-    return filter_subject_match(filter, &subject, matches);
 }

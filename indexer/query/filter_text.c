@@ -5,6 +5,7 @@
 #include <string.h>
 #include <wctype.h>
 
+#include "base/bytes.h"
 #include "indexer/query/filter.h"
 
 static pthread_once_t classes_once = PTHREAD_ONCE_INIT;
@@ -152,7 +153,7 @@ static bool next_word(struct text_walk *walk, const char **at)
 
 static bool same_word(const struct filter_slice *a, const struct filter_slice *b)
 {
-    return a->size_bytes == b->size_bytes && memcmp(a->bytes, b->bytes, a->size_bytes) == 0;
+    return bytes_equal(a->bytes, a->size_bytes, b->bytes, b->size_bytes);
 }
 
 /* All wanted words, anywhere. */

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/bytes.h"
 #include "base/text.h"
 #include "indexer/query/filter.h"
 
@@ -9,12 +10,8 @@ int filter_slice_compare(const void *a, const void *b)
 {
     const struct filter_slice *left = a;
     const struct filter_slice *right = b;
-    size_t common = left->size_bytes < right->size_bytes ? left->size_bytes : right->size_bytes;
-    int order = common ? memcmp(left->bytes, right->bytes, common) : 0;
 
-    return order != 0
-               ? order
-               : (left->size_bytes > right->size_bytes) - (left->size_bytes < right->size_bytes);
+    return bytes_compare(left->bytes, left->size_bytes, right->bytes, right->size_bytes);
 }
 
 static int integer_compare(const void *a, const void *b)
@@ -163,12 +160,23 @@ static int compile_text(struct filter_compiler *compiler, const struct filter_pl
     return 0;
 }
 
+static int compile_part(struct filter_compiler *compiler, const struct filter_place *place,
+                        const struct doc *part, enum filter_match_kind kind,
+                        struct filter_match *match)
+{
+    if (part->type != DOC_STRING)
+        return filter_error(compiler, place, "expected a string");
+    match->kind = kind;
+    compiler->recent = true;
+    return compile_strings(compiler, place, part, 1, match);
+}
+
 int filter_compile_match(struct filter_compiler *compiler, const struct filter_place *place,
                          const struct doc *doc, enum filter_virtual virtual_key,
                          struct filter_match *match)
 {
-    static const char *const keys[] = {"value", "text",   "text_any", "phrase",
-                                       "any",   "except", NULL};
+    static const char *const keys[] = {"value",     "text", "text_any", "phrase", "prefix",
+                                       "substring", "any",  "except",   NULL};
     static const enum filter_match_kind text_kinds[] = {FILTER_MATCH_TEXT, FILTER_MATCH_TEXT_ANY,
                                                         FILTER_MATCH_PHRASE};
     struct filter_place at;
@@ -181,16 +189,19 @@ int filter_compile_match(struct filter_compiler *compiler, const struct filter_p
     if (doc->count != 1)
         return filter_error(compiler, place,
                             "expected one of `value`, `any`, `except`, `text`, "
-                            "`text_any` and `phrase`");
+                            "`text_any`, `phrase`, `prefix` and `substring`");
     while (!value && keys[kind])
         value = doc_get(doc, keys[kind++]);
     at = filter_place_name(place, keys[--kind]);
     if (kind >= 1 && kind <= 3)
         return compile_text(compiler, &at, value, text_kinds[kind - 1], match);
-    if (kind >= 4) {
+    if (kind >= 4 && kind <= 5)
+        return compile_part(compiler, &at, value,
+                            kind == 4 ? FILTER_MATCH_PREFIX : FILTER_MATCH_SUBSTRING, match);
+    if (kind >= 6) {
         if (value->type != DOC_ARRAY)
             return filter_error(compiler, &at, "expected a list");
-        return compile_values(compiler, &at, value->items, value->count, kind == 5, virtual_key,
+        return compile_values(compiler, &at, value->items, value->count, kind == 7, virtual_key,
                               match);
     }
     if (value->type == DOC_BOOL) {

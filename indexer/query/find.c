@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/bytes.h"
 #include "base/memory.h"
 #include "indexer/query/gather.h"
 
@@ -66,7 +67,7 @@ static int take_rows(void *context, const struct gather_answer *answer, struct e
             (uint64_t)place->integer >= finding->count)
             return error_set(error, ERROR_INVALID, "peer: places[%zu] is not sound", i);
         key = &finding->keys[place->integer];
-        if (row->key_bytes != key->size_bytes || memcmp(row->key, key->bytes, key->size_bytes) != 0)
+        if (!bytes_equal(row->key, row->key_bytes, key->bytes, key->size_bytes))
             return error_set(error, ERROR_INVALID, "peer: a row that was not asked for");
     }
     for (size_t i = 0; i < count; i++) {

@@ -203,6 +203,17 @@ static int64_t peers_deadline(const struct query_view *view)
     return view->stop->deadline_ns - (view->stop->deadline_ns - io_monotonic_ns(view->io)) / SHARE;
 }
 
+/* Who closes a shard sleeps until its leases are back. */
+static bool may_wait(void *context)
+{
+    const struct gather *gather = context;
+    bool wanted_back = false;
+
+    for (size_t i = 0; i < gather->view->shard_count; i++)
+        wanted_back |= atomic_load(gather->view->shards[i].lease->closing);
+    return !wanted_back;
+}
+
 void gather_start(struct gather *gather, struct query_view *view, struct arena *arena,
                   const struct doc *op)
 {
@@ -211,6 +222,12 @@ void gather_start(struct gather *gather, struct query_view *view, struct arena *
     *gather = (struct gather){.view = view, .arena = arena};
     if (!gather_needed(view))
         return;
+    if (wire_needs(op) > gather_protocol(view)) {
+        (void)error_set(&gather->failure, ERROR_UNSUPPORTED,
+                        "windrow does not support this request while nodes of an older version are "
+                        "in the cluster (`protocol` in GET /cluster): upgrade them");
+        return;
+    }
     write_request(gather, op);
     names = memory_checked(arena_calloc(arena, view->remote_count, sizeof(*names)));
     for (size_t i = 0; i < view->remote_count; i++) {
@@ -223,6 +240,8 @@ void gather_start(struct gather *gather, struct query_view *view, struct arena *
                                             .body = gather->body.data,
                                             .body_bytes = gather->body.size,
                                             .deadline_ns = peers_deadline(view),
+                                            .patient_until_ns = view->patient_until_ns,
+                                            .may_wait = may_wait,
                                             .stop = view->stop,
                                             .pool = view->pool,
                                             .accept = accept_answer,
@@ -237,8 +256,10 @@ int gather_finish(struct gather *gather, int local,
 {
     struct query_view *view = gather->view;
 
+    if (!gather->exchange && local == 0 && gather->failure.code != 0)
+        *error = gather->failure;
     if (!gather->exchange)
-        return local;
+        return local != 0 ? local : gather->failure.code;
     gather->take = take;
     gather->context = context;
     view->peers->finish(gather->exchange, local != 0, &view->peer_counts);

@@ -28,8 +28,19 @@
 /* Versions of the exchange (wire.h) that this process understands. It asks in the newest that all nodes
  * understand, and an answer has the version of its request: so a cluster is upgraded node by node.
  *
- *     2    several searches in one exchange ("searches"), windows and states of shards ("describe") */
-enum { QUERY_PROTOCOL_OLDEST = 1, QUERY_PROTOCOL_SEARCHES = 2, QUERY_PROTOCOL = 2 };
+ *     2    several searches in one exchange ("searches"), windows and states of shards ("describe")
+ *     3    searches by several examples ("scorer"), samples ("sample"), geo conditions of filters
+ *     4    examples with weights ("weights")
+ *
+ * What needs a version that some node does not have is refused (wire.h: "needs"), and not answered in
+ * part: an older node would leave it out without a word. */
+enum {
+    QUERY_PROTOCOL_OLDEST = 1,
+    QUERY_PROTOCOL_SEARCHES = 2,
+    QUERY_PROTOCOL_EXAMPLES = 3,
+    QUERY_PROTOCOL_WEIGHTS = 4,
+    QUERY_PROTOCOL = 4
+};
 
 /* What one node answered. */
 struct query_peer_answer {
@@ -48,7 +59,12 @@ struct query_peer_call {
     size_t shard_count;
     const void *body; /* of the request, the same for every node */
     size_t body_bytes;
-    int64_t deadline_ns;      /* of io_monotonic_ns */
+    int64_t deadline_ns; /* of io_monotonic_ns */
+    /* How long the next owner of a shard is waited for that everybody who could be asked has left or lost, this process
+     * included; 0: only for the moment that an announcement takes. */
+    int64_t patient_until_ns;
+    /* Whether the caller can go on waiting for such a shard; NULL: yes. */
+    bool (*may_wait)(void *context);
     struct stop *stop;        /* of the request; may be NULL */
     struct thread_pool *pool; /* whose place is given away while finish sleeps; may be NULL */
     /* Not 0: the answer is of no use, somebody else is asked. Called by finish, on its thread. */
@@ -66,6 +82,9 @@ struct query_peers {
     void *context;
     /* Whether somebody has the shard who is not behind. */
     bool (*serves)(void *context, const struct config_collection *collection, const char *shard);
+    /* Whether one of them has the shard beyond `offset`, or goes on with it: not where all of them gave it up before. */
+    bool (*reaches)(void *context, const struct config_collection *collection, const char *shard,
+                    int64_t offset);
     /* The newest version that everybody who may be asked understands, QUERY_PROTOCOL at most. */
     int (*protocol)(void *context);
     /* Sends and returns at once: local work goes on meanwhile. Never NULL. */

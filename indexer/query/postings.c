@@ -1,82 +1,17 @@
-/* postings: the order of a column's codes, and the rows that a filter leaves of a table at the price
+/* postings: the rows that a filter leaves of a table at the price
  * of the rows it leaves.
  *
  * Codes ascend with their values, so a range of numbers is one span of codes and a text is found by
  * bisection; the few codes that are neither a number nor a text (lists, null, nothing) are asked
  * one by one. A filter is as narrow as its narrowest `must`, or as all of its `should` together. */
-#include "base/memory.h"
 #include "indexer/query/column.h"
 
-#include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
-struct place {
-    uint32_t code; /* as it was made */
-    int kind;      /* 0 a number, 1 a string, 2 everything else */
-    double number;
-    struct filter_slice string;
+enum {
+    ROWS_A_VALUE = 8, /* with fewer rows to a value not every value is asked */
+    MARK_PART = 64    /* with more than one row in so many, a pass over all codes is cheaper */
 };
-
-static struct place place_of(const struct column *column, uint32_t code)
-{
-    const struct doc *values = &column->values[code];
-    const struct doc *value = values->items;
-    struct place place = {.code = code, .kind = 2};
-
-    if (values->count != 1)
-        return place;
-    if (value->type == DOC_STRING) {
-        place.kind = 1;
-        place.string = (struct filter_slice){value->string, value->count};
-    } else if (doc_as_double(value, &place.number) && place.number == place.number &&
-               (value->type == DOC_DOUBLE || fabs(place.number) < FILTER_EXACT_MAX)) {
-        place.kind = 0;
-    }
-    return place;
-}
-
-static int place_compare(const void *a, const void *b)
-{
-    const struct place *left = a;
-    const struct place *right = b;
-    int order = left->kind - right->kind;
-
-    if (order == 0 && left->kind == 0)
-        order = (left->number > right->number) - (left->number < right->number);
-    if (order == 0 && left->kind == 1)
-        order = filter_slice_compare(&left->string, &right->string);
-    return order != 0 ? order : (left->code > right->code) - (left->code < right->code);
-}
-
-void query_column_arrange(struct column *column)
-{
-    size_t count = column->value_count;
-    struct place *places = memory_checked(malloc((count + 1) * sizeof(*places)));
-    uint32_t *codes = memory_checked(malloc((count + 1) * sizeof(*codes)));
-    struct doc *values = memory_checked(malloc((count + 1) * sizeof(*values)));
-
-    for (uint32_t code = 0; code < count; code++)
-        places[code] = place_of(column, code);
-    qsort(places, count, sizeof(*places), place_compare);
-    column->numbers = memory_checked(malloc((count + 1) * sizeof(*column->numbers)));
-    for (uint32_t code = 0; code < count; code++) {
-        codes[places[code].code] = code;
-        values[code] = column->values[places[code].code];
-        if (places[code].kind == 0)
-            column->numbers[column->number_count++] = places[code].number;
-        column->string_count += places[code].kind == 1;
-    }
-    for (uint32_t row = 0; row < column->row_count; row++)
-        column->codes[row] = codes[column->codes[row]];
-    free(column->values);
-    column->values = values;
-    column->value_room = column->value_count + 1;
-    free(places);
-    free(codes);
-}
-
-enum { ROWS_A_VALUE = 8 }; /* with fewer rows to a value not every value is asked */
 
 /* Codes whose rows may match. */
 struct span {
@@ -98,7 +33,7 @@ static void spans_add(struct spans *spans, struct arena *arena, const struct col
 
     if (first >= last)
         return;
-    spans->rows += column->starts[last] - column->starts[first];
+    spans->rows += column->image.starts[last] - column->image.starts[first];
     if (before && before->column == column && before->last == first) {
         before->last = last;
         return;
@@ -119,11 +54,12 @@ static void spans_add(struct spans *spans, struct arena *arena, const struct col
 /* The first code whose number is above `number`, or at it with `at`. */
 static uint32_t number_place(const struct column *column, double number, bool at)
 {
-    uint32_t low = 0, high = column->number_count;
+    uint32_t low = 0, high = column->image.head->number_count;
 
     while (low < high) {
         uint32_t middle = low + (high - low) / 2;
-        if (column->numbers[middle] < number || (!at && column->numbers[middle] == number))
+        if (column->image.numbers[middle] < number ||
+            (!at && column->image.numbers[middle] == number))
             low = middle + 1;
         else
             high = middle;
@@ -133,12 +69,11 @@ static uint32_t number_place(const struct column *column, double number, bool at
 
 static uint32_t string_place(const struct column *column, const struct filter_slice *string)
 {
-    uint32_t low = column->number_count, high = low + column->string_count;
+    uint32_t low = column->image.head->number_count, high = low + column->image.head->string_count;
 
     while (low < high) {
         uint32_t middle = low + (high - low) / 2;
-        const struct doc *value = column->values[middle].items;
-        struct filter_slice found = {value->string, value->count};
+        struct filter_slice found = column_image_bytes_of(&column->image, middle);
         if (filter_slice_compare(&found, string) < 0)
             low = middle + 1;
         else
@@ -185,7 +120,7 @@ static bool is_lookup(const struct filter_condition *condition)
            (field->match.kind == FILTER_MATCH_INTEGERS ||
             field->match.kind == FILTER_MATCH_STRINGS) &&
            field->range.kind == FILTER_RANGE_NONE && field->count.kind == FILTER_RANGE_NONE &&
-           !field->has_empty && !field->has_null;
+           !field->geo && !field->has_empty && !field->has_null;
 }
 
 static void narrow_lookup(const struct filter_condition *condition, struct filter_subject *subject,
@@ -197,7 +132,9 @@ static void narrow_lookup(const struct filter_condition *condition, struct filte
         uint32_t first, last;
         if (match->kind == FILTER_MATCH_STRINGS) {
             first = string_place(column, &match->values[i]);
-            last = first < column->number_count + column->string_count ? first + 1 : first;
+            last = first < column->image.head->number_count + column->image.head->string_count
+                       ? first + 1
+                       : first;
         } else {
             first = number_place(column, (double)match->integers[i], true);
             last = number_place(column, (double)match->integers[i], false);
@@ -215,17 +152,17 @@ static bool narrow_condition(const struct filter_condition *condition,
     if (condition->slot < 0)
         return false;
     column = subject->binding->columns[condition->slot];
-    others = column->number_count + column->string_count;
+    others = column->image.head->number_count + column->image.head->string_count;
     spans->exact = true;
     if (condition->kind == FILTER_FIELD && condition->field->simple)
         narrow_range(condition, column, subject->scratch, spans);
     else if (is_lookup(condition))
         narrow_lookup(condition, subject, column, spans);
-    else if (column->value_count <= column->row_count / ROWS_A_VALUE)
+    else if (column->image.head->value_count <= column->image.head->row_count / ROWS_A_VALUE)
         others = 0;
     else
         return false;
-    ask_codes(condition, subject, column, others, column->value_count, spans);
+    ask_codes(condition, subject, column, others, column->image.head->value_count, spans);
     return subject->code == 0;
 }
 
@@ -285,11 +222,11 @@ static uint64_t set_rows(const struct spans *spans, const struct query_filter *f
 
     for (size_t i = 0; i < spans->count && subject->code == 0; i++) {
         const struct span *span = &spans->items[i];
-        uint32_t last = span->column->starts[span->last];
-        for (uint32_t at = span->column->starts[span->first]; at < last; at++) {
+        uint32_t last = span->column->image.starts[span->last];
+        for (uint32_t at = span->column->image.starts[span->first]; at < last; at++) {
             uint64_t bit;
             bool matches = true;
-            row->row = span->column->rows[at];
+            row->row = span->column->image.rows[at];
             bit = UINT64_C(1) << row->row % 64;
             if (bits[row->row / 64] & bit)
                 continue;
@@ -312,7 +249,14 @@ bool query_postings_match(const struct query_filter *filter, const struct filter
         .row = &at, .binding = binding, .scratch = scratch, .meter = meter, .error = &ignored};
     struct spans spans = {0};
 
-    if (!narrow_filter(filter, &subject, &spans) || spans.rows > rows_max)
+    if (!narrow_filter(filter, &subject, &spans))
+        return false;
+    if (spans.exact && spans.count == 1 && spans.rows > row->source->row_count / MARK_PART) {
+        column_image_mark(&spans.items->column->image, spans.items->first, spans.items->last, bits);
+        *count = spans.rows;
+        return true;
+    }
+    if (spans.rows > rows_max)
         return false;
     *count = set_rows(&spans, filter, &subject, &at, bits);
     return subject.code == 0;

@@ -74,18 +74,21 @@ struct query_view_options {
 };
 
 /** Leases and snapshots every shard. Waits for min_offsets: ERROR_TIMEOUT when they do not become
- * searchable in time. ERROR_UNAVAILABLE: this process owns no shards, or `whole` and some are not
- * open here; the text names them.
+ * searchable in time, ERROR_INVALID when one names no partition that the collection can have.
+ * ERROR_UNAVAILABLE: this process owns no shards, or `whole` and some are not open here; the text
+ * names them.
  *
  * With peers, shards that are not open here are asked for by each operation, and their min_offsets
  * travel along. Which of them nobody answered for is known after the operation: under `whole` it
- * fails with ERROR_UNAVAILABLE, else query_view_coverage names them. */
+ * fails with ERROR_UNAVAILABLE, else query_view_coverage names them. Under `whole` owners of shards that have none
+ * are waited for, before and during the operations: ten seconds at most, and three quarters of the time. */
 int query_view_open(const struct query_view_options *options, struct query_view **view,
                     struct error *error);
 void query_view_close(struct query_view *view);
 
-/** Makes the columns of `payload_index` that large chunks and runs lack, until memory for columns
- * runs short: filters on these fields find them. *made: tables that were read through. `error` must
+/** Makes the columns of `payload_index` that large chunks and runs lack: those of runs in files beside
+ * them, those of chunks until memory for columns runs short. Filters on these fields find them. Forgets
+ * columns of tables that are gone. *made: tables whose columns were mapped or made. `error` must
  * be zeroed. ERROR_TIMEOUT and ERROR_CANCELLED as of every operation: the rest is for the next call.
  */
 int query_column_preload(const struct query_view_options *options, size_t *made,
@@ -147,11 +150,6 @@ struct query_wants {
     bool payload, vector;
 };
 
-/** Whether the row matches; reads the payload only if the filter needs it. `scratch` is reset by
- * the caller. A damaged payload block is an error. */
-int query_filter_match(const struct query_filter *filter, const struct query_row *row,
-                       struct arena *scratch, bool *matches, struct error *error);
-
 /** Narrows [*from_ms, *to_ms) by what the filter demands of @time, for pruning. */
 void query_filter_time_range(const struct query_filter *filter, int64_t *from_ms, int64_t *to_ms);
 
@@ -166,15 +164,25 @@ struct query_hit {
     double order, order_rest;
 };
 
+struct index_segment;
+
+/** {"reason": why the segment is of its kind, or null, "hnsw_per_second", "ivf_pq_per_second": searches
+ * that were expected of either kind or null, "measured_per_second": of the segment itself,
+ * "at_recall"}; null for files of before this was measured, and for NULL. */
+struct doc query_choice_doc(const struct index_segment *segment, struct arena *arena);
+
 struct query_explain {
     int64_t window_start_ms, window_length_ms;
     const char *shard;
-    const char *node; /* NULL: this process */
-    const char
-        *source; /* "memtable", "chunk", "run", "hnsw", "ivf_pq", "hnsw_span", "ivf_pq_span" */
+    const char *node;   /* NULL: this process */
+    const char *source; /* "memtable", "chunk", "run", "hnsw", "ivf_pq", "hnsw_span", "ivf_pq_span";
+                    "skipped": no row of it can be in the answer, as columns or the threshold say */
     uint64_t generation;
     uint64_t rows;
     double seconds;
+    double
+        reads; /* 4 KiB pages that had to be read from storage; sources searched together share them */
+    struct doc choice; /* of the segment, as query_choice_doc */
 };
 
 /* What the sources of this process took in a search, together, by how they were searched. Threads
@@ -198,8 +206,30 @@ struct query_result {
     struct query_effort efforts[QUERY_EFFORTS_MAX + 1];
 };
 
+enum { QUERY_LIMIT_MAX = 100000, QUERY_SEARCHES_MAX = 1024, QUERY_EXAMPLES_MAX = 2048 };
+
+/* What rows are scored by: their nearness to one vector, or what several examples say together (scorer.c
+ * has the formulas). The latter scores are higher for better rows under every metric. */
+enum query_scorer_kind {
+    QUERY_NEAREST,
+    QUERY_BEST_SCORE, /* near to some positive example, far from all negative ones */
+    QUERY_SUM_SCORES,
+    QUERY_DISCOVER, /* on the positive side of many pairs, then near to the vector */
+    QUERY_CONTEXT,  /* on the positive side of all pairs */
+    QUERY_WEIGHTED_SCORES
+};
+
+struct query_scorer {
+    enum query_scorer_kind kind;
+    const float *examples; /* dim floats each: the positive ones, then the negative ones */
+    uint32_t positive_count, negative_count; /* of pairs as many, in the same order */
+    const float *weights; /* of weighted scores, one for each example, of either sign; else NULL */
+};
+
 struct query_search {
-    const float *vector; /* dim floats; normalised here under cosine */
+    const float
+        *vector; /* dim floats; normalised here under cosine; NULL where the scorer has none */
+    struct query_scorer scorer;
     uint32_t limit, offset;
     uint32_t ef;   /* 0: as much as the recall needs */
     double recall; /* of the answer; 0: the collection's; ignored with `ef` and `exact` */
@@ -208,7 +238,7 @@ struct query_search {
     int64_t from_ms, to_ms;            /* [from, to); INT64_MIN, INT64_MAX: open */
     int64_t half_life_ms;              /* 0: no decay; score x exp(-ln 2 x age / half_life) */
     bool has_threshold;
-    float threshold;            /* strict: cosine and dot above it, L2 below it */
+    float threshold;            /* strict: above it; a distance of L2 below it */
     const uint8_t *exclude_key; /* this id is left out ("nearest to id"); NULL: none */
     size_t exclude_key_bytes;
     bool explain;
@@ -228,12 +258,36 @@ struct query_search {
 int query_search_run(struct query_view *view, const struct query_search *search,
                      struct query_result *result, struct error *error);
 
-/** Several searches at the same instant. Peers get them in one exchange. The arenas may be one; an error
+/** Several searches at the same instant, each with the answer that it would have alone. What they look for
+ * in the same rows or lists is looked for together. Peers get them in one exchange. The arenas may be one; an error
  * is that of the first search that has one. */
 int query_searches_run(struct query_view *view, const struct query_search *searches, size_t count,
                        struct query_result *results, struct error *error);
 
-enum { QUERY_LIMIT_MAX = 100000, QUERY_SEARCHES_MAX = 1024 };
+/** Orders rows that other searches of the view found, and brought the vectors of, by a search's score:
+ * the page of them that it asks for. Its filter and time range were theirs. Of `result` only the hits
+ * are set. */
+int query_rescore(struct query_view *view, const struct query_search *search,
+                  const struct query_hit *hits, size_t count, struct query_result *result,
+                  struct error *error);
+
+struct query_formula;
+
+/** Compiles Qdrant's score formula (numbers, variables, operations, filter conditions) and its `defaults`, which may
+ * be NULL, into `arena`. ERROR_INVALID with the JSON path ("query.formula.sum[1]: ..."); depth and size are bounded. Both
+ * documents have to live as long as the formula. */
+int query_formula_compile(const struct doc *formula, const struct doc *defaults,
+                          struct arena *arena, const struct query_formula **compiled,
+                          struct error *error);
+/** Whether the searches have to bring payloads. */
+bool query_formula_needs_payload(const struct query_formula *formula);
+
+/** Scores what searches of the view found by a formula, and takes of it the page and the threshold of `search`, best
+ * first; ties by id. ERROR_INVALID names the point and the expression that has no finite value. Of `result` only the
+ * hits are set. */
+int query_formula_run(struct query_view *view, const struct query_formula *formula,
+                      const struct query_search *search, const struct query_result *results,
+                      uint32_t result_count, struct query_result *result, struct error *error);
 
 struct query_scroll {
     const uint8_t *from_key; /* first key that may come back; NULL: from the start */
@@ -243,6 +297,8 @@ struct query_scroll {
     const char *order_by; /* payload path or "@time"/"@offset"; NULL: by id */
     bool descending;
     const struct doc *start_from; /* may be NULL */
+    bool sample;                  /* in place of an order: rows by chance, all as likely */
+    uint64_t seed;                /* of a sample: equal seeds draw equal ids, on every node */
     struct query_wants wants;
     struct arena *arena;
 };
@@ -272,19 +328,18 @@ int query_totals(struct query_view *view, struct query_totals *totals, struct er
 struct query_shard_doc {
     const char *shard;
     const char *node; /* who serves it; NULL: this process */
-    /* {"shard", "windows": [query_window_doc, ...]} and what the describer of that node adds. */
+    /* {"shard", "windows": [{"start_ms", "end_ms", "state", "rows", "dead_rows", "bytes", "generation",
+     * "chunks", "chunk_segments", "storage": {"type", "recall" that it keeps, "refused": the type that would
+     * have kept too little, or null} or null, "segment": {"kind", "bytes", "recall", "choice"} or null, "span":
+     * [{"tier", "kind", "start_ms", "end_ms", "windows", "rows", "live": share of the rows, "bytes",
+     * "choice"}] that it is a part of, "reason": why it is searched in that way}]}, "choice" as
+     * query_choice_doc, and what the describer of that node adds. */
     struct doc doc;
 };
 
 /** Describes every shard of the view in `arena`, in their order. */
 int query_describe(struct query_view *view, struct arena *arena, struct query_shard_doc **shards,
                    size_t *count, struct error *error);
-
-/** {"start_ms", "end_ms", "state", "rows", "dead_rows", "bytes", "generation", "chunks",
- * "chunk_segments", "segment": {"kind", "bytes", "recall"} or null, "reason": why it is searched in
- * that way}. */
-struct doc query_window_doc(const struct config_collection *collection,
-                            const struct store_window_info *window, struct arena *arena);
 
 struct query_facet_value {
     struct doc value; /* a string, an integer or a boolean */
@@ -308,10 +363,24 @@ struct query_key {
 /* The columns of payloads that filters use, of the whole process. */
 struct query_columns_info {
     uint64_t hits, misses; /* a filter asked for the column of a table */
+    uint64_t passes;       /* over all payloads of a table, to make columns */
     uint64_t bytes, max_bytes;
+    uint64_t mapped_bytes; /* of files beside runs; not among `bytes` */
 };
 
 void query_columns_describe(struct query_columns_info *info);
+/** Columns that are not mapped take at most so much memory, and what searches hold besides. */
+void query_columns_limit(uint64_t max_bytes);
+
+/** Forgets all columns that no search holds. Files stay. */
+void query_columns_forget(void);
+
+/** Reads a file of columns whole, for `windrow verify`; matches store_columns_check. */
+int query_columns_check(struct io *io, const char *path, uint64_t file_number, uint32_t row_count,
+                        struct error *error);
+/** Human or JSON description for `windrow inspect`. */
+int query_columns_inspect(struct io *io, const char *path, bool json, struct buffer *out,
+                          struct error *error);
 
 /** The visible versions of many ids. rows[i].shard is NULL where there is none. */
 int query_find_many(struct query_view *view, const struct query_key *keys, size_t count,
@@ -335,8 +404,15 @@ int query_locate_hits(struct query_view *view, const struct query_hit *hits, siz
 int query_locate(struct query_view *view, const struct query_key *keys, size_t count,
                  struct arena *arena, struct query_holders **holders, struct error *error);
 
+/** What a row of an ordered scroll was ordered by, as its payload has it: a number, or the microseconds of
+ * an RFC 3339 time. The scroll must have asked for the payload, unless its order is a virtual key. */
+int query_hit_order_value(const struct query_hit *hit, const char *order_by, struct arena *arena,
+                          struct doc *value, struct error *error);
+
 /** The id as the store sorts it. */
 const uint8_t *query_row_key(const struct query_row *row, size_t *key_bytes);
+/** Orders rows by their ids, as scrolling does, whichever process they come from. */
+int query_row_compare_ids(const struct query_row *a, const struct query_row *b);
 /** Position in its partition. */
 int64_t query_row_offset(const struct query_row *row);
 int64_t query_row_time_ms(const struct query_row *row);
@@ -344,11 +420,13 @@ int64_t query_row_time_ms(const struct query_row *row);
 int64_t query_row_ttl_ms(const struct query_row *row);
 /** Whether both are the same record. */
 bool query_row_same(const struct query_row *a, const struct query_row *b);
-/** The row's payload as a document in `arena` (an empty map at least), its vector, its id. The
- * operation must have asked for them (struct query_wants). */
+/** The row's payload as a document in `arena` (an empty map at least), its vector as float32 (in
+ * `arena` when it is stored otherwise), its id. The operation must have asked for them (struct
+ * query_wants). */
 int query_row_payload(const struct query_row *row, struct arena *arena, struct doc *payload,
                       struct error *error);
-int query_row_vector(const struct query_row *row, const float **vector, struct error *error);
+int query_row_vector(const struct query_row *row, struct arena *arena, const float **vector,
+                     struct error *error);
 struct doc query_row_id(const struct query_row *row, struct arena *arena);
 /** Start of the window the row belongs to. */
 int64_t query_row_window_ms(const struct query_row *row);

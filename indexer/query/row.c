@@ -1,4 +1,5 @@
 /* row: one row of a snapshot, found by its id, as documents and numbers. */
+#include "base/bytes.h"
 #include "indexer/query/gather.h"
 
 #include <assert.h>
@@ -39,12 +40,11 @@ int query_row_payload(const struct query_row *row, struct arena *arena, struct d
     return code != 0 ? code : query_payload_decode(row, bytes, size_bytes, arena, payload, error);
 }
 
-int query_row_vector(const struct query_row *row, const float **vector, struct error *error)
+int query_row_vector(const struct query_row *row, struct arena *arena, const float **vector,
+                     struct error *error)
 {
-    uint32_t count;
-
     if (!row->peer)
-        return store_row_vectors(row->source, row->row, vector, &count, error);
+        return store_row_vector(row->source, row->row, arena, vector, error);
     assert(row->peer->vector);
     *vector = row->peer->vector;
     return 0;
@@ -84,7 +84,7 @@ int query_row_compare_ids(const struct query_row *a, const struct query_row *b)
     const uint8_t *a_key = query_row_key(a, &a_bytes);
     const uint8_t *b_key = query_row_key(b, &b_bytes);
 
-    return query_key_compare(a_key, a_bytes, b_key, b_bytes);
+    return bytes_compare(a_key, a_bytes, b_key, b_bytes);
 }
 
 int query_row_compare_versions(const struct query_row *a, const struct query_row *b)

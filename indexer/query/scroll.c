@@ -4,6 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <xxhash.h>
+
+#include "base/bytes.h"
 #include "base/memory.h"
 #include "indexer/query/column.h"
 #include "indexer/query/filter.h"
@@ -77,7 +80,7 @@ static void merge_close(struct merge *merge)
 
 static int compare_inputs(const struct merge_input *a, const struct merge_input *b)
 {
-    return query_key_compare(a->key, a->key_bytes, b->key, b->key_bytes);
+    return bytes_compare(a->key, a->key_bytes, b->key, b->key_bytes);
 }
 
 /* The smallest key; of one id in several shards the newest event. Shards are few (partitions), so a
@@ -100,7 +103,7 @@ static bool merge_next(struct merge *merge, struct query_row *row, const uint8_t
     *key_bytes = first->key_bytes;
     for (size_t i = 0; i < shard_count; i++) {
         struct merge_input *input = &merge->inputs[i];
-        if (!input->valid || query_key_compare(input->key, input->key_bytes, *key, *key_bytes) != 0)
+        if (!input->valid || bytes_compare(input->key, input->key_bytes, *key, *key_bytes) != 0)
             continue;
         if (!row->shard || query_row_compare_versions(&input->row, row) < 0)
             *row = input->row;
@@ -208,8 +211,16 @@ static int scroll_by_id(struct query_view *view, const struct query_scroll *scro
  * times by time, in milliseconds. An array counts with the element that comes first in the order.
  * Equal values follow the id. Rows without an orderable value are left out. */
 
-/* Holds every int64_t and every double exactly, so that 64-bit ids sort right. */
+/* A sample is the first page in the order of a hash of the ids: every id is as likely as any other, and
+ * nodes agree about it without a word.
+ *
+ * Holds every int64_t and every double exactly, so that 64-bit ids sort right. */
 typedef long double order_value;
+
+static bool is_ordered(const struct query_scroll *scroll)
+{
+    return scroll->order_by || scroll->sample;
+}
 
 struct ordered {
     order_value value;
@@ -224,7 +235,7 @@ struct ordering {
     bool has_start;
     order_value start;
     struct ordered *best; /* a heap, the last in order at the root */
-    size_t count;
+    size_t count, limit;
 };
 
 static bool order_value_of(const struct doc *doc, order_value *value)
@@ -315,7 +326,7 @@ static int ordered_compare(const struct ordering *ordering, const struct ordered
 
     if (order != 0)
         return ordering->scroll->descending ? -order : order;
-    order = query_key_compare(a->key, a->key_bytes, b->key, b->key_bytes);
+    order = bytes_compare(a->key, a->key_bytes, b->key, b->key_bytes);
     return order != 0 ? order : query_row_compare_versions(&a->row, &b->row);
 }
 
@@ -344,7 +355,7 @@ static void ordering_offer(struct ordering *ordering, const struct ordered *fres
 {
     struct ordered *best = ordering->best;
 
-    if (ordering->count < ordering->scroll->limit) {
+    if (ordering->count < ordering->limit) {
         size_t child = ordering->count++;
         best[child] = *fresh;
         for (; child > 0 && ordered_compare(ordering, &best[(child - 1) / 2], &best[child]) < 0;
@@ -376,6 +387,23 @@ static int order_row(void *context, const struct query_row *row, const uint8_t *
     return 0;
 }
 
+static int sample_row(void *context, const struct query_row *row, const uint8_t *bytes,
+                      size_t size_bytes, struct arena *scratch, struct error *error)
+{
+    struct ordering *ordering = context;
+    struct ordered fresh = {.row = *row};
+
+    (void)bytes;
+    (void)size_bytes;
+    (void)scratch;
+    (void)error;
+    fresh.key = store_row_key(row->source, row->row, &fresh.key_bytes);
+    fresh.value =
+        (order_value)XXH3_64bits_withSeed(fresh.key, fresh.key_bytes, ordering->scroll->seed);
+    ordering_offer(ordering, &fresh);
+    return 0;
+}
+
 static enum filter_virtual order_key(const char *order_by)
 {
     return strcmp(order_by, "@time") == 0     ? FILTER_TIME
@@ -395,26 +423,42 @@ static struct query_hit hit_of(const struct ordered *ordered)
                               .order_rest = (double)(ordered->value - (order_value)order)};
 }
 
+/* Of an id that follows itself the first version stays: the newest. */
+static void drop_repeated(struct query_result *result)
+{
+    size_t kept = 0;
+
+    for (size_t i = 0; i < result->hit_count; i++)
+        if (kept == 0 ||
+            query_row_compare_ids(&result->hits[kept - 1].row, &result->hits[i].row) != 0)
+            result->hits[kept++] = result->hits[i];
+    result->hit_count = kept;
+}
+
 static int scroll_by_value(struct query_view *view, const struct query_scroll *scroll,
                            struct query_result *result, struct error *error)
 {
-    struct ordering ordering = {.scroll = scroll, .key = order_key(scroll->order_by)};
+    struct ordering ordering = {.scroll = scroll};
     struct row_scan_options scan = {.view = view,
                                     .filter = scroll->filter,
                                     .result = result,
                                     .arena = scroll->arena,
-                                    .needs_payload = ordering.key == FILTER_PAYLOAD,
-                                    .visit = order_row,
+                                    .visit = scroll->sample ? sample_row : order_row,
                                     .context = &ordering};
     int code;
 
+    if (scroll->order_by)
+        ordering.key = order_key(scroll->order_by);
+    scan.needs_payload = scroll->order_by && ordering.key == FILTER_PAYLOAD;
     if (scroll->start_from && scroll->start_from->type != DOC_NULL) {
         if (!order_value_of(scroll->start_from, &ordering.start))
             return error_set(error, ERROR_INVALID,
                              "order_by.start_from: expected a number or an RFC 3339 time");
         ordering.has_start = true;
     }
-    ordering.best = arena_calloc(scroll->arena, scroll->limit, sizeof(*ordering.best));
+    /* An id in two shards shall not be drawn twice. */
+    ordering.limit = (size_t)scroll->limit * (scroll->sample ? 2 : 1);
+    ordering.best = arena_calloc(scroll->arena, ordering.limit, sizeof(*ordering.best));
     code = query_row_scan(&scan, error);
     if (code != 0)
         return code;
@@ -427,6 +471,54 @@ static int scroll_by_value(struct query_view *view, const struct query_scroll *s
         ordering.best[0] = ordering.best[last];
         sift_down(&ordering, 0, ordering.count);
     }
+    if (scroll->sample) {
+        drop_repeated(result);
+        result->hit_count = result->hit_count < scroll->limit ? result->hit_count : scroll->limit;
+    }
+    return 0;
+}
+
+/* The value among those of the payload that the order was made of. */
+struct value_search {
+    order_value order;
+    struct doc *found;
+};
+
+static bool is_ordered_by(void *context, const struct doc *doc)
+{
+    const struct value_search *search = context;
+    order_value value;
+    int64_t time_us;
+
+    if (doc->type == DOC_ARRAY) {
+        for (uint32_t i = 0; i < doc->count; i++)
+            if (is_ordered_by(context, &doc->items[i]))
+                return true;
+        return false;
+    }
+    if (!order_value_of(doc, &value) || value != search->order)
+        return false;
+    *search->found = *doc;
+    if (doc->type == DOC_STRING && filter_parse_time_us(doc->string, doc->count, &time_us))
+        *search->found = doc_integer(time_us);
+    return true;
+}
+
+int query_hit_order_value(const struct query_hit *hit, const char *order_by, struct arena *arena,
+                          struct doc *value, struct error *error)
+{
+    order_value order = (order_value)hit->order + (order_value)hit->order_rest;
+    struct value_search search = {order, value};
+    struct doc payload;
+
+    *value = doc_integer(0);
+    if (order_key(order_by) != FILTER_PAYLOAD) {
+        *value = doc_integer((int64_t)order);
+        return 0;
+    }
+    if (query_row_payload(&hit->row, arena, &payload, error) != 0)
+        return error->code;
+    (void)doc_visit_path(&payload, order_by, strlen(order_by), is_ordered_by, &search);
     return 0;
 }
 
@@ -434,7 +526,7 @@ static int scroll_here(struct query_view *view, const struct query_scroll *scrol
                        struct query_result *result, const uint8_t **next_key,
                        size_t *next_key_bytes, struct error *error)
 {
-    if (scroll->order_by)
+    if (is_ordered(scroll))
         return scroll_by_value(view, scroll, result, error);
     result->hits = arena_calloc(scroll->arena, scroll->limit, sizeof(*result->hits));
     count_windows(view, scroll->arena, result);
@@ -501,33 +593,30 @@ static void merge_pages(const struct query_scroll *scroll, const struct gathered
                         struct query_result *result, const uint8_t **next_key,
                         size_t *next_key_bytes)
 {
-    size_t count = result->hit_count + gathered->count, kept = 0;
+    size_t count = result->hit_count + gathered->count;
     struct query_hit *all = memory_checked(arena_calloc(scroll->arena, count + 1, sizeof(*all)));
 
     if (result->hit_count > 0)
         memcpy(all, result->hits, result->hit_count * sizeof(*all));
     if (gathered->count > 0)
         memcpy(all + result->hit_count, gathered->hits, gathered->count * sizeof(*all));
-    if (scroll->order_by) {
+    if (is_ordered(scroll))
         qsort_r(all, count, sizeof(*all), by_value, (void *)scroll);
-        kept = count;
-    } else {
+    else
         qsort(all, count, sizeof(*all), by_key);
-        for (size_t i = 0; i < count; i++)
-            if (kept == 0 || query_row_compare_ids(&all[kept - 1].row, &all[i].row) != 0)
-                all[kept++] = all[i];
-    }
+    result->hits = all;
+    result->hit_count = count;
+    if (!scroll->order_by)
+        drop_repeated(result);
     *next_key = NULL;
-    if (kept > scroll->limit) {
-        if (!scroll->order_by)
+    if (result->hit_count > scroll->limit) {
+        if (!is_ordered(scroll))
             *next_key = query_row_key(&all[scroll->limit].row, next_key_bytes);
-        kept = scroll->limit;
+        result->hit_count = scroll->limit;
     }
     if (*next_key)
         *next_key =
             (const uint8_t *)memory_checked(arena_copy(scroll->arena, *next_key, *next_key_bytes));
-    result->hits = all;
-    result->hit_count = kept;
 }
 
 static int page_everywhere(struct query_view *view, const struct query_scroll *scroll,
@@ -615,7 +704,7 @@ int query_scroll_run(struct query_view *view, const struct query_scroll *scroll,
         return error_set(error, ERROR_INVALID, "limit: value 0 invalid, must be 1 or larger");
     if (scroll->limit > QUERY_LIMIT_MAX)
         return error_set(error, ERROR_INVALID, "limit: at most %d", QUERY_LIMIT_MAX);
-    if (gather_needed(view) && scroll->filter && !scroll->order_by)
+    if (gather_needed(view) && scroll->filter && !is_ordered(scroll))
         return filter_everywhere(view, scroll, result, next_key, next_key_bytes, error);
     if (gather_needed(view))
         return page_everywhere(view, scroll, result, next_key, next_key_bytes, error);

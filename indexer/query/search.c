@@ -3,66 +3,17 @@
 #include "indexer/query/searcher.h"
 
 #include <assert.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/memory.h"
 
 enum {
-    VECTOR_ALIGNMENT = 64,
-    /* Multiplications: a tenth of a millisecond or more. Waking a helper takes tens of
-     * microseconds. */
-    SHARED_WORK_MIN = 2000000,
     DUPLICATE_ROUNDS = 3,
-    ANSWER_KEYS = 8,            /* of one search, for a peer */
-    SEGMENT_SEARCH_ROWS = 1000, /* searching a segment costs as much as scanning so many rows */
-    GROUP_SEGMENTS_MAX = 32,    /* with more, entry points take longest: split, for other threads */
-    GROUP_NODES_MAX = 1 << 30   /* the same */
+    ANSWER_KEYS = 8 /* of one search, for a peer */
 };
-
-static int check(const struct query_search *search, uint32_t dim, struct error *error)
-{
-    if (search->limit == 0)
-        return error_set(error, ERROR_INVALID, "limit: value 0 invalid, must be 1 or larger");
-    if ((uint64_t)search->limit + search->offset > QUERY_LIMIT_MAX)
-        return error_set(error, ERROR_INVALID, "limit plus offset must be at most %d",
-                         QUERY_LIMIT_MAX);
-    if (search->has_threshold && isnan(search->threshold))
-        return error_set(error, ERROR_INVALID, "score_threshold: not a number");
-    if (search->recall != 0 &&
-        !(search->recall >= CONFIG_RECALL_MIN && search->recall <= CONFIG_RECALL_MAX))
-        return error_set(error, ERROR_INVALID, "recall: must be from %g to %g", CONFIG_RECALL_MIN,
-                         CONFIG_RECALL_MAX);
-    if (search->half_life_ms < 0)
-        return error_set(error, ERROR_INVALID, "half_life: must be positive");
-    for (uint32_t i = 0; i < dim; i++)
-        if (!isfinite(search->vector[i]))
-            return error_set(error, ERROR_INVALID, "vector[%u]: not a finite number", i);
-    return 0;
-}
-
-/* A vector of zeros has no direction. Qdrant answers with score 0 for everything; so do we, by a
- * scan, because no direction leads through a graph: the result is then the first ids. */
-static void prepare_query(struct searcher *searcher)
-{
-    const struct query_search *search = searcher->search;
-    size_t bytes = (size_t)searcher->dim * sizeof(float);
-    float *query = arena_alloc(search->arena, bytes, VECTOR_ALIGNMENT);
-
-    memcpy(query, search->vector, bytes);
-    if (searcher->metric == VECTOR_METRIC_COSINE && index_normalise(query, searcher->dim) == 0)
-        searcher->exact = true;
-    searcher->query = query;
-}
 
 /* Plan. */
-
-struct plan {
-    struct source_search *sources;
-    size_t count;
-    uint64_t rows;
-};
 
 static int64_t order_time(const struct source_search *source)
 {
@@ -71,25 +22,23 @@ static int64_t order_time(const struct source_search *source)
 
 /* Unsealed rows first, then the newest window: what is asked for most is often fresh, and a high
  * floor makes the rest cheap. */
-static bool goes_before(const struct source_search *a, const struct source_search *b)
+static int compare_places(const void *left, const void *right)
 {
-    bool a_sealed = a->source->sealed;
-    bool b_sealed = b->source->sealed;
+    const struct source_search *a = left, *b = right;
 
-    return a_sealed != b_sealed ? b_sealed : order_time(a) > order_time(b);
+    if (a->source->sealed != b->source->sealed)
+        return a->source->sealed ? 1 : -1;
+    return (order_time(a) < order_time(b)) - (order_time(a) > order_time(b));
 }
 
-static void plan_add(struct plan *plan, const struct source_search *fresh)
+static void plan_add(struct search_plan *plan, const struct source_search *fresh)
 {
-    size_t place = plan->count++;
-
-    for (; place > 0 && goes_before(fresh, &plan->sources[place - 1]); place--)
-        plan->sources[place] = plan->sources[place - 1];
-    plan->sources[place] = *fresh;
+    plan->sources[plan->count++] = *fresh;
     plan->rows += fresh->source->row_count;
 }
 
-static void plan_make(struct plan *plan, struct searcher *searcher, struct query_result *result)
+static void plan_make(struct search_plan *plan, struct searcher *searcher,
+                      struct query_result *result)
 {
     const struct query_view *view = searcher->view;
     struct arena *arena = searcher->search->arena;
@@ -98,7 +47,8 @@ static void plan_make(struct plan *plan, struct searcher *searcher, struct query
 
     for (size_t i = 0; i < view->shard_count; i++)
         most += view->shards[i].source_count;
-    *plan = (struct plan){.sources = arena_calloc(arena, most + 1, sizeof(*plan->sources))};
+    *plan = (struct search_plan){.searcher = searcher,
+                                 .sources = arena_calloc(arena, most + 1, sizeof(*plan->sources))};
     query_window_stats_start(&stats, view, arena);
     for (size_t i = 0; i < view->shard_count; i++) {
         for (size_t j = 0; j < view->shards[i].source_count; j++) {
@@ -114,205 +64,8 @@ static void plan_make(struct plan *plan, struct searcher *searcher, struct query
                 plan_add(plan, &fresh);
         }
     }
+    qsort(plan->sources, plan->count, sizeof(*plan->sources), compare_places);
     query_window_stats_finish(&stats, result);
-}
-
-/* Run. */
-
-/* About how many float32 multiplications it takes. */
-static uint64_t plan_work(const struct plan *plan)
-{
-    uint64_t work = 0;
-
-    for (size_t i = 0; i < plan->count; i++) {
-        const struct source_search *source = &plan->sources[i];
-        uint64_t rows = source->source->row_count;
-        if ((source->through || (source->source->segment && !source->searcher->exact)) &&
-            rows > SEGMENT_SEARCH_ROWS)
-            rows = SEGMENT_SEARCH_ROWS;
-        work += rows * source->searcher->dim;
-    }
-    return work;
-}
-
-/* One round of tasks over the plan: sources alone, then groups of segments. */
-struct plan_run {
-    struct searcher *searcher;
-    struct plan *plan;
-    struct source_search **alone;
-    size_t alone_count;
-    struct segment_search *segments;
-    size_t segment_count;
-    struct segment_search **in_groups; /* group after group */
-    uint32_t *group_ends;
-    bool *enough; /* by group */
-    size_t group_count;
-    pthread_mutex_t lock; /* of `error` */
-    atomic_int code;      /* of the first task that failed; the others are not begun */
-    struct error *error;
-};
-
-static void prepare_sources(void *context, uint32_t thread, uint32_t index, uint32_t end)
-{
-    struct plan_run *run = context;
-    struct source_search *source = &run->plan->sources[index];
-    int64_t start_ns = io_monotonic_ns(run->searcher->view->io);
-
-    (void)thread;
-    assert(end == index + 1);
-    search_source_prepare(source);
-    source->seconds += (double)(io_monotonic_ns(run->searcher->view->io) - start_ns) / 1e9;
-}
-
-static void add_seconds(const struct segment_search *segment, double seconds)
-{
-    uint32_t sources = 0;
-
-    for (uint32_t i = 0; i < segment->part_count; i++)
-        sources += segment->parts[i] != NULL;
-    for (uint32_t i = 0; i < segment->part_count; i++)
-        if (segment->parts[i])
-            segment->parts[i]->seconds += seconds / sources;
-}
-
-static int run_group(struct plan_run *run, size_t group, struct error *error)
-{
-    uint32_t first = group > 0 ? run->group_ends[group - 1] : 0;
-    uint32_t count = run->group_ends[group] - first;
-    int64_t start_ns = io_monotonic_ns(run->searcher->view->io);
-    int code =
-        search_group_run(run->searcher, run->in_groups + first, count, &run->enough[group], error);
-    double seconds = (double)(io_monotonic_ns(run->searcher->view->io) - start_ns) / 1e9;
-
-    for (uint32_t i = first; i < first + count; i++)
-        add_seconds(run->in_groups[i], seconds / count);
-    return code;
-}
-
-static int run_alone(const struct plan_run *run, size_t index, struct error *error)
-{
-    int64_t start_ns = io_monotonic_ns(run->searcher->view->io);
-    int code = search_source_run(run->alone[index], error);
-
-    run->alone[index]->seconds +=
-        (double)(io_monotonic_ns(run->searcher->view->io) - start_ns) / 1e9;
-    return code;
-}
-
-static void run_task(void *context, uint32_t thread, uint32_t index, uint32_t end)
-{
-    struct plan_run *run = context;
-    struct error local = {0};
-    int code;
-
-    (void)thread;
-    assert(end == index + 1);
-    if (atomic_load(&run->code) != 0)
-        return;
-    code = index < run->alone_count ? run_alone(run, index, &local)
-                                    : run_group(run, index - run->alone_count, &local);
-    if (code == 0)
-        return;
-    (void)pthread_mutex_lock(&run->lock);
-    if (atomic_load(&run->code) == 0)
-        *run->error = local;
-    atomic_store(&run->code, code);
-    (void)pthread_mutex_unlock(&run->lock);
-}
-
-static bool searched_together(const struct segment_search *a, const struct segment_search *b)
-{
-    uint32_t group = index_segment_group(a->segment);
-
-    return group > 0 && group == index_segment_group(b->segment);
-}
-
-/* Puts `first` and all that can be searched with it into a new group, as far as it has room. */
-static void make_group(struct plan_run *run, size_t first)
-{
-    bool together = run->searcher->search->half_life_ms == 0;
-    uint32_t begin = run->group_count > 0 ? run->group_ends[run->group_count - 1] : 0;
-    uint32_t end = begin;
-    uint64_t nodes = 0;
-
-    for (size_t i = first;
-         i < run->segment_count && end - begin < (together ? GROUP_SEGMENTS_MAX : 1); i++) {
-        struct segment_search *segment = &run->segments[i];
-        uint64_t more = (uint64_t)segment->row_count + 2 * SEGMENT_SEARCH_ROWS;
-        if (segment->grouped)
-            continue;
-        if (i > first &&
-            (nodes + more > GROUP_NODES_MAX || !searched_together(&run->segments[first], segment)))
-            continue;
-        segment->grouped = true;
-        run->in_groups[end++] = segment;
-        nodes += more;
-    }
-    run->group_ends[run->group_count++] = end;
-}
-
-/* Every source is a task alone, or the segment that has its rows is in a group. Segments that share
- * a codebook are searched as one group, even when windows of other shards lie between them. */
-static void make_tasks(struct plan_run *run)
-{
-    struct plan *plan = run->plan;
-
-    run->alone_count = run->group_count = 0;
-    for (size_t i = 0; i < plan->count; i++)
-        if (!plan->sources[i].through && plan->sources[i].path != ACCESS_NONE)
-            run->alone[run->alone_count++] = &plan->sources[i];
-    for (size_t i = 0; i < run->segment_count; i++)
-        if (!run->segments[i].grouped)
-            make_group(run, i);
-}
-
-/* Where a group found too few rows, its sources are searched without their segments. */
-static void make_second_tasks(struct plan_run *run)
-{
-    uint32_t at = 0;
-
-    run->alone_count = 0;
-    for (size_t i = 0; i < run->group_count; i++)
-        for (; at < run->group_ends[i]; at++)
-            for (uint32_t part = 0; !run->enough[i] && part < run->in_groups[at]->part_count;
-                 part++)
-                if (run->in_groups[at]->parts[part])
-                    run->alone[run->alone_count++] = run->in_groups[at]->parts[part];
-    run->group_count = 0;
-}
-
-static void share_out(struct thread_pool *pool, size_t count, thread_loop_function function,
-                      struct plan_run *run)
-{
-    /* The pool may have more threads than there are processors: some of its tasks wait. */
-    const struct thread_team team = {.pool = pool, .threads = thread_budget_processors()};
-
-    (void)thread_team_for(&team, (uint32_t)count, 1, function, run);
-}
-
-static bool is_worth_sharing(const struct plan_run *run)
-{
-    const struct query_view *view = run->searcher->view;
-
-    return plan_work(run->plan) >=
-           (view->shared_work_min ? view->shared_work_min : SHARED_WORK_MIN);
-}
-
-static void run_prepared(struct plan_run *run, struct thread_pool *pool)
-{
-    struct arena *arena = run->searcher->search->arena;
-
-    run->segments = search_plan_segments(run->searcher, run->plan->sources, run->plan->count,
-                                         &run->segment_count);
-    run->in_groups = arena_calloc(arena, run->segment_count + 1, sizeof(struct segment_search *));
-    run->group_ends = arena_calloc(arena, run->segment_count + 1, sizeof(*run->group_ends));
-    run->enough = arena_calloc(arena, run->segment_count + 1, sizeof(*run->enough));
-    if (!is_worth_sharing(run))
-        pool = NULL;
-    make_tasks(run);
-    share_out(pool, run->alone_count + run->group_count, run_task, run);
-    make_second_tasks(run);
-    share_out(pool, run->alone_count, run_task, run);
 }
 
 /* What was found until the time was over is an answer to those who asked for that. */
@@ -327,27 +80,6 @@ static int settle_cut(struct searcher *searcher, struct error *error)
     return 0;
 }
 
-static int run_plan(struct searcher *searcher, struct plan *plan, size_t limit, struct error *error)
-{
-    struct arena *arena = searcher->search->arena;
-    struct thread_pool *pool = searcher->view->pool;
-    struct plan_run run = {
-        .searcher = searcher, .plan = plan, .lock = PTHREAD_MUTEX_INITIALIZER, .error = error};
-
-    if (limit > plan->rows)
-        limit = (size_t)plan->rows;
-    query_top_start(&searcher->top, limit, arena);
-    atomic_store(&searcher->floor, searcher->threshold_order);
-    run.alone = arena_calloc(arena, plan->count + 1, sizeof(struct source_search *));
-    share_out(searcher->filter && is_worth_sharing(&run) ? pool : NULL, plan->count,
-              prepare_sources, &run);
-    run_prepared(&run, pool);
-    for (size_t i = 0; i < plan->count; i++)
-        search_source_finish(&plan->sources[i]);
-    query_top_sort(&searcher->top);
-    return atomic_load(&run.code) ? atomic_load(&run.code) : settle_cut(searcher, error);
-}
-
 /* Result. */
 
 /* Hits of this process and of its peers, while they are merged. */
@@ -355,17 +87,6 @@ struct merged {
     struct query_hit *hits;
     size_t count;
 };
-
-/* As the heap ranks them; the names of shards stand for their places. */
-static int best_first(const void *a, const void *b)
-{
-    const struct query_hit *left = a, *right = b;
-    int order = (left->order < right->order) - (left->order > right->order);
-
-    if (order == 0)
-        order = query_row_compare_ids(&left->row, &right->row);
-    return order != 0 ? order : query_shard_compare(left->row.shard, right->row.shard);
-}
 
 static int key_then_newest(const void *a, const void *b)
 {
@@ -422,7 +143,7 @@ static void take_top(const struct searcher *searcher, struct merged *merged)
 /* One of the searches that run together. */
 struct search_run {
     struct searcher searcher;
-    struct plan plan;
+    struct search_plan plan;
     size_t limit;                /* of this round */
     struct query_result windows; /* counts of this process */
     struct merged merged;
@@ -514,7 +235,7 @@ static void merge(struct search_run *run)
     memcpy(all + merged->count, more->hits, more->count * sizeof(*all));
     merged->hits = all;
     merged->count += more->count;
-    qsort(all, merged->count, sizeof(*all), best_first);
+    qsort(all, merged->count, sizeof(*all), search_best_first);
     if (merged->count > run->limit)
         merged->count = run->limit;
 }
@@ -530,6 +251,32 @@ static struct doc round_op(const struct search_round *round)
     return round->count == 1 ? ops[0] : wire_from_searches(ops, round->count, arena);
 }
 
+/* Those of the shards that are open here, into `top` of each. */
+static int run_plans(const struct search_round *round, struct error *error)
+{
+    struct search_plan **plans = memory_checked(
+        arena_calloc(round->runs[0]->searcher.search->arena, round->count, sizeof(*plans)));
+    int code;
+
+    for (uint32_t i = 0; i < round->count; i++) {
+        struct search_run *run = round->runs[i];
+        run->more = (struct merged){0};
+        run->gathered = (struct query_result){0};
+        plans[i] = &run->plan;
+        query_top_start(&run->searcher.top,
+                        run->limit < run->plan.rows ? run->limit : (size_t)run->plan.rows,
+                        run->searcher.search->arena);
+        atomic_store(&run->searcher.floor, run->searcher.threshold_order);
+    }
+    code = search_plans_run(plans, round->count, error);
+    for (uint32_t i = 0; i < round->count; i++) {
+        query_top_sort(&round->runs[i]->searcher.top);
+        if (code == 0)
+            code = settle_cut(&round->runs[i]->searcher, error);
+    }
+    return code;
+}
+
 /* The best rows of the shards that are open here and of those of peers. */
 static int run_round(struct query_view *view, const struct search_round *round, struct error *error)
 {
@@ -541,12 +288,7 @@ static int run_round(struct query_view *view, const struct search_round *round, 
     if (gather_needed(view))
         op = round_op(round);
     gather_start(&gather, view, arena, &op);
-    for (uint32_t i = 0; code == 0 && i < round->count; i++) {
-        struct search_run *run = round->runs[i];
-        run->more = (struct merged){0};
-        run->gathered = (struct query_result){0};
-        code = run_plan(&run->searcher, &run->plan, run->limit, error);
-    }
+    code = run_plans(round, error);
     code = gather_finish(&gather, code, take_answer, (void *)round, error);
     for (uint32_t i = 0; code == 0 && i < round->count; i++) {
         struct search_run *run = round->runs[i];
@@ -559,7 +301,7 @@ static int run_round(struct query_view *view, const struct search_round *round, 
 }
 
 /* Windows of this process come first, then those of peers, which are in the result already. */
-static void explain_fill(const struct searcher *searcher, const struct plan *plan,
+static void explain_fill(const struct searcher *searcher, const struct search_plan *plan,
                          struct query_result *result)
 {
     struct query_explain *explain = arena_calloc(
@@ -567,13 +309,17 @@ static void explain_fill(const struct searcher *searcher, const struct plan *pla
 
     for (size_t i = 0; i < plan->count; i++) {
         const struct source_search *source = &plan->sources[i];
-        explain[i] = (struct query_explain){.window_start_ms = source->source->window_start_ms,
-                                            .window_length_ms = source->source->window_length_ms,
-                                            .shard = searcher->view->shards[source->shard].name,
-                                            .source = source->how,
-                                            .generation = source->source->generation,
-                                            .rows = source->source->row_count,
-                                            .seconds = source->seconds};
+        explain[i] = (struct query_explain){
+            .window_start_ms = source->source->window_start_ms,
+            .window_length_ms = source->source->window_length_ms,
+            .shard = searcher->view->shards[source->shard].name,
+            .source = source->how,
+            .generation = source->source->generation,
+            .rows = source->source->row_count,
+            .seconds = source->seconds,
+            .reads = source->reads,
+            .choice = query_choice_doc(source->through ? source->through->segment : NULL,
+                                       searcher->search->arena)};
     }
     if (result->explain_count > 0)
         memcpy(explain + plan->count, result->explain, result->explain_count * sizeof(*explain));
@@ -581,7 +327,7 @@ static void explain_fill(const struct searcher *searcher, const struct plan *pla
     result->explain_count += plan->count;
 }
 
-static void efforts_fill(const struct plan *plan, struct query_result *result)
+static void efforts_fill(const struct search_plan *plan, struct query_result *result)
 {
     for (size_t i = 0; i < plan->count; i++) {
         const struct source_search *source = &plan->sources[i];
@@ -597,7 +343,7 @@ static void efforts_fill(const struct plan *plan, struct query_result *result)
     }
 }
 
-static void result_fill(const struct searcher *searcher, const struct plan *plan,
+static void result_fill(const struct searcher *searcher, const struct search_plan *plan,
                         const struct merged *merged, struct query_result *result)
 {
     const struct query_search *search = searcher->search;
@@ -616,30 +362,10 @@ static void result_fill(const struct searcher *searcher, const struct plan *plan
 static int search_run_start(struct search_run *run, struct query_view *view,
                             const struct query_search *search, struct error *error)
 {
-    const struct config_collection *collection = view->collection;
-    struct searcher *searcher = &run->searcher;
-
-    *searcher = (struct searcher){
-        .view = view,
-        .whole_view = view,
-        .search = search,
-        .filter = search->filter && !search->filter->accepts_all ? search->filter : NULL,
-        .metric = collection->metric,
-        .dim = collection->dim,
-        .ef = search->ef || search->recall > 0 ? search->ef : collection->hnsw_ef,
-        .recall = search->recall > 0 ? search->recall : collection->recall,
-        .exact = search->exact,
-        .from_ms = search->from_ms,
-        .to_ms = search->to_ms,
-        .lock = PTHREAD_MUTEX_INITIALIZER};
-    if (check(search, searcher->dim, error) != 0)
+    if (search_start(&run->searcher, view, search, error) != 0)
         return error->code;
     run->limit = (size_t)search->limit + search->offset;
-    query_filter_time_range(searcher->filter, &searcher->from_ms, &searcher->to_ms);
-    searcher->bounded = searcher->from_ms != INT64_MIN || searcher->to_ms != INT64_MAX;
-    searcher->threshold_order = search_threshold_order(searcher->metric, search);
-    prepare_query(searcher);
-    plan_make(&run->plan, searcher, &run->windows);
+    plan_make(&run->plan, &run->searcher, &run->windows);
     return 0;
 }
 
@@ -654,6 +380,26 @@ static bool needs_more(struct search_run *run)
         return false;
     run->limit += dropped;
     return true;
+}
+
+/* Searches that ask for the same rows have one filter, compiled once, and one of them finds the rows
+ * that match for all. */
+static void share_filters(struct search_run *runs, size_t count)
+{
+    for (size_t i = 1; i < count; i++) {
+        struct searcher *searcher = &runs[i].searcher;
+        for (size_t j = 0; searcher->filter && j < i && !runs[i].plan.lender; j++) {
+            const struct searcher *other = &runs[j].searcher;
+            if (!other->filter || runs[j].plan.lender || other->from_ms != searcher->from_ms ||
+                other->to_ms != searcher->to_ms ||
+                (other->filter != searcher->filter &&
+                 (other->filter->document.type == DOC_NULL ||
+                  !doc_equal(&other->filter->document, &searcher->filter->document))))
+                continue;
+            searcher->filter = other->filter;
+            runs[i].plan.lender = &runs[j].plan;
+        }
+    }
 }
 
 /* Rounds until no search of them needs another one. */
@@ -687,6 +433,8 @@ int query_searches_run(struct query_view *view, const struct query_search *searc
         order[i] = &runs[i];
         code = search_run_start(&runs[i], view, &searches[i], error);
     }
+    if (code == 0 && together)
+        share_filters(runs, count);
     for (size_t i = 0; code == 0 && i < count; i += together ? count : 1)
         code = run_rounds(view, (struct search_round){&order[i], together ? (uint32_t)count : 1},
                           error);

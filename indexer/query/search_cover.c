@@ -7,10 +7,16 @@
  * little is wanted loses. A source that another span takes leaves the former one: its rows there are
  * not returned, and every row is looked for in one place.
  *
- * Under decay a raw score is worth something else in each window: spans are not used. */
+ * Under decay a raw score is worth something else in each window. A span is searched alone then, and
+ * wider until nothing behind the last hit can be better in its youngest window: it is used where
+ * decay differs little between its windows (bench/notes/search.md). */
 #include "indexer/query/searcher.h"
 
+#include <math.h>
 #include <string.h>
+
+/* Decay of the youngest row of a span, over that of the oldest: two fifths of a half-life, 2^0.4. */
+static const double SPAN_DECAY_MAX = 1.32;
 
 struct cover {
     struct searcher *searcher;
@@ -42,11 +48,21 @@ static bool is_wanted(const struct source_search *source)
     return source->path != ACCESS_NONE && !source->searcher->exact;
 }
 
+/* Lists are chosen by their distance to one vector: a score that several examples give is not looked for
+ * in them, but in the rows. */
+static bool knows_way(const struct searcher *searcher, const struct index_segment *segment)
+{
+    return searcher->scorer.kind == QUERY_NEAREST || index_segment_kind(segment) == SEGMENT_HNSW;
+}
+
 static const struct index_segment *own_segment(const struct source_search *source)
 {
     const struct store_segment *own = source->source->segment;
 
-    return own && is_wanted(source) && source->cost > SEARCH_ENTRY_COST ? own->object : NULL;
+    return own && is_wanted(source) && source->cost > SEARCH_ENTRY_COST &&
+                   knows_way(source->searcher, own->object)
+               ? own->object
+               : NULL;
 }
 
 static struct source_search *part_source(const struct cover *cover, size_t shard,
@@ -58,6 +74,18 @@ static struct source_search *part_source(const struct cover *cover, size_t shard
             : cover->by_place[shard][span->first_source + span->places[part]];
 
     return source && is_wanted(source) ? source : NULL;
+}
+
+static bool decays_alike(const struct cover *cover, size_t shard, const struct store_span *span)
+{
+    double min = INFINITY, max = 0;
+
+    for (uint32_t i = 0; i < span->part_count; i++) {
+        const struct source_search *source = part_source(cover, shard, span, i);
+        min = source ? fmin(min, source->decay_min) : min;
+        max = source ? fmax(max, source->decay_max) : max;
+    }
+    return max <= min * SPAN_DECAY_MAX;
 }
 
 /* Takes the sources when that is cheaper than what they cost now. */
@@ -73,7 +101,8 @@ static void try_span(struct cover *cover, size_t shard, const struct store_span 
         before += source ? source->cover_cost : 0;
         rows += source ? source->source->row_count : 0;
     }
-    if (before <= cost)
+    if (before <= cost || !knows_way(searcher, span->segment->object) ||
+        !decays_alike(cover, shard, span))
         return;
     cover->count++;
     *segment = (struct segment_search){.segment = span->segment->object,
@@ -227,7 +256,7 @@ struct segment_search *search_cover(struct searcher *searcher, struct source_sea
 
     searcher->segment_accepted = 0;
     start(&cover, sources, count);
-    if (searcher->search->half_life_ms == 0 && !searcher->exact)
+    if (!searcher->exact)
         try_spans(&cover);
     for (size_t i = 0; i < count; i++)
         if (!sources[i].through && own_segment(&sources[i]))

@@ -17,6 +17,9 @@ static const double EF_COST = 20;         /* of each place of ef */
 static const double SUBGRAPH_COST = 4;    /* a place costs so much more when few rows match ... */
 static const double SUBGRAPH_EF = 0.625;  /* ... and so many of them do as well */
 static const double SHARE_MIN = 0.5;      /* of ef, for a group of sources */
+static const double CODES_COST = 0.5;     /* the codes of a row that matches */
+static const double DEPTH_MIN = 4;        /* places of ef, for each of many graphs */
+static const double NODE_DIMENSIONS = 4;  /* as LOOK_DIMENSIONS, among the rows of a graph */
 static const double ROW_ALONE_COST = 1.2; /* scoring a row that has no neighbour in the scan */
 static const double LOOK_DIMENSIONS = 50; /* a look at a row costs as much as so many of its dims */
 
@@ -25,7 +28,7 @@ static bool is_hopeless(const struct source_search *source)
 {
     struct searcher *searcher = source->searcher;
 
-    return searcher->metric == VECTOR_METRIC_COSINE &&
+    return searcher->metric == VECTOR_METRIC_COSINE && searcher->scorer.kind == QUERY_NEAREST &&
            search_order_bound(source, 1.0 + 1e-4) < search_floor(searcher);
 }
 
@@ -53,7 +56,8 @@ static double sample_share(struct source_search *source)
     return looked_at ? fmax(accepted, 0.5) / looked_at : 1;
 }
 
-/* The exact set when the postings of some condition leave at most half of the rows. */
+/* The exact set when the filter is one span of values, or the postings of some condition leave at
+ * most half of the rows. */
 static bool find_matching(struct source_search *source)
 {
     const struct searcher *searcher = source->searcher;
@@ -96,7 +100,7 @@ static void choose_access_path(struct source_search *source)
         source->path = ACCESS_SCAN;
 }
 
-void search_source_prepare(struct source_search *source)
+static void start(struct source_search *source)
 {
     const struct searcher *searcher = source->searcher;
     const struct store_source *table = source->source;
@@ -111,11 +115,38 @@ void search_source_prepare(struct source_search *source)
     source->decay_max = search_decay(searcher, table->max_event_ms);
     source->bounded = searcher->bounded && (table->min_event_ms < searcher->from_ms ||
                                             table->max_event_ms >= searcher->to_ms);
+    source->all_eligible =
+        !source->bounded && !searcher->search->exclude_key &&
+        store_source_all_visible(searcher->view->shards[source->shard].snapshot, table);
     source->path = ACCESS_NONE;
-    if (is_hopeless(source))
-        return;
-    bind_filter(source);
-    choose_access_path(source);
+    source->prepared = !is_hopeless(source);
+}
+
+void search_source_prepare(struct source_search *source)
+{
+    start(source);
+    if (source->prepared) {
+        bind_filter(source);
+        choose_access_path(source);
+    }
+    if (source->path == ACCESS_NONE)
+        source->how = "skipped";
+}
+
+bool search_source_borrow(struct source_search *source, const struct source_search *lender)
+{
+    if (lender->source != source->source || !lender->prepared || !lender->matching)
+        return false;
+    start(source);
+    if (source->prepared) {
+        source->path = lender->path;
+        source->cost = lender->cost;
+        source->matching = lender->matching;
+        source->matching_rows = lender->matching_rows;
+    }
+    if (source->path == ACCESS_NONE)
+        source->how = "skipped";
+    return true;
 }
 
 void search_source_finish(struct source_search *source)
@@ -129,11 +160,23 @@ void search_source_finish(struct source_search *source)
 
 /* Segments. */
 
+static bool has_lists(const struct segment_search *segment)
+{
+    return index_segment_kind(segment->segment) == SEGMENT_IVF_PQ;
+}
+
 /* A search of the predicate subgraph needs no room for rows that do not match. */
 static bool searches_matching_only(const struct segment_search *segment)
 {
-    return segment->matching &&
+    return segment->matching && !has_lists(segment) &&
            index_uses_predicate_subgraph(segment->matching_rows, segment->row_count);
+}
+
+/* Rows that take a place of the ef. Lists read on by themselves until enough rows match. */
+static double rows_met(const struct segment_search *segment)
+{
+    return searches_matching_only(segment) || has_lists(segment) ? (double)segment->matching_rows
+                                                                 : segment->row_count;
 }
 
 /* Each segment alone, for the nearest `wanted` rows: most of the answer may lie in any of them, so
@@ -176,56 +219,109 @@ double search_segment_cost(const struct searcher *searcher, const struct index_s
                            uint64_t row_count)
 {
     uint32_t wanted = (uint32_t)searcher->top.limit;
+    uint32_t effort = searcher->search->half_life_ms > 0 /* each is searched alone */
+                          ? index_segment_effort(segment, wanted, searcher->recall)
+                          : share_effort(searcher, segment, (double)row_count, wanted);
 
-    return SEARCH_ENTRY_COST + EF_COST * share_effort(searcher, segment, (double)row_count, wanted);
+    return SEARCH_ENTRY_COST + EF_COST * effort;
 }
 
 /* When one of ten rows around the query is accepted, the nearest k accepted rows are among the
  * nearest 10 k, and the pool has to hold those.
  *
  * Groups that are walked each on its own bring the best of all together: the nearest are shared
- * among them, and so is ef, by the root as among the trees of one forest, down to a half. */
+ * among them, and so is ef, by the root as among the members of one group, down to a half. */
 uint32_t search_group_ef(const struct searcher *searcher, struct segment_search *const *segments,
                          size_t count, uint32_t wanted)
 {
     double met = 0, accepted = 0, rows = 0, share = 1, ef;
+    uint32_t least = searcher->ef;
     bool sparse = true;
 
     for (size_t i = 0; i < count; i++) {
-        bool matching_only = searches_matching_only(segments[i]);
-        sparse = sparse && matching_only;
+        uint32_t own = index_segment_least_ef(segments[i]->segment);
+        sparse = sparse && searches_matching_only(segments[i]);
+        if (searcher->ef == 0 && own > least)
+            least = own;
         accepted += (double)segments[i]->matching_rows;
         rows += segments[i]->row_count;
-        met += matching_only ? (double)segments[i]->matching_rows : segments[i]->row_count;
+        met += rows_met(segments[i]);
     }
     ef = accepted >= met ? wanted : wanted * FILTER_EF * met / fmax(accepted, 1);
     if (searcher->segment_rows > 0)
         share = fmax(sqrt(rows / (double)searcher->segment_rows), SHARE_MIN);
-    share *= searcher->ef > 0 ? searcher->ef : INDEX_EF_UNMEASURED;
-    if (searcher->ef == 0) /* what was measured only ever adds: easy data loses nothing */
+    share *= least;
+    if (searcher->ef == 0)
         share = fmax(share, measured_ef(searcher, segments, count, wanted));
     return (uint32_t)fmin(fmax(ef, ceil(share * (sparse ? SUBGRAPH_EF : 1))), UINT32_MAX);
 }
 
-/* Cost of a search through these segments; INFINITY when it would see nearly every row. */
+/* Places of ef that a search goes through in a segment, at least. */
+static double least_depth(const struct searcher *searcher, const struct segment_search *segment,
+                          double ef, double group_rows, size_t count)
+{
+    double depth = search_segment_depth(searcher, segment, (uint32_t)searcher->top.limit);
+
+    if (count == 1 || has_lists(segment))
+        return depth;
+    return fmax(depth, fmax(ef * sqrt(segment->row_count / group_rows), DEPTH_MIN));
+}
+
+/* Cost of a search through these segments; INFINITY when it would see nearly every row. Lists read on
+ * until enough rows match, and cost as if those they pass had places of the ef, too. */
 static double group_cost(const struct searcher *searcher, struct segment_search *const *segments,
                          size_t count)
 {
     uint32_t wanted = (uint32_t)searcher->top.limit;
     double ef = search_group_ef(searcher, segments, count, wanted);
-    double met = 0, depths = 0;
+    double met = 0, depths = 0, rows = 0, matching = 0;
     bool sparse = false;
 
     for (size_t i = 0; i < count; i++) {
-        depths += search_segment_depth(searcher, segments[i], wanted);
-        sparse = sparse || searches_matching_only(segments[i]);
-        met += searches_matching_only(segments[i]) ? (double)segments[i]->matching_rows
-                                                   : segments[i]->row_count;
+        rows += segments[i]->row_count;
+        matching += (double)segments[i]->matching_rows;
     }
+    for (size_t i = 0; i < count; i++) {
+        depths += least_depth(searcher, segments[i], ef, fmax(rows, 1), count);
+        sparse = sparse || searches_matching_only(segments[i]);
+        met += rows_met(segments[i]);
+    }
+    if (count > 0 && has_lists(segments[0]) && matching < rows)
+        ef = fmax(ef, wanted * FILTER_EF * rows / fmax(matching, 1));
     if (ef > met / ROWS_PER_EF_MIN)
         return INFINITY;
     return fmax(ef, depths) * EF_COST * (sparse ? SUBGRAPH_COST : 1) +
            SEARCH_ENTRY_COST * (double)count;
+}
+
+/* Cost of looking at the codes of all rows that match instead; INFINITY where it is not known which
+ * do, and through lists. */
+static double codes_cost(const struct searcher *searcher, struct segment_search *const *segments,
+                         size_t count)
+{
+    double cost = SEARCH_ENTRY_COST;
+
+    for (size_t i = 0; i < count; i++) {
+        if (!segments[i]->matching || has_lists(segments[i]) ||
+            searcher->scorer.kind != QUERY_NEAREST)
+            return INFINITY;
+        cost += segments[i]->row_count * NODE_DIMENSIONS / searcher->dim +
+                (double)segments[i]->matching_rows * CODES_COST;
+    }
+    return cost;
+}
+
+bool search_scans_codes(const struct searcher *searcher, struct segment_search *const *segments,
+                        size_t count)
+{
+    return codes_cost(searcher, segments, count) < group_cost(searcher, segments, count);
+}
+
+/* The cheaper one. */
+static double segments_cost(const struct searcher *searcher, struct segment_search *const *segments,
+                            size_t count)
+{
+    return fmin(group_cost(searcher, segments, count), codes_cost(searcher, segments, count));
 }
 
 /* What the segment's sources cost without it. */
@@ -265,11 +361,12 @@ struct segment_search *search_plan_segments(struct searcher *searcher,
             searcher->segment_accepted += segments[i].matching_rows;
         }
     }
-    if (together && group_cost(searcher, all, *segment_count) < alone)
+    if (together && segments_cost(searcher, all, *segment_count) < alone)
         return segments;
     searcher->segment_rows = searcher->segment_accepted = 0;
     for (size_t i = 0; i < *segment_count; i++) {
-        bool alone_pays = !together && group_cost(searcher, &all[i], 1) < cost_alone(&segments[i]);
+        bool alone_pays =
+            !together && segments_cost(searcher, &all[i], 1) < cost_alone(&segments[i]);
         if (alone_pays)
             segments[kept++] = segments[i];
         else

@@ -1,16 +1,22 @@
 /* One source of a search, scanned where it lies: all of it, or the rows that a filter leaves. */
+#include "base/bytes.h"
+#include "base/memory.h"
 #include "indexer/query/filter.h"
 #include "indexer/query/searcher.h"
 
+#include <assert.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum {
-    SCAN_BLOCK_ROWS = 256,
-    SCAN_CHECK_BLOCKS = 16, /* between two looks at the clock */
+    SCAN_BLOCK_ROWS = SEARCH_BLOCK_ROWS,
+    TOGETHER_BLOCK_ROWS = 64, /* scored for one query after another: they stay in the cache */
+    SCAN_CHECK_BLOCKS = 16,   /* between two looks at the clock */
     PENDING_ROWS = 16,
-    CACHE_LINE_FLOATS = 16
+    DECODED_ROWS = 64, /* of a source that is not float32: they stay in the cache */
+    CACHE_LINE = 64,
+    SCATTERED_PART = 64 /* with fewer rows than one in so many, pages between them are not wanted */
 };
 
 /* Everything but the filter. */
@@ -19,6 +25,8 @@ bool search_row_eligible(const struct source_search *source, uint32_t row)
     const struct searcher *searcher = source->searcher;
     const struct query_search *search = searcher->search;
 
+    if (source->all_eligible)
+        return true;
     if (!store_row_visible(searcher->view->shards[source->shard].snapshot, source->source, row))
         return false;
     if (searcher->bounded) {
@@ -29,8 +37,7 @@ bool search_row_eligible(const struct source_search *source, uint32_t row)
     if (search->exclude_key) {
         size_t key_bytes;
         const uint8_t *key = store_row_key(source->source, row, &key_bytes);
-        return query_key_compare(key, key_bytes, search->exclude_key, search->exclude_key_bytes) !=
-               0;
+        return bytes_compare(key, key_bytes, search->exclude_key, search->exclude_key_bytes) != 0;
     }
     return true;
 }
@@ -116,9 +123,12 @@ static void filter_candidates(struct source_search *source, const uint32_t *rows
     uint32_t payload_bytes[SCAN_BLOCK_ROWS];
     struct error error = {0};
 
-    if (!source->searcher->filter->needs_payload || source->binding ||
-        store_rows_payloads(source->source, rows, count, &source->payloads, payloads, payload_bytes,
-                            &error) != 0) {
+    if (source->matching) {
+        for (uint32_t i = 0; i < count; i++)
+            passed[i] = source->matching[rows[i] / 64] >> rows[i] % 64 & 1;
+    } else if (!source->searcher->filter->needs_payload || source->binding ||
+               store_rows_payloads(source->source, rows, count, &source->payloads, payloads,
+                                   payload_bytes, &error) != 0) {
         for (uint32_t i = 0; i < count; i++)
             passed[i] = row_passes_filter(source, rows[i], NULL, 0);
     } else {
@@ -164,7 +174,35 @@ static void scan_block(struct source_search *source, uint32_t first, const float
             search_offer(source, rows[i], orders[i]);
 }
 
-static int scan(struct source_search *source, struct error *error)
+/* The vectors from a row on, as many as lie together; those that are not float32 are decoded, as many
+ * as the block has room for. */
+struct rows_block {
+    const float *vectors;
+    uint32_t count;
+    float *decoded; /* NULL until it is needed; freed by the caller */
+};
+
+static int read_rows(const struct store_source *source, uint32_t row, uint32_t dim,
+                     struct rows_block *block, struct error *error)
+{
+    struct vector_row stored;
+    int code = store_row_stored(source, row, &stored, &block->count, error);
+
+    if (code != 0)
+        return code;
+    if (vector_codec_is_float32(stored.codec)) {
+        block->vectors = stored.bytes;
+        return 0;
+    }
+    if (!block->decoded)
+        block->decoded = memory_new((size_t)DECODED_ROWS * dim, sizeof(float));
+    block->vectors = block->decoded;
+    block->count = block->count < DECODED_ROWS ? block->count : DECODED_ROWS;
+    vector_rows_decode(stored, block->count, dim, block->decoded);
+    return 0;
+}
+
+static int scan_rows(struct source_search *source, struct rows_block *block, struct error *error)
 {
     struct searcher *searcher = source->searcher;
     uint32_t total = source->source->row_count;
@@ -172,20 +210,17 @@ static int scan(struct source_search *source, struct error *error)
     uint32_t blocks = 0;
 
     for (uint32_t row = 0; row < total;) {
-        const float *vectors;
-        uint32_t span;
-        int code = store_row_vectors(source->source, row, &vectors, &span, error);
+        int code = read_rows(source->source, row, searcher->dim, block, error);
+        const float *vectors = block->vectors;
+        uint32_t span = block->count < total - row ? block->count : total - row;
         if (code != 0)
             return code;
-        if (span > total - row)
-            span = total - row;
         while (span > 0) {
             uint32_t count = span < SCAN_BLOCK_ROWS ? span : SCAN_BLOCK_ROWS;
             if (search_was_cut(searcher) ||
                 (++blocks % SCAN_CHECK_BLOCKS == 0 && search_is_stopped(searcher)))
                 return 0;
-            index_score_block(searcher->metric, searcher->query, vectors, count, searcher->dim,
-                              scores);
+            search_score_rows(searcher, vectors, count, scores);
             scan_block(source, row, scores, count);
             vectors += (size_t)count * searcher->dim;
             row += count;
@@ -195,13 +230,104 @@ static int scan(struct source_search *source, struct error *error)
     return 0;
 }
 
+static int scan(struct source_search *source, struct error *error)
+{
+    struct rows_block block = {.vectors = NULL};
+    int code = scan_rows(source, &block, error);
+
+    free(block.decoded);
+    return code;
+}
+
+bool search_source_is_shared(const struct source_search *source)
+{
+    return source->path == ACCESS_SCAN && source->searcher->scorer.kind == QUERY_NEAREST;
+}
+
+/* Sources of one table that still look at it. */
+struct scanners {
+    struct source_search *sources[SEARCH_TOGETHER_MAX];
+    const float *queries[SEARCH_TOGETHER_MAX];
+    float *scores[SEARCH_TOGETHER_MAX];
+    uint32_t count;
+};
+
+static void drop_stopped(struct scanners *scanners, bool look)
+{
+    uint32_t kept = 0;
+
+    for (uint32_t i = 0; i < scanners->count; i++) {
+        struct source_search *source = scanners->sources[i];
+        if (search_was_cut(source->searcher) || (look && search_is_stopped(source->searcher)))
+            continue;
+        scanners->sources[kept] = source;
+        scanners->queries[kept++] = source->searcher->query;
+    }
+    scanners->count = kept;
+}
+
+static int scan_together(struct scanners *scanners, struct rows_block *decoded, struct error *error)
+{
+    const struct store_source *table = scanners->sources[0]->source;
+    const struct searcher *first = scanners->sources[0]->searcher;
+    enum vector_metric metric = first->metric;
+    uint32_t dim = first->dim, blocks = 0;
+
+    for (uint32_t row = 0, span; row < table->row_count; row += span) {
+        int code = read_rows(table, row, dim, decoded, error);
+        const float *vectors = decoded->vectors;
+        if (code != 0)
+            return code;
+        span = decoded->count < table->row_count - row ? decoded->count : table->row_count - row;
+        for (uint32_t at = 0, count; at < span; at += count) {
+            count = span - at < TOGETHER_BLOCK_ROWS ? span - at : TOGETHER_BLOCK_ROWS;
+            drop_stopped(scanners, ++blocks % SCAN_CHECK_BLOCKS == 0);
+            if (scanners->count == 0)
+                return 0;
+            index_score_tile(metric, scanners->queries, scanners->count, vectors + (size_t)at * dim,
+                             count, dim, scanners->scores);
+            for (uint32_t i = 0; i < scanners->count; i++)
+                scan_block(scanners->sources[i], row + at, scanners->scores[i], count);
+        }
+    }
+    return 0;
+}
+
+int search_sources_run(struct source_search *const *sources, uint32_t count, struct error *error)
+{
+    struct scanners scanners = {.count = count};
+    float *scores = memory_new((size_t)count * TOGETHER_BLOCK_ROWS, sizeof(*scores));
+    struct rows_block decoded = {.vectors = NULL};
+    struct error local = {0};
+    int code = 0;
+
+    assert(count <= SEARCH_TOGETHER_MAX);
+    for (uint32_t i = 0; i < count; i++) {
+        scanners.sources[i] = sources[i];
+        scanners.scores[i] = scores + (size_t)i * TOGETHER_BLOCK_ROWS;
+    }
+    drop_stopped(&scanners, true);
+    if (scanners.count > 0)
+        code = scan_together(&scanners, &decoded, &local);
+    free(decoded.decoded);
+    free(scores);
+    if (code == ERROR_CORRUPT || code == ERROR_IO) {
+        for (uint32_t i = 0; i < count; i++)
+            search_report_damage(sources[i], &local);
+        return 0;
+    }
+    if (code != 0)
+        *error = local;
+    return code;
+}
+
 /* Few rows match. */
 
 /* Accepted rows on their way to being scored: a row on its own is a walk through memory, so that
  * several are asked for before the first is used. */
 struct pending {
     uint32_t rows[PENDING_ROWS];
-    const float *vectors[PENDING_ROWS];
+    struct vector_row stored[PENDING_ROWS];
     uint32_t count;
 };
 
@@ -210,8 +336,7 @@ static void pending_score(struct source_search *source, struct pending *pending)
     struct searcher *searcher = source->searcher;
 
     for (uint32_t i = 0; i < pending->count; i++) {
-        float raw =
-            index_score(searcher->metric, searcher->query, pending->vectors[i], searcher->dim);
+        float raw = search_score_row(searcher, pending->stored[i]);
         double order = search_row_order(source, pending->rows[i], raw);
         if (order >= search_floor(searcher))
             search_offer(source, pending->rows[i], order);
@@ -223,16 +348,17 @@ static void pending_score(struct source_search *source, struct pending *pending)
 static int take_row(struct source_search *source, struct pending *pending, uint32_t row,
                     struct error *error)
 {
-    const float *vector;
+    struct vector_row *stored = &pending->stored[pending->count];
+    bool scattered = source->matching_rows < source->source->row_count / SCATTERED_PART;
     uint32_t span;
-    int code = store_row_vectors(source->source, row, &vector, &span, error);
+    int code = scattered ? store_row_alone(source->source, row, stored, error)
+                         : store_row_stored(source->source, row, stored, &span, error);
 
     if (code != 0)
         return code;
-    for (uint32_t i = 0; i < source->searcher->dim; i += CACHE_LINE_FLOATS)
-        __builtin_prefetch(vector + i);
-    pending->rows[pending->count] = row;
-    pending->vectors[pending->count++] = vector;
+    for (size_t i = 0; i < vector_row_bytes(stored->codec, source->searcher->dim); i += CACHE_LINE)
+        __builtin_prefetch((const char *)stored->bytes + i);
+    pending->rows[pending->count++] = row;
     if (pending->count == PENDING_ROWS)
         pending_score(source, pending);
     return 0;

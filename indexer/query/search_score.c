@@ -12,27 +12,32 @@ double search_decay(const struct searcher *searcher, int64_t event_time_ms)
     return exp2(-((double)now_ms - (double)event_time_ms) / (double)searcher->search->half_life_ms);
 }
 
+/* By what decay of a distance divides the raw score, which for L2 is its square. */
+static double distance_decay(const struct searcher *searcher, double decay)
+{
+    return searcher->squares ? decay : decay * decay;
+}
+
 /* Decay by more than a thousand half-lives underflows to 0; a distance stays finite. */
-static double scaled(enum vector_metric metric, double raw, double decay)
+static double scaled(const struct searcher *searcher, double raw, double decay)
 {
     double order;
 
-    if (metric != VECTOR_METRIC_L2)
+    if (!searcher->distances)
         return raw * decay;
-    order = raw < 0 ? raw / (decay * decay) : 0.0;
+    order = raw < 0 ? raw / distance_decay(searcher, decay) : 0.0;
     return order > -DBL_MAX ? order : -DBL_MAX;
 }
 
 double search_order(const struct searcher *searcher, float raw, double decay)
 {
-    return scaled(searcher->metric, (double)raw, decay);
+    return scaled(searcher, (double)raw, decay);
 }
 
 double search_order_bound(const struct source_search *source, double raw)
 {
-    enum vector_metric metric = source->searcher->metric;
-    double young = scaled(metric, raw, source->decay_max);
-    double old = scaled(metric, raw, source->decay_min);
+    double young = scaled(source->searcher, raw, source->decay_max);
+    double old = scaled(source->searcher, raw, source->decay_min);
 
     /* A negative product gains by decay. */
     return young > old ? young : old;
@@ -44,8 +49,8 @@ float search_raw_floor(const struct source_search *source, double order)
 
     if (!(order > -DBL_MAX))
         return -INFINITY;
-    if (source->searcher->metric == VECTOR_METRIC_L2)
-        raw = order * source->decay_max * source->decay_max;
+    if (source->searcher->distances)
+        raw = order * distance_decay(source->searcher, source->decay_max);
     else
         raw = order / (order > 0 ? source->decay_max : source->decay_min);
     /* Rounding must not lose a row: the order itself is compared afterwards. */
@@ -60,19 +65,20 @@ float search_user_score(const struct searcher *searcher, double order)
 {
     double score = order;
 
-    if (searcher->metric == VECTOR_METRIC_L2)
-        score = order < 0 ? sqrt(-order) : 0.0;
+    if (searcher->distances)
+        score = !(order < 0) ? 0.0 : searcher->squares ? -order : sqrt(-order);
     return score > (double)FLT_MAX ? FLT_MAX : (float)score;
 }
 
-double search_threshold_order(enum vector_metric metric, const struct query_search *search)
+double search_threshold_order(const struct searcher *searcher)
 {
-    double threshold = (double)search->threshold;
+    double threshold = (double)searcher->search->threshold;
 
-    if (!search->has_threshold)
+    if (!searcher->search->has_threshold)
         return -INFINITY;
-    if (metric == VECTOR_METRIC_L2)
-        return threshold > 0 ? -(threshold * threshold) * (1 + 1e-6) : 0.0;
+    if (searcher->distances)
+        return threshold > 0 ? -(searcher->squares ? threshold : threshold * threshold) * (1 + 1e-6)
+                             : 0.0;
     return threshold - fabs(threshold) * 1e-6;
 }
 
@@ -80,8 +86,18 @@ bool search_passes_threshold(const struct searcher *searcher, float user_score)
 {
     if (!searcher->search->has_threshold)
         return true;
-    return searcher->metric == VECTOR_METRIC_L2 ? user_score < searcher->search->threshold
-                                                : user_score > searcher->search->threshold;
+    return searcher->distances ? user_score < searcher->search->threshold
+                               : user_score > searcher->search->threshold;
+}
+
+int search_best_first(const void *a, const void *b)
+{
+    const struct query_hit *left = a, *right = b;
+    int order = (left->order < right->order) - (left->order > right->order);
+
+    if (order == 0)
+        order = query_row_compare_ids(&left->row, &right->row);
+    return order != 0 ? order : query_shard_compare(left->row.shard, right->row.shard);
 }
 
 void search_offer(struct source_search *source, uint32_t row, double order)

@@ -1,16 +1,10 @@
 #include "indexer/query/top.h"
+#include "base/bytes.h"
 
 #include <assert.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-
-int query_key_compare(const uint8_t *a, size_t a_bytes, const uint8_t *b, size_t b_bytes)
-{
-    int order = memcmp(a, b, a_bytes < b_bytes ? a_bytes : b_bytes);
-
-    return order != 0 ? order : (a_bytes > b_bytes) - (a_bytes < b_bytes);
-}
 
 /* Negative when a ranks before b. Rows of one id in two shards are told apart by the shard, so that
  * the order does not depend on who came first. */
@@ -19,7 +13,7 @@ static int rank_compare(const struct top_entry *a, const struct top_entry *b)
     int order = (a->order < b->order) - (a->order > b->order);
 
     if (order == 0)
-        order = query_key_compare(a->key, a->key_bytes, b->key, b->key_bytes);
+        order = bytes_compare(a->key, a->key_bytes, b->key, b->key_bytes);
     if (order == 0)
         order = (a->shard > b->shard) - (a->shard < b->shard);
     return order;

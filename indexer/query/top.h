@@ -36,6 +36,4 @@ double query_top_floor(const struct top *top);
 /** Sorts best first; nothing may be offered afterwards. */
 void query_top_sort(struct top *top);
 
-int query_key_compare(const uint8_t *a, size_t a_bytes, const uint8_t *b, size_t b_bytes);
-
 #endif

@@ -11,7 +11,12 @@
 #include "base/logger.h"
 #include "base/memory.h"
 
-enum { DEFAULT_TIMEOUT_MS = 30000 };
+enum {
+    DEFAULT_TIMEOUT_MS = 30000,
+    CLAIM_LOOK_MS = 100,  /* between two looks at who has a shard that moves */
+    PATIENT_MAX = 64,     /* views: others that wait need room too */
+    WHOLE_WAIT_MS = 10000 /* a killed process loses its shards after Kafka's session, 6 s */
+};
 
 int query_shard_compare(const char *a, const char *b)
 {
@@ -27,6 +32,16 @@ uint32_t query_view_place(const struct query_view *view, const char *shard)
     return place;
 }
 
+/* What was given up stands still: an offset that it does not have comes elsewhere, if anywhere. */
+static bool stands_below(const struct query_view_options *options, const struct store_lease *lease)
+{
+    for (size_t i = 0; lease->handed_over && i < options->min_offset_count; i++)
+        if (store_shard_next_offset(lease->shard) <= options->min_offsets[i].offset &&
+            strcmp(options->min_offsets[i].shard, store_shard_name(lease->shard)) == 0)
+            return true;
+    return false;
+}
+
 /* Leases of other shards than the wanted ones are given back, and of those that lack records: the
  * asking node is told that they are not here. */
 static size_t keep_wanted(struct query_view *view, const struct query_view_options *options,
@@ -39,7 +54,7 @@ static size_t keep_wanted(struct query_view *view, const struct query_view_optio
         size_t k = 0;
         while (k < options->shard_count && strcmp(options->shards[k], name) != 0)
             k++;
-        if (k < options->shard_count && !leases[i].behind)
+        if (k < options->shard_count && !leases[i].behind && !stands_below(options, &leases[i]))
             leases[kept++] = leases[i];
         else
             store_registry_release(view->registry, &leases[i]);
@@ -64,7 +79,8 @@ static const char *label_of(const struct store_expected_shard *shards, size_t co
 
 /* A shard that has just come, or whose assignment is not known yet, lacks records. Whoever has them
  * is asked instead; if nobody has, the shard is searched and counts as missing. */
-static size_t leave_to_peers(struct query_view *view, struct store_lease *leases)
+static size_t leave_to_peers(struct query_view *view, const struct query_view_options *options,
+                             struct store_lease *leases)
 {
     struct store_expected_shard *shards = NULL;
     size_t expected = 0, kept = 0;
@@ -72,7 +88,7 @@ static size_t leave_to_peers(struct query_view *view, struct store_lease *leases
     for (size_t i = 0; i < view->shard_count; i++) {
         const char *name = store_shard_name(leases[i].shard);
         const char *label;
-        if (!leases[i].behind) {
+        if (!leases[i].behind && !stands_below(options, &leases[i])) {
             leases[kept++] = leases[i];
             continue;
         }
@@ -108,7 +124,8 @@ static void cover_nothing_yet(struct query_view *view)
 }
 
 /* Peers are asked for every shard that is expected and not open here. */
-static void take_remotes(struct query_view *view, struct store_lease *leases)
+static void take_remotes(struct query_view *view, const struct query_view_options *options,
+                         struct store_lease *leases)
 {
     const struct store_coverage *coverage = &view->coverage;
     size_t most = coverage->missing_count + view->shard_count;
@@ -122,7 +139,7 @@ static void take_remotes(struct query_view *view, struct store_lease *leases)
     for (size_t i = 0; i < coverage->missing_count; i++)
         view->remotes[view->remote_count++] =
             (struct view_remote){.name = coverage->missing_names[i], .label = coverage->missing[i]};
-    view->shard_count = leave_to_peers(view, leases);
+    view->shard_count = leave_to_peers(view, options, leases);
     if (view->remote_count > 1)
         qsort(view->remotes, view->remote_count, sizeof(*view->remotes), by_remote_name);
     cover_nothing_yet(view);
@@ -139,7 +156,7 @@ static void view_take(struct query_view *view, const struct query_view_options *
                                                        &view->arena, &leases, &view->coverage);
     if (options->shards)
         view->shard_count = keep_wanted(view, options, leases);
-    take_remotes(view, leases);
+    take_remotes(view, options, leases);
     view->shards = arena_calloc(&view->arena, view->shard_count + 1, sizeof(*view->shards));
     view->freshness = arena_calloc(&view->arena, view->shard_count + 1, sizeof(*view->freshness));
     for (size_t i = 0; i < view->shard_count; i++) {
@@ -176,42 +193,68 @@ static int64_t timeout_of(const struct query_view_options *options)
     return options->timeout_ms < most_ms ? options->timeout_ms : most_ms;
 }
 
-static const struct query_shard_freshness *freshness_of(const struct query_view *view,
-                                                        const char *shard)
+/* Where an offset is waited for. */
+enum offset_place {
+    OFFSET_HERE,    /* in a shard of the view */
+    OFFSET_MOVES,   /* whoever had the shard gave it up before it, and nobody else has come yet */
+    OFFSET_NOWHERE, /* until the shard is opened here */
+};
+
+/* An offset that is not seen yet and has to be waited for here, or NULL. Those of shards elsewhere travel with
+ * the operations: their owners wait. A peer that has not got the shard (any more) says so at once. */
+static const struct query_min_offset *unseen_offset(const struct query_view *view,
+                                                    const struct query_view_options *options,
+                                                    enum offset_place *place)
 {
-    for (size_t i = 0; i < view->shard_count; i++)
-        if (strcmp(view->freshness[i].shard, shard) == 0)
-            return &view->freshness[i];
+    const struct query_peers *peers = view->peers;
+
+    for (size_t i = 0; i < options->min_offset_count; i++) {
+        const struct query_min_offset *wanted = &options->min_offsets[i];
+        bool here, remote, reached;
+        size_t k = 0;
+        while (k < view->shard_count && strcmp(view->shards[k].name, wanted->shard) != 0)
+            k++;
+        here = k < view->shard_count;
+        remote = !here && query_view_remote(view, wanted->shard);
+        if (here ? view->freshness[k].next_offset > wanted->offset : !remote && options->shards)
+            continue;
+        *place = here ? OFFSET_HERE : OFFSET_NOWHERE;
+        if (remote || (here && peers && view->shards[k].lease->handed_over)) {
+            reached =
+                peers->reaches(peers->context, view->collection, wanted->shard, wanted->offset);
+            *place = OFFSET_MOVES;
+            if (reached ||
+                (remote && !peers->serves(peers->context, view->collection, wanted->shard)))
+                continue;
+        }
+        return wanted;
+    }
     return NULL;
 }
 
-/* An offset that the view's own shards do not see yet, or NULL. Those of shards elsewhere travel with
- * the operations: their owners wait. A peer that has not got the shard (any more) says so at once.
- * `here`: the shard is one of the view's. */
-static const struct query_min_offset *unseen_offset(const struct query_view *view,
-                                                    const struct query_view_options *options,
-                                                    bool *here)
+/* A claim of this process wakes who waits, that of another one does not. */
+static int wait_for_claim(const struct query_view *view, int64_t deadline_ns, struct error *error)
 {
-    for (size_t i = 0; i < options->min_offset_count; i++) {
-        const struct query_min_offset *wanted = &options->min_offsets[i];
-        const struct query_shard_freshness *own = freshness_of(view, wanted->shard);
-        *here = own != NULL;
-        if (own ? own->next_offset <= wanted->offset
-                : !options->shards && !query_view_remote(view, wanted->shard))
-            return wanted;
-    }
-    return NULL;
+    int64_t look_ns = io_monotonic_ns(view->io) + (int64_t)CLAIM_LOOK_MS * 1000000;
+    int code = store_registry_wait_opened(
+        view->registry, look_ns < deadline_ns ? look_ns : deadline_ns, view->stop->ending, error);
+
+    return code == ERROR_TIMEOUT && look_ns < deadline_ns ? 0 : code;
 }
 
 /* Nothing is held meanwhile: a lease would keep a shard open that has to move. When it moves, and
  * somebody else can be asked, the wait ends. */
 static int wait_for_offset(const struct query_view *view, const struct query_view_options *options,
-                           const struct query_min_offset *wanted, bool here, struct error *error)
+                           const struct query_min_offset *wanted, enum offset_place place,
+                           struct error *error)
 {
-    int code =
-        store_registry_wait_visible(view->registry, view->collection->name, wanted->shard,
-                                    wanted->offset, here && (options->shards || options->peers),
-                                    view->stop->deadline_ns, view->stop->ending, error);
+    struct error failed = {0};
+    int code = place == OFFSET_MOVES
+                   ? wait_for_claim(view, view->stop->deadline_ns, &failed)
+                   : store_registry_wait_visible(
+                         view->registry, view->collection->name, wanted->shard, wanted->offset,
+                         place == OFFSET_HERE && (options->shards || options->peers),
+                         view->stop->deadline_ns, view->stop->ending, &failed);
 
     if (code == ERROR_NOT_FOUND)
         return 0;
@@ -221,7 +264,7 @@ static int wait_for_offset(const struct query_view *view, const struct query_vie
         return error_set(error, code,
                          "offset %lld of partition %s was not searchable within %lld ms",
                          (long long)wanted->offset, wanted->shard, (long long)timeout_of(options));
-    return code;
+    return code == 0 ? 0 : error_set(error, code, "%s", failed.text);
 }
 
 /* An error has room for a few names only. */
@@ -270,12 +313,90 @@ static int check_coverage(const struct query_view *view, struct error *error)
     return view->remote_count > 0 ? 0 : query_view_check_whole(view, error);
 }
 
+/* A name that no partition of the collection can have would be waited for until the deadline. */
+static int check_offsets(const struct query_view *view, const struct query_view_options *options,
+                         struct error *error)
+{
+    const char *topic;
+    int32_t partition;
+
+    for (size_t i = 0; i < options->min_offset_count && !options->shards; i++) {
+        const char *name = options->min_offsets[i].shard;
+        size_t k = 0;
+        while (k < view->shard_count && strcmp(view->shards[k].name, name) != 0)
+            k++;
+        if (k == view->shard_count && !query_view_remote(view, name) &&
+            !config_shard_partition(view->collection, name, &topic, &partition))
+            return error_set(error, ERROR_INVALID,
+                             "Wrong input: min_offsets: %s has no partition `%.100s`: the first "
+                             "topic's are `0`, `1` and so on, another topic's TOPIC-0",
+                             view->collection->name, name);
+    }
+    return 0;
+}
+
+/* Whether each shard that the collection has is here, or somebody has said that it is there. */
+static bool has_owners(const struct query_view *view)
+{
+    const struct query_peers *peers = view->peers;
+
+    if (!view->coverage.known || view->behind_count > 0)
+        return false;
+    for (size_t i = 0; i < view->remote_count; i++)
+        if (!peers->serves(peers->context, view->collection, view->remotes[i].name))
+            return false;
+    return true;
+}
+
+/* A shard that moves has an owner again in a moment, and one whose process died when Kafka has noticed. Nothing is
+ * held meanwhile, as with offsets. Who could not wait without a thread does not: an outage would take all of them. */
+static int wait_for_owners(struct query_view *view, const struct query_view_options *options,
+                           struct error *error)
+{
+    struct thread_pool *pool =
+        options->min_offset_count > 0 ? NULL : view->pool; /* its caller waits already */
+    struct error failed = {0};
+    int code = 0;
+
+    if (view->patient_until_ns == 0 || has_owners(view) || (pool && !thread_pool_wait_begin(pool)))
+        return 0;
+    while (code == 0 && !has_owners(view)) {
+        view_give_back(view);
+        code = wait_for_claim(view, view->patient_until_ns, &failed);
+        if (code == 0)
+            code = stop_check(view->stop, &failed);
+        view_take(view, options);
+    }
+    if (pool)
+        thread_pool_wait_end(pool);
+    return code == ERROR_CANCELLED ? error_set(error, code, "%s", failed.text) : 0;
+}
+
+static atomic_uint patient_views;
+
+static bool may_be_patient(void)
+{
+    if (atomic_fetch_add(&patient_views, 1) < PATIENT_MAX)
+        return true;
+    atomic_fetch_sub(&patient_views, 1);
+    return false;
+}
+
+/* What is left of the request's time is for its answer, or for the names of what is missing. */
+static int64_t patience(const struct query_view *view)
+{
+    const int64_t now_ns = io_monotonic_ns(view->io), left_ns = view->stop->deadline_ns - now_ns;
+    const int64_t most_ns = (int64_t)WHOLE_WAIT_MS * 1000000;
+
+    return now_ns + (left_ns / 4 * 3 < most_ns ? left_ns / 4 * 3 : most_ns);
+}
+
 int query_view_open(const struct query_view_options *options, struct query_view **view,
                     struct error *error)
 {
     struct query_view *fresh = memory_new(1, sizeof(*fresh));
     const struct query_min_offset *unseen;
-    bool here;
+    enum offset_place place;
 
     arena_create(&fresh->arena, 0);
     fresh->io = options->io ? options->io : io_posix();
@@ -294,14 +415,17 @@ int query_view_open(const struct query_view_options *options, struct query_view 
         stop_create(fresh->stop, fresh->io);
         fresh->stop->deadline_ns = io_monotonic_ns(fresh->io) + timeout_of(options) * 1000000;
     }
+    if (fresh->whole && fresh->peers && may_be_patient())
+        fresh->patient_until_ns = patience(fresh);
     view_take(fresh, options);
-    if (check_coverage(fresh, error) != 0) {
+    if (wait_for_owners(fresh, options, error) != 0 || check_coverage(fresh, error) != 0 ||
+        check_offsets(fresh, options, error) != 0) {
         query_view_close(fresh);
-        return ERROR_UNAVAILABLE;
+        return error->code;
     }
-    while ((unseen = unseen_offset(fresh, options, &here))) {
+    while ((unseen = unseen_offset(fresh, options, &place))) {
         view_give_back(fresh);
-        if (wait_for_offset(fresh, options, unseen, here, error) != 0) {
+        if (wait_for_offset(fresh, options, unseen, place, error) != 0) {
             query_view_close(fresh);
             return error->code;
         }
@@ -316,6 +440,8 @@ void query_view_close(struct query_view *view)
     if (!view)
         return;
     view_give_back(view);
+    if (view->patient_until_ns != 0)
+        atomic_fetch_sub(&patient_views, 1);
     arena_destroy(&view->arena);
     free(view);
 }
@@ -391,7 +517,7 @@ int query_view_check(const struct query_view *view, struct error *error)
     if (stop_check(view->stop, error) != 0)
         return error->code;
     for (size_t i = 0; i < view->shard_count; i++)
-        if (atomic_load(view->shards[i].lease->closing))
+        if (atomic_load(view->shards[i].lease->broken_off))
             return error_set(error, ERROR_CANCELLED, "this process is closing partition %s",
                              view->shards[i].name);
     return 0;

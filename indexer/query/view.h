@@ -46,6 +46,7 @@ struct query_view {
     const struct query_min_offset *min_offsets;
     size_t min_offset_count;
     bool whole;
+    int64_t patient_until_ns; /* for owners of shards that move, under `whole`; 0: not */
     struct query_peer_counts peer_counts;
     const struct query_shard_freshness *all_freshness; /* with the remote shards; NULL: local */
     size_t all_count;
@@ -65,12 +66,9 @@ int query_shard_compare(const char *a, const char *b);
 /** For work that takes long: as stop_check, and ERROR_CANCELLED when a shard is wanted back. */
 int query_view_check(const struct query_view *view, struct error *error);
 
-/* One order of ids and versions, for the shards of one process and for those of many. */
-
-/** Orders rows by their ids, as scrolling does. */
-int query_row_compare_ids(const struct query_row *a, const struct query_row *b);
-/** Of rows with one id in several shards the version to keep comes first: the newest event, of equal
- * ones that of the first shard. Offsets of two shards do not compare. */
+/** One order of versions, for the shards of one process and for those of many. Of rows with one id in
+ * several shards the version to keep comes first: the newest event, of equal ones that of the first
+ * shard. Offsets of two shards do not compare. */
 int query_row_compare_versions(const struct query_row *a, const struct query_row *b);
 
 /** The row as the outside sees it. */

@@ -128,7 +128,7 @@ int wire_from_hit(const struct query_hit *hit, uint32_t shard, uint32_t dim,
         fields[8] = wire_bytes(payload, payload_bytes);
     }
     if (wants.vector) {
-        if (query_row_vector(&hit->row, &vector, error) != 0)
+        if (query_row_vector(&hit->row, arena, &vector, error) != 0)
             return error->code;
         fields[9] = wire_bytes(vector, dim * sizeof(float));
     }
@@ -214,6 +214,24 @@ static struct query_wants to_wants(const struct doc *op)
                                 .vector = wire_get_bool(op, "with_vector")};
 }
 
+int wire_needs(const struct doc *op)
+{
+    const struct doc *needs = doc_get(op, "needs");
+
+    return needs ? (int)needs->integer : QUERY_PROTOCOL_OLDEST;
+}
+
+static void put_needs(struct doc *map, int version)
+{
+    if (version > QUERY_PROTOCOL_OLDEST)
+        doc_put(map, "needs", doc_integer(version));
+}
+
+static int filter_needs(const struct query_filter *filter)
+{
+    return filter && filter->recent ? QUERY_PROTOCOL_EXAMPLES : QUERY_PROTOCOL_OLDEST;
+}
+
 static void put_filter(struct doc *map, const struct query_filter *filter)
 {
     if (filter && filter->document.type != DOC_NULL)
@@ -226,13 +244,107 @@ int wire_to_filter(const struct doc *op, struct arena *arena, const struct query
     return query_filter_compile(doc_get(op, "filter"), arena, filter, error);
 }
 
+static const char *const scorers[] = {[QUERY_BEST_SCORE] = "best_score",
+                                      [QUERY_SUM_SCORES] = "sum_scores",
+                                      [QUERY_DISCOVER] = "discover",
+                                      [QUERY_CONTEXT] = "context",
+                                      [QUERY_WEIGHTED_SCORES] = "weighted"};
+
+static int search_needs(const struct query_search *search)
+{
+    switch (search->scorer.kind) {
+    case QUERY_NEAREST:
+        return filter_needs(search->filter);
+    case QUERY_WEIGHTED_SCORES:
+        return QUERY_PROTOCOL_WEIGHTS;
+    default:
+        return QUERY_PROTOCOL_EXAMPLES;
+    }
+}
+
+static void put_scorer(struct doc *map, const struct query_scorer *scorer, uint32_t dim)
+{
+    size_t count = (size_t)scorer->positive_count + scorer->negative_count;
+
+    doc_put(map, "scorer", wire_text(scorers[scorer->kind]));
+    doc_put(map, "examples", wire_bytes(scorer->examples, count * dim * sizeof(float)));
+    doc_put(map, "positive", doc_integer(scorer->positive_count));
+    if (scorer->weights)
+        doc_put(map, "weights", wire_bytes(scorer->weights, count * sizeof(float)));
+}
+
+static int to_weights(const struct doc *op, struct arena *arena, struct query_scorer *scorer,
+                      struct error *error)
+{
+    size_t size_bytes =
+        ((size_t)scorer->positive_count + scorer->negative_count) * sizeof(*scorer->weights);
+    const struct doc *bytes;
+    float *copy;
+
+    if (wire_get(op, "weights", DOC_BYTES, &bytes, error) != 0)
+        return error->code;
+    if (bytes->count != size_bytes)
+        return error_set(error, ERROR_INVALID, "peer: the examples have not one weight each");
+    copy = memory_checked(arena_alloc(arena, size_bytes + 1, VECTOR_ALIGNMENT));
+    memcpy(copy, bytes->string, size_bytes);
+    scorer->weights = copy;
+    return 0;
+}
+
+static int to_examples(const struct doc *op, uint32_t dim, struct arena *arena,
+                       struct query_scorer *scorer, struct error *error)
+{
+    size_t row_bytes = dim * sizeof(float);
+    const struct doc *bytes;
+    float *copy;
+
+    if (wire_get(op, "examples", DOC_BYTES, &bytes, error) != 0 ||
+        wire_get_u32(op, "positive", QUERY_EXAMPLES_MAX, &scorer->positive_count, error) != 0)
+        return error->code;
+    if (bytes->count % row_bytes != 0 || bytes->count / row_bytes < scorer->positive_count)
+        return error_set(error, ERROR_INVALID, "peer: the examples are not sound");
+    scorer->negative_count = (uint32_t)(bytes->count / row_bytes) - scorer->positive_count;
+    copy = memory_checked(arena_alloc(arena, bytes->count + 1, VECTOR_ALIGNMENT));
+    memcpy(copy, bytes->string, bytes->count);
+    scorer->examples = copy; /* the search checks the numbers */
+    return scorer->kind == QUERY_WEIGHTED_SCORES ? to_weights(op, arena, scorer, error) : 0;
+}
+
+static int to_scorer(const struct doc *op, uint32_t dim, struct arena *arena,
+                     struct query_search *search, struct error *error)
+{
+    const struct doc *name = doc_get(op, "scorer");
+    const struct doc *vector;
+    int kind = QUERY_NEAREST;
+
+    if (name)
+        for (kind = QUERY_WEIGHTED_SCORES; kind > QUERY_NEAREST; kind--)
+            if (doc_string_equals(name, scorers[kind]))
+                break;
+    if (name && kind == QUERY_NEAREST)
+        return error_set(error, ERROR_INVALID, "peer: unknown scorer");
+    search->scorer.kind = (enum query_scorer_kind)kind;
+    if (name && to_examples(op, dim, arena, &search->scorer, error) != 0)
+        return error->code;
+    if (kind != QUERY_NEAREST && kind != QUERY_DISCOVER)
+        return 0;
+    return wire_get(op, "vector", DOC_BYTES, &vector, error) != 0
+               ? error->code
+               : to_vector(vector, dim, arena, &search->vector, error);
+}
+
 struct doc wire_from_search(const struct query_search *search, uint32_t limit, uint32_t dim,
                             struct arena *arena)
 {
-    struct doc map = doc_map(arena, 16);
+    struct doc map = doc_map(arena, 20);
+    bool nearest = search->scorer.kind == QUERY_NEAREST;
 
     doc_put(&map, "do", wire_text("search"));
-    doc_put(&map, "vector", wire_bytes(search->vector, dim * sizeof(float)));
+    put_needs(&map, search_needs(search));
+    if (search->vector)
+        doc_put(&map, "vector", wire_bytes(search->vector, dim * sizeof(float)));
+    if (!nearest)
+        put_scorer(&map, &search->scorer, dim);
     doc_put(&map, "limit", doc_integer(limit));
     doc_put(&map, "ef", doc_integer(search->ef));
     doc_put(&map, "recall", doc_number(search->recall));
@@ -253,9 +365,13 @@ struct doc wire_from_search(const struct query_search *search, uint32_t limit, u
 
 struct doc wire_from_searches(const struct doc *searches, uint32_t count, struct arena *arena)
 {
-    struct doc op = doc_map(arena, 2);
+    struct doc op = doc_map(arena, 3);
+    int needs = QUERY_PROTOCOL_SEARCHES;
 
+    for (uint32_t i = 0; i < count; i++)
+        needs = wire_needs(&searches[i]) > needs ? wire_needs(&searches[i]) : needs;
     doc_put(&op, "do", wire_text("searches"));
+    put_needs(&op, needs);
     doc_put(&op, "searches", (struct doc){.type = DOC_ARRAY, .count = count, .items = searches});
     return op;
 }
@@ -265,7 +381,6 @@ int wire_to_search(const struct doc *op, uint32_t dim, struct arena *arena,
 {
     const struct doc *threshold = doc_get(op, "threshold");
     const struct doc *exclude = doc_get(op, "exclude");
-    const struct doc *vector;
     double value = 0;
 
     *search = (struct query_search){.arena = arena,
@@ -274,8 +389,7 @@ int wire_to_search(const struct doc *op, uint32_t dim, struct arena *arena,
                                     .explain = wire_get_bool(op, "explain"),
                                     .partial = wire_get_bool(op, "partial"),
                                     .wants = to_wants(op)};
-    if (wire_get(op, "vector", DOC_BYTES, &vector, error) != 0 ||
-        to_vector(vector, dim, arena, &search->vector, error) != 0 ||
+    if (to_scorer(op, dim, arena, search, error) != 0 ||
         wire_get_u32(op, "limit", QUERY_LIMIT_MAX, &search->limit, error) != 0 ||
         wire_get_u32(op, "ef", UINT32_MAX, &search->ef, error) != 0 ||
         wire_get_double(op, "recall", &search->recall, error) != 0 ||
@@ -296,9 +410,15 @@ int wire_to_search(const struct doc *op, uint32_t dim, struct arena *arena,
 
 struct doc wire_from_scroll(const struct query_scroll *scroll, uint32_t limit, struct arena *arena)
 {
-    struct doc map = doc_map(arena, 10);
+    struct doc map = doc_map(arena, 14);
 
     doc_put(&map, "do", wire_text("scroll"));
+    put_needs(&map, scroll->sample ? QUERY_PROTOCOL_EXAMPLES : filter_needs(scroll->filter));
+    if (scroll->sample) {
+        doc_put(&map, "sample", doc_bool(true));
+        doc_put(&map, "seed", doc_integer((int64_t)scroll->seed));
+        doc_put(&map, "descending", doc_bool(scroll->descending));
+    }
     doc_put(&map, "limit", doc_integer(limit));
     put_wants(&map, scroll->wants);
     put_filter(&map, scroll->filter);
@@ -322,10 +442,15 @@ int wire_to_scroll(const struct doc *op, struct arena *arena, struct query_scrol
     *scroll = (struct query_scroll){.arena = arena,
                                     .wants = to_wants(op),
                                     .descending = wire_get_bool(op, "descending"),
+                                    .sample = wire_get_bool(op, "sample"),
                                     .start_from = doc_get(op, "start_from")};
+    int64_t seed = 0;
+
     if (wire_get_u32(op, "limit", QUERY_LIMIT_MAX + 1, &scroll->limit, error) != 0 ||
+        (scroll->sample && wire_get_i64(op, "seed", &seed, error) != 0) ||
         wire_to_filter(op, arena, &scroll->filter, error) != 0)
         return error->code;
+    scroll->seed = (uint64_t)seed;
     if (order_by && order_by->type == DOC_STRING)
         scroll->order_by = arena_copy(arena, order_by->string, order_by->count);
     if (from && from->type == DOC_BYTES) {
@@ -374,9 +499,10 @@ int wire_to_keys(const struct doc *op, struct arena *arena, struct query_key **k
 struct doc wire_from_filter(const char *name, const struct query_filter *filter, const char *key,
                             struct arena *arena)
 {
-    struct doc map = doc_map(arena, 3);
+    struct doc map = doc_map(arena, 4);
 
     doc_put(&map, "do", wire_text(name));
+    put_needs(&map, filter_needs(filter));
     put_filter(&map, filter);
     if (key)
         doc_put(&map, "key", wire_text(key));

@@ -5,7 +5,7 @@
  * bytes: their XXH3 in little-endian order.
  *
  *     request   {"v": version, "collection", "dim", "now_ms", "timeout_ms", "min_offsets": {shard: offset},
- *                "op": {"do": NAME, ...}}
+ *                "op": {"do": NAME, "needs": the lowest version that has all of it, if not 1, ...}}
  *     answer    {"v": the request's, "collection", "dim", "shards": [[name, next offset, watermark], ...],
  *                "result": {...}}          of the shards that the node has; others it does not serve
  *               {"v": 1, "error": [code, text]}    the request's time is over
@@ -67,6 +67,8 @@ int wire_to_hit(const struct doc *row, const char *const *shards, size_t shard_c
 
 /* The operations: what is sent, and the same read at the other end. */
 
+/** The lowest version of the exchange in which the operation can be asked. */
+int wire_needs(const struct doc *op);
 struct doc wire_from_search(const struct query_search *search, uint32_t limit, uint32_t dim,
                             struct arena *arena);
 /** {"do": "searches"}: such operations, which are answered together. */

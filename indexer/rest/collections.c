@@ -55,9 +55,12 @@ void rest_handle_collection_exists(struct http_request *request)
 /* Qdrant's names. */
 static const char *metric_name(enum vector_metric metric)
 {
-    static const char *const names[] = {[VECTOR_METRIC_COSINE] = "Cosine",
-                                        [VECTOR_METRIC_DOT] = "Dot",
-                                        [VECTOR_METRIC_L2] = "Euclid"};
+    static const char *const names[] = {
+        [VECTOR_METRIC_COSINE] = "Cosine",
+        [VECTOR_METRIC_DOT] = "Dot",
+        [VECTOR_METRIC_L2] = "Euclid",
+        /* Of values 0 and 1 the same number; Qdrant has no Hamming. */
+        [VECTOR_METRIC_HAMMING] = "Manhattan"};
 
     return names[metric];
 }
@@ -142,10 +145,12 @@ static const struct doc *settings_of(const struct doc *body)
     return settings ? settings : doc_get(doc_get(body, "metadata"), "windrow");
 }
 
+/* Whoever asks for Manhattan has other values than 0 and 1: it is not what Hamming is shown as. */
 static int parse_metric(const struct doc *distance, enum vector_metric *metric)
 {
-    for (enum vector_metric each = 0; each <= VECTOR_METRIC_L2; each++)
-        if (metric_name(each) && doc_string_equals(distance, metric_name(each))) {
+    for (enum vector_metric each = 0; each <= VECTOR_METRIC_HAMMING; each++)
+        if (doc_string_equals(distance,
+                              each == VECTOR_METRIC_HAMMING ? "Hamming" : metric_name(each))) {
             *metric = each;
             return 0;
         }

@@ -24,10 +24,12 @@ static int load(const struct search_form *form, const struct query_result *found
     for (size_t i = 0; i < found->hit_count; i++) {
         float score = found->hits[i].score;
         candidates[i].closest = -INFINITY;
-        /* A distance becomes what index_score gives: minus its square. */
-        candidates[i].relevance =
-            form->collection->metric == VECTOR_METRIC_L2 ? -score * score : score;
-        if (query_row_vector(&found->hits[i].row, &candidates[i].vector, error) != 0)
+        /* A distance becomes what index_score gives: minus its square, which Hamming's is. */
+        candidates[i].relevance = form->collection->metric == VECTOR_METRIC_L2 ? -score * score
+                                  : form->collection->metric == VECTOR_METRIC_HAMMING ? -score
+                                                                                      : score;
+        if (query_row_vector(&found->hits[i].row, form->search.arena, &candidates[i].vector,
+                             error) != 0)
             return error->code;
     }
     return 0;
@@ -59,7 +61,7 @@ static int choose(struct http_request *request, const struct search_form *form,
 {
     struct candidate *candidates =
         arena_calloc(&request->arena, found->hit_count + 1, sizeof(*candidates));
-    enum vector_metric metric = form->collection->metric;
+    enum vector_metric metric = vector_metric_ranking(form->collection->metric);
 
     if (!candidates)
         abort();
@@ -85,7 +87,8 @@ static int choose(struct http_request *request, const struct search_form *form,
 }
 
 int search_mmr_run(struct http_request *request, struct query_view *view,
-                   const struct search_form *form, struct query_result *result, struct error *error)
+                   const struct search_form *form, const struct query_hit *hits, size_t count,
+                   struct query_result *result, struct error *error)
 {
     struct query_search search = form->search;
     size_t wanted = (size_t)search.limit + search.offset;
@@ -97,7 +100,8 @@ int search_mmr_run(struct http_request *request, struct query_view *view,
     if (wanted > QUERY_LIMIT_MAX)
         return error_set(error, ERROR_INVALID, "limit plus offset must be at most %d",
                          QUERY_LIMIT_MAX);
-    if (query_search_run(view, &search, result, error) != 0)
+    if (hits ? query_rescore(view, &search, hits, count, result, error)
+             : query_search_run(view, &search, result, error))
         return error->code;
     if (wanted > result->hit_count)
         wanted = result->hit_count;

@@ -7,6 +7,7 @@
 
 #include "base/memory.h"
 #include "base/text.h"
+#include "indexer/rest/words.h"
 
 enum { TIMEOUT_DEFAULT_MS = 30000, TIMEOUT_MAX_MS = 600000, MIN_OFFSETS_MAX = 4096 };
 
@@ -259,9 +260,12 @@ int parse_id(const struct doc *doc, struct store_key *key, struct error *error)
                      inner.text, STORE_ID_TEXT_MAX_BYTES);
 }
 
-int parse_vector(struct arena *arena, const struct doc *doc, const char *where, uint32_t dim,
-                 const float **vector, struct error *error)
+int parse_vector(struct arena *arena, const struct doc *doc, const char *where,
+                 const struct config_collection *collection, const float **vector,
+                 struct error *error)
 {
+    const uint32_t dim = collection->dim;
+    uint32_t bad = dim;
     float *values;
 
     if (doc->type == DOC_MAP && doc->count == 1 && doc_string_equals(&doc->items[0], ""))
@@ -285,6 +289,13 @@ int parse_vector(struct arena *arena, const struct doc *doc, const char *where, 
                              "Format error in JSON body: %s[%u]: too large for a float32", where,
                              i);
     }
+    if (collection->metric == VECTOR_METRIC_HAMMING)
+        bad = vector_first_not_bit(values, dim);
+    if (bad < dim)
+        return error_set(error, ERROR_INVALID,
+                         "Wrong input: %s[%u]: %g is not 0 or 1, and collection `%s` compares by "
+                         "hamming",
+                         where, bad, (double)values[bad], collection->name);
     *vector = values;
     return 0;
 }
@@ -309,6 +320,14 @@ int parse_order_by(const struct doc *order_by, struct arena *arena, struct query
     return 0;
 }
 
+void parse_ordered_selector(struct query_scroll *scroll, struct parse_selector *selector)
+{
+    scroll->wants = parse_wants(selector);
+    selector->order_by = scroll->order_by;
+    if (scroll->order_by && scroll->order_by[0] != '@')
+        scroll->wants.payload = true;
+}
+
 static int open_view(struct http_request *request, const struct config_collection *collection,
                      const struct parse_extras *extras, bool whole, struct query_view **view,
                      struct error *error)
@@ -324,16 +343,23 @@ static int open_view(struct http_request *request, const struct config_collectio
     return parse_open_view(request, &options, extras->local, view, error);
 }
 
+static int open_asked_view(struct http_request *request, const struct config_collection *collection,
+                           const struct parse_extras *extras, struct query_view **view,
+                           struct error *error)
+{
+    bool whole =
+        extras->complete || rest_of(request)->config->cluster_partial == CONFIG_PARTIAL_REFUSE;
+
+    return open_view(request, collection, extras, whole, view, error);
+}
+
 int parse_view(struct http_request *request, const struct doc *body,
                const struct config_collection *collection, struct parse_extras *extras,
                struct query_view **view, struct error *error)
 {
-    bool whole;
-
     if (parse_extras(request, body, extras, error) != 0)
         return error->code;
-    whole = extras->complete || rest_of(request)->config->cluster_partial == CONFIG_PARTIAL_REFUSE;
-    return open_view(request, collection, extras, whole, view, error);
+    return open_asked_view(request, collection, extras, view, error);
 }
 
 int parse_whole_view(struct http_request *request, const struct config_collection *collection,
@@ -369,6 +395,8 @@ int parse_open_view(struct http_request *request, struct query_view_options *opt
     options->pool = http_request_pool(request);
     options->describer = rest->describer;
     options->stop = parse_stop(request, options->timeout_ms);
+    if (options->peers && http_request_needs_pool(request))
+        return error_set(error, ERROR_BUSY, "Answers of other nodes are waited for in the pool");
     if (options->min_offset_count == 0)
         return query_view_open(options, view, error);
     if (!http_request_wait_begin(request))
@@ -383,7 +411,12 @@ int parse_open(struct http_request *request, struct doc *body,
                struct query_view **view, struct error *error)
 {
     if (http_request_collection(request, collection, error) != 0 ||
-        http_request_body(request, body, error) != 0)
+        http_request_body(request, body, error) != 0 ||
+        parse_extras(request, body, extras, error) != 0)
         return error->code;
-    return parse_view(request, body, *collection, extras, view, error);
+    (void)parse_stop(request, extras->timeout_ms);
+    /* Before the view: it shall see what was stored while the embedder was waited for. */
+    if (words_to_vectors(request, body, *collection, error) != 0)
+        return error->code;
+    return open_asked_view(request, *collection, extras, view, error);
 }

@@ -19,7 +19,8 @@ struct parse_selector {
     const struct doc *include; /* array of paths, or NULL: all */
     const struct doc *exclude; /* array of paths, or NULL: none */
     bool vector;
-    bool place; /* where the record lies: the request's windrow.place */
+    const char *order_by; /* replies carry what they are ordered by; NULL: by something else */
+    bool place;           /* where the record lies: the request's windrow.place */
 };
 
 static inline struct query_wants parse_wants(const struct parse_selector *selector)
@@ -54,13 +55,16 @@ int parse_filter(struct http_request *request, const struct doc *body,
                  const struct query_filter **filter, struct error *error);
 /** A point id: an unsigned integer or a UUID or another string. */
 int parse_id(const struct doc *doc, struct store_key *key, struct error *error);
-/** `dim` floats in the arena out of an array (or {"": [...]}, the unnamed vector). */
-int parse_vector(struct arena *arena, const struct doc *doc, const char *where, uint32_t dim,
-                 const float **vector, struct error *error);
+/** The collection's `dim` floats in the arena out of an array (or {"": [...]}, the unnamed vector). */
+int parse_vector(struct arena *arena, const struct doc *doc, const char *where,
+                 const struct config_collection *collection, const float **vector,
+                 struct error *error);
 
 /** order_by as "key" or {key, direction, start_from}; NULL leaves the scroll in id order. */
 int parse_order_by(const struct doc *order_by, struct arena *arena, struct query_scroll *scroll,
                    struct error *error);
+/** What the scroll has to bring for what a reply shows, also of its order. */
+void parse_ordered_selector(struct query_scroll *scroll, struct parse_selector *selector);
 /** Refuses a string that is no payload path; it would lead nowhere. */
 int parse_path(const struct doc *path, const char *where, struct error *error);
 /** Reads the extras, then opens the view they ask for. */
@@ -77,7 +81,8 @@ int parse_whole_view(struct http_request *request, const struct config_collectio
 int parse_open_view(struct http_request *request, struct query_view_options *options, bool local,
                     struct query_view **view, struct error *error);
 
-/** Collection, body as the route's schema wants it, and the view it asks for. */
+/** Collection, body as the route's schema wants it, with vectors in place of words (words.h), and the view
+ * it asks for. */
 int parse_open(struct http_request *request, struct doc *body,
                const struct config_collection **collection, struct parse_extras *extras,
                struct query_view **view, struct error *error);

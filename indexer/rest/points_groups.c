@@ -50,6 +50,18 @@ static struct group *group_for(struct grouping *grouping, const struct doc *id)
     return group;
 }
 
+/* Whether all values of the field may name a group: a row with another one is in none, as in Qdrant. */
+static bool is_no_group(void *context, const struct doc *value)
+{
+    if (value->type == DOC_ARRAY) {
+        for (uint32_t i = 0; i < value->count; i++)
+            if (is_no_group(context, &value->items[i]))
+                return true;
+        return false;
+    }
+    return value->type != DOC_STRING && value->type != DOC_INT && value->type != DOC_UINT;
+}
+
 /* Called for each value of the field; a row with several values is in several groups, but in none
  * twice. */
 static bool deal(void *context, const struct doc *value)
@@ -63,8 +75,6 @@ static bool deal(void *context, const struct doc *value)
                 return true;
         return false;
     }
-    if (value->type != DOC_STRING && value->type != DOC_INT && value->type != DOC_UINT)
-        return false;
     /* It is compared with each group's value. */
     if (stop_meter_add(&grouping->meter, 1 + grouping->count, grouping->error) != 0)
         return true;
@@ -93,7 +103,8 @@ static int deal_out(struct grouping *grouping, const struct query_result *result
         grouping->hit = &result->hits[i];
         if (query_row_payload(&grouping->hit->row, &grouping->request->arena, &payload, error) != 0)
             return error->code;
-        (void)doc_visit_path(&payload, grouping->key, strlen(grouping->key), deal, grouping);
+        if (!doc_visit_path(&payload, grouping->key, strlen(grouping->key), is_no_group, NULL))
+            (void)doc_visit_path(&payload, grouping->key, strlen(grouping->key), deal, grouping);
         if (error->code != 0)
             return error->code;
     }
@@ -171,11 +182,11 @@ static int render(struct http_request *request, const struct grouping *grouping,
     return 0;
 }
 
-void rest_handle_query_groups(struct http_request *request)
+void search_answer_groups(struct http_request *request, search_rewrite rewrite)
 {
     const struct config_collection *collection;
     struct grouping grouping = {0};
-    struct search_form form;
+    struct search_form form = {0};
     struct query_view *view = NULL;
     struct query_result result = {0};
     struct parse_extras extras;
@@ -185,6 +196,9 @@ void rest_handle_query_groups(struct http_request *request)
 
     if (code == 0)
         code = parse_grouping(request, &body, &grouping, &error);
+    form.prefetch_factor = grouping.size_max;
+    if (code == 0 && rewrite)
+        body = rewrite(&request->arena, &body);
     if (code == 0)
         code = search_form_parse(request, view, &body, collection, &extras, &form, &error);
     if (code == 0)
@@ -198,4 +212,9 @@ void rest_handle_query_groups(struct http_request *request)
     else
         http_reply_from_error(request, &error);
     query_view_close(view);
+}
+
+void rest_handle_query_groups(struct http_request *request)
+{
+    search_answer_groups(request, NULL);
 }

@@ -1,46 +1,53 @@
-/* Nearest neighbours: points/query, points/query/batch and the older points/search. */
+/* points/query and points/query/batch, and what the older calls make of them. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/memory.h"
+#include "indexer/rest/arrow.h"
 #include "indexer/rest/render.h"
 #include "indexer/rest/search_form.h"
 
-static int run_one(struct http_request *request, struct query_view *view, const struct doc *body,
-                   const struct config_collection *collection, const struct parse_extras *extras,
-                   struct query_result *result, struct parse_selector *selector,
-                   struct error *error)
+/* {"points": [...]}, or the older calls' [...]. */
+static int render_points(struct http_request *request, const struct query_result *result, bool bare,
+                         const struct parse_selector *selector, struct error *error)
 {
-    struct search_form form;
+    struct buffer *out = &request->reply;
+    int code;
 
-    if (search_form_parse(request, view, body, collection, extras, &form, error) != 0)
-        return error->code;
-    *selector = form.selector;
-    return search_form_run(request, view, &form, result, error);
+    if (!bare)
+        buffer_append_text(out, "{\"points\":");
+    code = render_hits(request, result, true, selector, out, error);
+    if (!bare)
+        buffer_append_byte(out, '}');
+    return code;
 }
 
-void rest_handle_query(struct http_request *request)
+void search_answer(struct http_request *request, search_rewrite rewrite)
 {
     const struct config_collection *collection;
+    struct search_form form = {0};
     struct query_view *view = NULL;
     struct query_result result = {0};
-    struct parse_selector selector;
     struct parse_extras extras;
     struct error error = {0};
     struct doc body;
     int code = parse_open(request, &body, &collection, &extras, &view, &error);
 
+    if (code == 0 && rewrite)
+        body = rewrite(&request->arena, &body);
     if (code == 0)
-        code = run_one(request, view, &body, collection, &extras, &result, &selector, &error);
-    if (code == 0) {
+        code = search_form_parse(request, view, &body, collection, &extras, &form, &error);
+    if (code == 0)
+        code = search_form_run(request, view, &form, &result, &error);
+    if (code == 0 && arrow_wanted(request)) {
+        code = arrow_reply(request, view, &result, true, &form.selector, NULL, 0, &error);
+    } else if (code == 0) {
         http_reply_begin(request);
-        buffer_append_text(&request->reply, "{\"points\":");
-        code = render_hits(request, &result, true, &selector, &request->reply, &error);
-        buffer_append_byte(&request->reply, '}');
+        code = render_points(request, &result, rewrite != NULL, &form.selector, &error);
+        if (code == 0)
+            http_reply_end(request, render_windrow(request, view, &result));
     }
-    if (code == 0)
-        http_reply_end(request, render_windrow(request, view, &result));
-    else
+    if (code != 0)
         http_reply_from_error(request, &error);
     query_view_close(view);
 }
@@ -49,8 +56,8 @@ void rest_handle_query(struct http_request *request)
  */
 static int run_batch(struct http_request *request, struct query_view *view,
                      const struct config_collection *collection, const struct doc *searches,
-                     const struct parse_extras *extras, struct query_result *last,
-                     struct error *error)
+                     search_rewrite rewrite, const struct parse_extras *extras,
+                     struct query_result *last, struct error *error)
 {
     const uint32_t count = searches->count;
     struct search_form *forms =
@@ -58,19 +65,22 @@ static int run_batch(struct http_request *request, struct query_view *view,
     struct query_result *results =
         memory_checked(arena_calloc(&request->arena, (size_t)count + 1, sizeof(*results)));
 
-    for (uint32_t i = 0; i < count; i++)
-        if (search_form_parse(request, view, &searches->items[i], collection, extras, &forms[i],
-                              error) != 0)
+    for (uint32_t i = 0; i < count; i++) {
+        struct doc body = searches->items[i];
+        if (rewrite)
+            body = rewrite(&request->arena, &body);
+        if (search_form_parse(request, view, &body, collection, extras, &forms[i], error) != 0)
             return error->code;
+    }
     if (search_forms_run(request, view, forms, count, results, error) != 0)
         return error->code;
+    http_reply_begin(request);
     buffer_append_byte(&request->reply, '[');
     for (uint32_t i = 0; i < count; i++) {
-        buffer_append_text(&request->reply, i > 0 ? ",{\"points\":" : "{\"points\":");
-        if (render_hits(request, &results[i], true, &forms[i].selector, &request->reply, error) !=
-            0)
+        if (i > 0)
+            buffer_append_byte(&request->reply, ',');
+        if (render_points(request, &results[i], rewrite != NULL, &forms[i].selector, error) != 0)
             return error->code;
-        buffer_append_byte(&request->reply, '}');
     }
     buffer_append_byte(&request->reply, ']');
     if (count > 0)
@@ -78,7 +88,7 @@ static int run_batch(struct http_request *request, struct query_view *view,
     return 0;
 }
 
-void rest_handle_query_batch(struct http_request *request)
+void search_answer_batch(struct http_request *request, search_rewrite rewrite)
 {
     const struct config_collection *collection;
     struct query_view *view = NULL;
@@ -91,15 +101,13 @@ void rest_handle_query_batch(struct http_request *request)
 
     if (code == 0) {
         searches = doc_get(&body, "searches");
-        if (searches->count > QUERY_SEARCHES_MAX) {
+        if (searches->count > QUERY_SEARCHES_MAX)
             code = error_set(&error, ERROR_INVALID,
                              "Format error in JSON body: $.searches: expected an array of at most "
                              "%d searches",
                              QUERY_SEARCHES_MAX);
-        } else {
-            http_reply_begin(request);
-            code = run_batch(request, view, collection, searches, &extras, &last, &error);
-        }
+        else
+            code = run_batch(request, view, collection, searches, rewrite, &extras, &last, &error);
     }
     if (code == 0)
         http_reply_end(request, render_windrow(request, view, &last));
@@ -108,48 +116,12 @@ void rest_handle_query_batch(struct http_request *request)
     query_view_close(view);
 }
 
-/* The older form: "vector" in place of "query", and the points stand bare in the result. */
-static int search_vector(struct http_request *request, const struct doc *body,
-                         const struct config_collection *collection, struct search_form *form,
-                         struct error *error)
+void rest_handle_query(struct http_request *request)
 {
-    const struct doc *vector = doc_get(body, "vector");
-    const struct doc *name = doc_get(vector, "name");
-
-    if (name && name->count > 0)
-        return error_set(error, ERROR_INVALID, "Wrong input: Not existing vector name error: %.*s",
-                         (int)(name->count < 200 ? name->count : 200), name->string);
-    if (doc_get(vector, "vector"))
-        vector = doc_get(vector, "vector");
-    return parse_vector(&request->arena, vector, "$.vector", collection->dim, &form->search.vector,
-                        error);
+    search_answer(request, NULL);
 }
 
-void rest_handle_search(struct http_request *request)
+void rest_handle_query_batch(struct http_request *request)
 {
-    struct search_form form = {.search.arena = &request->arena};
-    const struct config_collection *collection = NULL;
-    struct query_view *view = NULL;
-    struct query_result result = {0};
-    struct parse_extras extras;
-    struct error error = {0};
-    struct doc body;
-    int code = parse_open(request, &body, &collection, &extras, &view, &error);
-
-    form.collection = collection;
-    if (code == 0)
-        code = search_form_common(request, &body, &extras, &form, &error);
-    if (code == 0)
-        code = search_vector(request, &body, collection, &form, &error);
-    if (code == 0)
-        code = search_form_run(request, view, &form, &result, &error);
-    if (code == 0) {
-        http_reply_begin(request);
-        code = render_hits(request, &result, true, &form.selector, &request->reply, &error);
-    }
-    if (code == 0)
-        http_reply_end(request, render_windrow(request, view, &result));
-    else
-        http_reply_from_error(request, &error);
-    query_view_close(view);
+    search_answer_batch(request, NULL);
 }

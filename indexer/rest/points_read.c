@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "indexer/rest/arrow.h"
 #include "indexer/rest/parse.h"
 #include "indexer/rest/render.h"
 
@@ -32,6 +33,25 @@ static int parse_scroll(struct http_request *request, const struct doc *body,
     return 0;
 }
 
+static int reply_page(struct http_request *request, const struct query_view *view,
+                      const struct query_result *result, const struct parse_selector *selector,
+                      const uint8_t *next_key, size_t next_key_bytes, struct error *error)
+{
+    struct doc next = {.type = DOC_NULL};
+
+    http_reply_begin(request);
+    buffer_append_text(&request->reply, "{\"points\":");
+    if (render_hits(request, result, false, selector, &request->reply, error) != 0)
+        return error->code;
+    if (next_key)
+        next = store_key_to_doc(next_key, next_key_bytes, &request->arena);
+    buffer_append_text(&request->reply, ",\"next_page_offset\":");
+    doc_write_json(&request->reply, &next);
+    buffer_append_byte(&request->reply, '}');
+    http_reply_end(request, render_windrow(request, view, result));
+    return 0;
+}
+
 void rest_handle_scroll(struct http_request *request)
 {
     struct parse_selector selector;
@@ -52,25 +72,17 @@ void rest_handle_scroll(struct http_request *request)
     if (code == 0)
         code = parse_selector(&body, true, &selector, &error);
     if (code == 0)
-        scroll.wants = parse_wants(&selector);
+        parse_ordered_selector(&scroll, &selector);
     if (code == 0)
         code = query_scroll_run(view, &scroll, &result, &next_key, &next_key_bytes, &error);
-    if (code == 0) {
-        http_reply_begin(request);
-        buffer_append_text(&request->reply, "{\"points\":");
-        code = render_hits(request, &result, false, &selector, &request->reply, &error);
+    if (code == 0 && arrow_wanted(request)) {
+        code =
+            arrow_reply(request, view, &result, false, &selector, next_key, next_key_bytes, &error);
+    } else if (code == 0) {
+        code = reply_page(request, view, &result, &selector, next_key, next_key_bytes, &error);
     }
-    if (code == 0) {
-        struct doc next = {.type = DOC_NULL};
-        if (next_key)
-            next = store_key_to_doc(next_key, next_key_bytes, &request->arena);
-        buffer_append_text(&request->reply, ",\"next_page_offset\":");
-        doc_write_json(&request->reply, &next);
-        buffer_append_byte(&request->reply, '}');
-        http_reply_end(request, render_windrow(request, view, &result));
-    } else {
+    if (code != 0)
         http_reply_from_error(request, &error);
-    }
     query_view_close(view);
 }
 
@@ -127,7 +139,7 @@ static int retrieve(struct http_request *request, struct query_view *view, const
         if (!first)
             buffer_append_byte(&request->reply, ',');
         first = false;
-        if (render_point(request, &rows[i], NULL, selector, &request->reply, error) != 0)
+        if (render_point(request, &rows[i], selector, &request->reply, error) != 0)
             return error->code;
     }
     buffer_append_byte(&request->reply, ']');
@@ -188,7 +200,7 @@ void rest_handle_point(struct http_request *request)
                         id);
     if (code == 0) {
         http_reply_begin(request);
-        code = render_point(request, &row, NULL, &whole, &request->reply, &error);
+        code = render_point(request, &row, &whole, &request->reply, &error);
     }
     if (code == 0)
         http_reply_end(request, render_windrow(request, view, NULL));

@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/bytes.h"
 #include "base/memory.h"
 #include "indexer/rest/payload_edit.h"
 #include "indexer/rest/write.h"
@@ -48,39 +49,23 @@ struct update {
 
 /* Parsing. */
 
-static int add_point(struct update *update, const struct doc *id, struct error *error)
+static void make_points(struct update *update, size_t count)
 {
-    struct update_point *point = &update->points[update->count];
-    struct store_key key;
-
-    if (parse_id(id, &key, error) != 0)
-        return error->code;
-    point->id.bytes =
-        (const uint8_t *)arena_copy(&update->request->arena, key.bytes, key.size_bytes);
-    point->id.size_bytes = key.size_bytes;
-    update->count++;
-    return 0;
-}
-
-static int make_points(struct update *update, uint32_t count, struct error *error)
-{
-    if (count > WRITE_POINTS_MAX)
-        return error_set(error, ERROR_INVALID,
-                         "Format error in JSON body: $.points: expected an array of at most %d "
-                         "points",
-                         WRITE_POINTS_MAX);
-    update->points = memory_checked(
-        arena_calloc(&update->request->arena, (size_t)count + 1, sizeof(*update->points)));
-    return 0;
+    update->points =
+        memory_checked(arena_calloc(&update->request->arena, count + 1, sizeof(*update->points)));
+    update->count = count;
 }
 
 static int parse_ids(struct update *update, const struct doc *ids, struct error *error)
 {
-    int code = make_points(update, ids->count, error);
+    struct query_key *keys;
 
-    for (uint32_t i = 0; i < ids->count && code == 0; i++)
-        code = add_point(update, &ids->items[i], error);
-    return code;
+    if (write_parse_ids(&update->request->arena, ids, &keys, error) != 0)
+        return error->code;
+    make_points(update, ids->count);
+    for (uint32_t i = 0; i < ids->count; i++)
+        update->points[i].id = keys[i];
+    return 0;
 }
 
 static int parse_selection(struct update *update, const struct doc *body, struct error *error)
@@ -97,63 +82,27 @@ static int parse_selection(struct update *update, const struct doc *body, struct
                            "Format error in JSON body: $: expected `points` or `filter`");
 }
 
-static int add_whole_point(struct update *update, const struct doc *id, const struct doc *vector,
-                           const struct doc *payload, struct error *error)
+static int parse_points(struct update *update, const struct doc *body, struct error *error)
 {
-    struct update_point *point = &update->points[update->count];
+    struct write_point *points;
+    size_t count;
 
-    point->payload = payload && payload->type == DOC_MAP ? payload : NULL;
-    if (write_parse_vector(&update->request->arena, update->collection, vector, &point->vector,
+    if (write_parse_points(&update->request->arena, update->collection, body, &points, &count,
                            error) != 0)
         return error->code;
-    return add_point(update, id, error);
+    make_points(update, count);
+    for (size_t i = 0; i < count; i++)
+        update->points[i] = (struct update_point){
+            .id = points[i].id, .vector = points[i].vector, .payload = points[i].payload};
+    return 0;
 }
 
-static int parse_points(struct update *update, const struct doc *points, struct error *error)
+static void parse_mode(struct update *update, const struct doc *mode)
 {
-    int code = make_points(update, points->count, error);
-
-    for (uint32_t i = 0; i < points->count && code == 0; i++)
-        code = add_whole_point(update, doc_get(&points->items[i], "id"),
-                               doc_get(&points->items[i], "vector"),
-                               doc_get(&points->items[i], "payload"), error);
-    return code;
-}
-
-static int parse_columns(struct update *update, const struct doc *batch, struct error *error)
-{
-    const struct doc *ids = doc_get(batch, "ids");
-    const struct doc *vectors = doc_get(batch, "vectors");
-    const struct doc *payloads = doc_get(batch, "payloads");
-    int code = make_points(update, ids->count, error);
-
-    if (vectors->type == DOC_MAP)
-        vectors = doc_get(vectors, "");
-    if (code == 0 &&
-        (!vectors || vectors->count != ids->count || (payloads && payloads->count != ids->count)))
-        code = error_set(error, ERROR_INVALID,
-                         "Format error in JSON body: $.batch: expected equally many ids, vectors "
-                         "and payloads");
-    for (uint32_t i = 0; i < ids->count && code == 0; i++)
-        code = add_whole_point(update, &ids->items[i], &vectors->items[i],
-                               payloads ? &payloads->items[i] : NULL, error);
-    return code;
-}
-
-static int parse_upsert(struct update *update, const struct doc *body, struct error *error)
-{
-    const struct doc *mode = doc_get(body, "update_mode");
-
     if (mode && doc_string_equals(mode, "insert_only"))
         update->mode = MODE_INSERT_ONLY;
     else if (mode && doc_string_equals(mode, "update_only"))
         update->mode = MODE_UPDATE_ONLY;
-    if (doc_get(body, "points"))
-        return parse_points(update, doc_get(body, "points"), error);
-    if (doc_get(body, "batch"))
-        return parse_columns(update, doc_get(body, "batch"), error);
-    return error_set(error, ERROR_INVALID,
-                     "Format error in JSON body: $: expected `points` or `batch`");
 }
 
 static int check_path(const struct doc *path, const char *where, struct error *error)
@@ -191,21 +140,15 @@ static int parse_payload(struct update *update, const struct doc *body, struct e
 static int by_id(const void *a, const void *b)
 {
     const struct update_point *left = a, *right = b;
-    size_t size =
-        left->id.size_bytes < right->id.size_bytes ? left->id.size_bytes : right->id.size_bytes;
-    int order = memcmp(left->id.bytes, right->id.bytes, size);
+    int order =
+        bytes_compare(left->id.bytes, left->id.size_bytes, right->id.bytes, right->id.size_bytes);
 
-    if (order != 0)
-        return order;
-    if (left->id.size_bytes != right->id.size_bytes)
-        return left->id.size_bytes < right->id.size_bytes ? -1 : 1;
-    return (left->offset > right->offset) - (left->offset < right->offset);
+    return order != 0 ? order : (left->offset > right->offset) - (left->offset < right->offset);
 }
 
 static bool same_id(const struct update_point *a, const struct update_point *b)
 {
-    return a->id.size_bytes == b->id.size_bytes &&
-           memcmp(a->id.bytes, b->id.bytes, a->id.size_bytes) == 0;
+    return bytes_equal(a->id.bytes, a->id.size_bytes, b->id.bytes, b->id.size_bytes);
 }
 
 /* One entry an id: as if they came one after the other, the last one counts, and of inserts the
@@ -235,11 +178,11 @@ static int parse_kind(struct update *update, const struct doc *body, struct erro
 {
     switch (update->kind) {
     case UPDATE_UPSERT:
-        update->filter = doc_get(body, "update_filter");
-        return parse_upsert(update, body, error);
+        parse_mode(update, doc_get(body, "update_mode"));
+        /* fall through */
     case UPDATE_VECTORS:
         update->filter = doc_get(body, "update_filter");
-        return parse_points(update, doc_get(body, "points"), error);
+        return parse_points(update, body, error);
     default:
         return parse_payload(update, body, error) != 0 ? error->code
                                                        : parse_selection(update, body, error);
@@ -433,7 +376,7 @@ static int change_row(struct round *round, struct update_point *point, const str
     struct doc payload;
 
     if (change_payload(round, row, &payload, error) != 0 ||
-        (!record.vector && query_row_vector(row, &record.vector, error) != 0))
+        (!record.vector && query_row_vector(row, round->arena, &record.vector, error) != 0))
         return error->code;
     record.payload = &payload;
     return add_write(round, point, &record, row, error);

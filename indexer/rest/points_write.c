@@ -9,89 +9,39 @@
 #include "indexer/rest/render.h"
 #include "indexer/rest/write.h"
 
-enum { POINTS_MAX = WRITE_POINTS_MAX, FILTER_PAGE = WRITE_FILTER_PAGE };
-
-/* Upsert. */
-
-static int add_point(struct http_request *request, const struct config_collection *collection,
-                     const struct doc *id, const struct doc *vector, const struct doc *payload,
-                     struct write_list *list, struct error *error)
+static int add_upsert(struct http_request *request, const struct config_collection *collection,
+                      const struct doc *body, struct write_list *list, struct error *error)
 {
-    struct write_record record = {.payload = payload && payload->type == DOC_MAP ? payload : NULL,
-                                  .time_ms = WRITE_NOW};
-    struct store_key key;
+    struct write_point *points;
+    size_t count;
+    int code = write_parse_points(&request->arena, collection, body, &points, &count, error);
 
-    if (parse_id(id, &key, error) != 0 ||
-        write_parse_vector(&request->arena, collection, vector, &record.vector, error) != 0)
-        return error->code;
-    record.id = (struct query_key){key.bytes, key.size_bytes};
-    return write_add_record(request, &request->arena, collection, &record, list, NULL, error);
-}
-
-static int add_points(struct http_request *request, const struct config_collection *collection,
-                      const struct doc *points, struct write_list *list, struct error *error)
-{
-    if (points->count > POINTS_MAX)
-        return error_set(error, ERROR_INVALID,
-                         "Format error in JSON body: $.points: expected an array of at most %d "
-                         "points",
-                         POINTS_MAX);
-    for (uint32_t i = 0; i < points->count; i++) {
-        const struct doc *point = &points->items[i];
-        if (add_point(request, collection, doc_get(point, "id"), doc_get(point, "vector"),
-                      doc_get(point, "payload"), list, error) != 0)
-            return error->code;
+    for (size_t i = 0; i < count && code == 0; i++) {
+        struct write_record record = {.id = points[i].id,
+                                      .vector = points[i].vector,
+                                      .payload = points[i].payload,
+                                      .time_ms = WRITE_NOW};
+        code = write_add_record(request, &request->arena, collection, &record, list, NULL, error);
     }
-    return 0;
+    return code;
 }
-
-/* {"batch": {"ids", "vectors", "payloads"}}: the same as columns. */
-static int add_batch(struct http_request *request, const struct config_collection *collection,
-                     const struct doc *batch, struct write_list *list, struct error *error)
-{
-    const struct doc *ids = doc_get(batch, "ids");
-    const struct doc *vectors = doc_get(batch, "vectors");
-    const struct doc *payloads = doc_get(batch, "payloads");
-
-    if (vectors->type == DOC_MAP)
-        vectors = doc_get(vectors, "");
-    if (!vectors || vectors->count != ids->count || ids->count > POINTS_MAX ||
-        (payloads && payloads->count != ids->count))
-        return error_set(
-            error, ERROR_INVALID,
-            "Format error in JSON body: $.batch: expected equally many ids, vectors and payloads");
-    for (uint32_t i = 0; i < ids->count; i++) {
-        if (add_point(request, collection, &ids->items[i], &vectors->items[i],
-                      payloads ? &payloads->items[i] : NULL, list, error) != 0)
-            return error->code;
-    }
-    return 0;
-}
-
-/* Delete. */
 
 static int add_deletes(struct http_request *request, const struct doc *ids, struct write_list *list,
                        struct error *error)
 {
-    if (ids->count > POINTS_MAX)
-        return error_set(error, ERROR_INVALID,
-                         "Format error in JSON body: $.points: expected an array of at most %d "
-                         "point ids",
-                         POINTS_MAX);
-    for (uint32_t i = 0; i < ids->count; i++) {
-        struct store_key key;
-        if (parse_id(&ids->items[i], &key, error) != 0)
-            return error->code;
-        (void)write_add(&request->arena, list, key.bytes, key.size_bytes);
-    }
-    return 0;
+    struct query_key *keys;
+    int code = write_parse_ids(&request->arena, ids, &keys, error);
+
+    for (uint32_t i = 0; i < ids->count && code == 0; i++)
+        (void)write_add(&request->arena, list, keys[i].bytes, keys[i].size_bytes);
+    return code;
 }
 
 /* A filter is resolved to the ids that match now; each becomes a delete. */
 int write_add_matching(struct http_request *request, struct query_view *view,
                        const struct doc *body, struct write_list *list, struct error *error)
 {
-    struct query_scroll scroll = {.limit = FILTER_PAGE, .arena = &request->arena};
+    struct query_scroll scroll = {.limit = WRITE_FILTER_PAGE, .arena = &request->arena};
 
     if (parse_filter(request, body, &scroll.filter, error) != 0)
         return error->code;
@@ -150,20 +100,6 @@ static int open_write(struct http_request *request, const struct config_collecti
         http_request_body(request, body, error) != 0)
         return error->code;
     return parse_extras(request, body, extras, error);
-}
-
-static int add_upsert(struct http_request *request, const struct config_collection *collection,
-                      const struct doc *body, struct write_list *list, struct error *error)
-{
-    const struct doc *points = doc_get(body, "points");
-    const struct doc *batch = doc_get(body, "batch");
-
-    if (points)
-        return add_points(request, collection, points, list, error);
-    if (batch)
-        return add_batch(request, collection, batch, list, error);
-    return error_set(error, ERROR_INVALID,
-                     "Format error in JSON body: $: expected `points` or `batch`");
 }
 
 static void run_update(struct http_request *request, struct update *update, int64_t timeout_ms)
@@ -229,6 +165,22 @@ void rest_handle_vectors_delete(struct http_request *request)
     http_reply_from_error(request, &error);
 }
 
+static void handle_raw(struct http_request *request)
+{
+    static const struct doc no_body = {.type = DOC_MAP};
+    const struct config_collection *collection;
+    struct write_list list = {0};
+    struct parse_extras extras;
+    struct error error = {0};
+
+    if (http_request_collection(request, &collection, &error) == 0 &&
+        parse_extras(request, &no_body, &extras, &error) == 0 &&
+        write_add_raw(request, collection, &list, &error) == 0)
+        send_writes(request, collection, &list, extras.timeout_ms);
+    else
+        http_reply_from_error(request, &error);
+}
+
 void rest_handle_upsert(struct http_request *request)
 {
     const struct config_collection *collection;
@@ -237,8 +189,17 @@ void rest_handle_upsert(struct http_request *request)
     struct error error = {0};
     struct update *update = NULL;
     struct doc body;
-    int code = open_write(request, &collection, &body, &extras, &error);
+    int code;
 
+    if (write_is_raw(request)) {
+        handle_raw(request);
+        return;
+    }
+    code = open_write(request, &collection, &body, &extras, &error);
+    if (code == 0 && http_request_argument(request, "first_id"))
+        code = error_set(&error, ERROR_INVALID,
+                         "Wrong input: `first_id` belongs to a body of vectors "
+                         "(Content-Type: " HTTP_TYPE_BINARY ")");
     if (code == 0 && update_is_conditional(&body))
         code = update_parse(request, collection, UPDATE_UPSERT, &body, &update, &error);
     else if (code == 0)
@@ -415,11 +376,11 @@ void rest_handle_write_batch(struct http_request *request)
 
     if (code == 0) {
         operations = doc_get(&body, "operations");
-        if (operations->count > POINTS_MAX)
+        if (operations->count > WRITE_POINTS_MAX)
             code = error_set(&error, ERROR_INVALID,
                              "Format error in JSON body: $.operations: expected an array of at "
                              "most %d operations",
-                             POINTS_MAX);
+                             WRITE_POINTS_MAX);
     }
     if (code == 0)
         steps.steps = memory_checked(
@@ -522,7 +483,7 @@ void rest_handle_repair(struct http_request *request)
     int code = open_write(request, &collection, &body, &extras, &error);
 
     if (code == 0)
-        code = parse_limit(&body, FILTER_PAGE, &scroll.limit, &error);
+        code = parse_limit(&body, WRITE_FILTER_PAGE, &scroll.limit, &error);
     offset = code == 0 ? doc_get(&body, "offset") : NULL;
     if (offset && (code = parse_id(offset, &from, &error)) == 0) {
         scroll.from_key = from.bytes;

@@ -119,7 +119,7 @@ static int render_vector(struct http_request *request, const struct query_row *r
         config_collection_find(rest_of(request)->config, request->parts[0]);
     const float *vector;
 
-    if (query_row_vector(row, &vector, error) != 0)
+    if (query_row_vector(row, &request->arena, &vector, error) != 0)
         return error->code;
     if (request->call) {
         buffer_append_format(out, ",\"vector\":%zu",
@@ -148,30 +148,65 @@ static void render_place(const struct query_row *row, bool whole, struct buffer 
     buffer_append_byte(out, '}');
 }
 
-static int render_row(struct http_request *request, const struct query_row *row, const float *score,
+int render_payload(struct http_request *request, const struct query_row *row,
+                   const struct parse_selector *selector, struct buffer *out, struct error *error)
+{
+    struct doc payload;
+
+    if (query_row_payload(row, &request->arena, &payload, error) != 0)
+        return error->code;
+    payload = select_payload(&request->arena, &payload, selector);
+    doc_write_json(out, &payload);
+    return 0;
+}
+
+int render_check_size(size_t bytes, struct error *error)
+{
+    if (bytes <= REPLY_MAX_BYTES)
+        return 0;
+    return error_set(
+        error, ERROR_INVALID,
+        "Wrong input: the reply would exceed %d bytes: request fewer points, or no vectors",
+        REPLY_MAX_BYTES);
+}
+
+static int render_order(struct http_request *request, const struct query_hit *hit,
+                        const char *order_by, struct buffer *out, struct error *error)
+{
+    struct doc value;
+
+    if (query_hit_order_value(hit, order_by, &request->arena, &value, error) != 0)
+        return error->code;
+    buffer_append_text(out, ",\"order_value\":");
+    doc_write_json(out, &value);
+    return 0;
+}
+
+/* `hit`: what the row was found by, or NULL. */
+static int render_row(struct http_request *request, const struct query_row *row,
+                      const struct query_hit *hit, bool scored,
                       const struct parse_selector *selector, bool explain, struct buffer *out,
                       struct error *error)
 {
     struct doc id = query_row_id(row, &request->arena);
 
-    if (out->size > REPLY_MAX_BYTES)
-        return error_set(
-            error, ERROR_INVALID,
-            "Wrong input: the reply would exceed %d bytes: request fewer points, or no vectors",
-            REPLY_MAX_BYTES);
+    if (render_check_size(out->size, error) != 0)
+        return error->code;
     buffer_append_text(out, "{\"id\":");
     doc_write_json(out, &id);
-    if (score) {
-        buffer_append_format(out, ",\"version\":%lld,\"score\":", (long long)query_row_offset(row));
-        doc_write_json_float(out, *score);
+    if (scored) {
+        buffer_append_text(out, ",\"version\":");
+        buffer_append_integer(out, query_row_offset(row));
+        buffer_append_text(out, ",\"score\":");
+        doc_write_json_float(out, hit->score);
     }
+    if (hit && selector->order_by &&
+        render_order(request, hit, selector->order_by, out, error) != 0)
+        return error->code;
     if (selector->payload) {
-        struct doc payload;
-        if (query_row_payload(row, &request->arena, &payload, error) != 0)
-            return error->code;
-        payload = select_payload(&request->arena, &payload, selector);
         buffer_append_text(out, ",\"payload\":");
-        doc_write_json(out, &payload);
+        if (render_payload(request, row, selector, out, error) != 0)
+            return error->code;
     }
     if (selector->vector && render_vector(request, row, out, error) != 0)
         return error->code;
@@ -181,10 +216,10 @@ static int render_row(struct http_request *request, const struct query_row *row,
     return 0;
 }
 
-int render_point(struct http_request *request, const struct query_row *row, const float *score,
+int render_point(struct http_request *request, const struct query_row *row,
                  const struct parse_selector *selector, struct buffer *out, struct error *error)
 {
-    return render_row(request, row, score, selector, false, out, error);
+    return render_row(request, row, NULL, false, selector, false, out, error);
 }
 
 int render_hits(struct http_request *request, const struct query_result *result, bool scored,
@@ -201,8 +236,8 @@ int render_hits(struct http_request *request, const struct query_result *result,
             return error->code;
         if (i > 0)
             buffer_append_byte(out, ',');
-        if (render_row(request, &hit->row, scored ? &hit->score : NULL, selector,
-                       result->explain != NULL, out, error) != 0)
+        if (render_row(request, &hit->row, hit, scored, selector, result->explain != NULL, out,
+                       error) != 0)
             return error->code;
     }
     buffer_append_byte(out, ']');
@@ -222,13 +257,16 @@ static void append_explain(struct buffer *out, const struct query_result *result
             buffer_append_text(out, ",\"node\":");
             doc_write_json_string(out, entry->node, strlen(entry->node));
         }
-        buffer_append_format(out,
-                             ",\"window_start_ms\":%lld,\"window_end_ms\":%lld,\"source\":\"%s\","
-                             "\"generation\":%llu,\"rows\":%llu,\"seconds\":%.9f}",
-                             (long long)entry->window_start_ms,
-                             (long long)(entry->window_start_ms + entry->window_length_ms),
-                             entry->source, (unsigned long long)entry->generation,
-                             (unsigned long long)entry->rows, entry->seconds);
+        buffer_append_format(
+            out,
+            ",\"window_start_ms\":%lld,\"window_end_ms\":%lld,\"source\":\"%s\","
+            "\"generation\":%llu,\"rows\":%llu,\"seconds\":%.9f,\"reads\":%.1f,\"choice\":",
+            (long long)entry->window_start_ms,
+            (long long)(entry->window_start_ms + entry->window_length_ms), entry->source,
+            (unsigned long long)entry->generation, (unsigned long long)entry->rows, entry->seconds,
+            entry->reads);
+        doc_write_json(out, &entry->choice);
+        buffer_append_byte(out, '}');
     }
     buffer_append_byte(out, ']');
 }
@@ -247,7 +285,8 @@ void render_coverage(struct http_request *request, const struct store_coverage *
                      bool damaged, struct buffer *out)
 {
     request->partial = damaged || !store_coverage_whole(coverage);
-    buffer_append_format(out, "\"partial\":%s,\"missing\":", request->partial ? "true" : "false");
+    buffer_append_text(out, request->partial ? "\"partial\":true,\"missing\":"
+                                             : "\"partial\":false,\"missing\":");
     if (!coverage->known) {
         buffer_append_text(out, "null");
         return;
@@ -275,24 +314,29 @@ const char *render_windrow(struct http_request *request, const struct query_view
         if (i > 0)
             buffer_append_byte(&out, ',');
         doc_write_json_string(&out, shards[i].shard, strlen(shards[i].shard));
-        buffer_append_format(&out, ":%lld",
-                             (long long)(shards[i].next_offset < 0 ? 0 : shards[i].next_offset));
+        buffer_append_byte(&out, ':');
+        buffer_append_integer(&out, shards[i].next_offset < 0 ? 0 : shards[i].next_offset);
     }
     buffer_append_text(&out, "},\"watermarks_ms\":{");
     for (size_t i = 0; i < count; i++) {
         if (i > 0)
             buffer_append_byte(&out, ',');
         doc_write_json_string(&out, shards[i].shard, strlen(shards[i].shard));
+        buffer_append_byte(&out, ':');
         if (shards[i].watermark_ms == INT64_MIN)
-            buffer_append_text(&out, ":null");
+            buffer_append_text(&out, "null");
         else
-            buffer_append_format(&out, ":%lld", (long long)shards[i].watermark_ms);
+            buffer_append_integer(&out, shards[i].watermark_ms);
     }
     buffer_append_byte(&out, '}');
     if (result) {
-        buffer_append_format(&out, ",\"windows\":{\"searched\":%u,\"pruned\":%u,\"live\":%u}",
-                             result->windows_searched, result->windows_pruned,
-                             result->windows_live);
+        buffer_append_text(&out, ",\"windows\":{\"searched\":");
+        buffer_append_unsigned(&out, result->windows_searched, 1);
+        buffer_append_text(&out, ",\"pruned\":");
+        buffer_append_unsigned(&out, result->windows_pruned, 1);
+        buffer_append_text(&out, ",\"live\":");
+        buffer_append_unsigned(&out, result->windows_live, 1);
+        buffer_append_byte(&out, '}');
         if (result->explain)
             append_explain(&out, result);
     }

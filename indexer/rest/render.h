@@ -6,12 +6,18 @@
 #include "indexer/query/query.h"
 #include "indexer/rest/parse.h"
 
-/** One point: id, and with `score` also version and score; payload and vector as selected. A
- * damaged block is an error. */
-int render_point(struct http_request *request, const struct query_row *row, const float *score,
+/** One point: id, payload and vector as selected. A damaged block is an error. */
+int render_point(struct http_request *request, const struct query_row *row,
                  const struct parse_selector *selector, struct buffer *out, struct error *error);
 
-/** "[point, ...]" */
+/** Appends the row's payload, as selected, as JSON. */
+int render_payload(struct http_request *request, const struct query_row *row,
+                   const struct parse_selector *selector, struct buffer *out, struct error *error);
+
+/** ERROR_INVALID when a reply of so many bytes is too large to be made. */
+int render_check_size(size_t bytes, struct error *error);
+
+/** "[point, ...]"; scored ones with version and score. */
 int render_hits(struct http_request *request, const struct query_result *result, bool scored,
                 const struct parse_selector *selector, struct buffer *out, struct error *error);
 

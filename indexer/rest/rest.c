@@ -1,7 +1,10 @@
 /* The routes of the dialect, and what its handlers share. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/memory.h"
+#include "base/text.h"
+#include "base/version.h"
 #include "indexer/query/query.h"
 #include "indexer/rest/handlers.h"
 #include "indexer/rest/schema.h"
@@ -15,10 +18,40 @@ struct search_metrics {
 
 struct rest {
     struct rest_options options;
+    int64_t started_ms;
     struct search_metrics *searches; /* one for each collection that the config has room for */
 };
 
+/* Who this is, without its name where that is asked for; what it does is in /metrics. */
+static void handle_telemetry(struct http_request *request)
+{
+    const struct rest *rest = request->context;
+    const struct config *config = rest->options.config;
+    char started[TEXT_TIME_BYTES];
+    const char *anonymize = http_request_argument(request, "anonymize");
+    bool named = !anonymize || strcmp(anonymize, "true") != 0;
+    size_t count = 0;
+
+    for (size_t i = 0; i < config->collection_count; i++)
+        count += !config->collections[i].removed;
+    (void)text_format_time(rest->started_ms, started);
+    http_reply_begin(request);
+    buffer_append_text(&request->reply, "{\"id\":");
+    doc_write_json_string(&request->reply, config->node, named ? strlen(config->node) : 0);
+    buffer_append_format(&request->reply,
+                         ",\"app\":{\"name\":\"windrow\",\"version\":\"" WINDROW_VERSION
+                         "\",\"startup\":\"%s\"},\"collections\":{\"number_of_collections\":%zu}}",
+                         started, count);
+    http_reply_end(request, NULL);
+}
+
+#define NO_SNAPSHOT(method, pattern)                                                               \
+    {                                                                                              \
+        method, pattern, rest_handle_snapshots, HTTP_READ, &rest_schema_not_offered                \
+    }
+
 static const struct http_route routes[] = {
+    {"GET", "/telemetry", handle_telemetry, HTTP_READ, &rest_schema_telemetry},
     {"GET", "/windows", rest_handle_windows, HTTP_READ, &rest_schema_windows},
     {"GET", "/aliases", rest_handle_aliases, HTTP_READ, NULL},
     {"GET", "/collections", rest_handle_collections, HTTP_READ, NULL},
@@ -35,19 +68,37 @@ static const struct http_route routes[] = {
     {"DELETE", "/collections/{}/index/{}", rest_handle_index_delete, HTTP_WRITE,
      &rest_schema_index_delete},
     {"POST", "/collections/{}/facet", rest_handle_facet, HTTP_READ, &rest_schema_facet},
-    {"POST", "/collections/{}/points", rest_handle_retrieve, HTTP_READ, &rest_schema_retrieve},
-    {"GET", "/collections/{}/points/{}", rest_handle_point, HTTP_READ, &rest_schema_point},
+    {"POST", "/collections/{}/points", rest_handle_retrieve, HTTP_SEARCH, &rest_schema_retrieve},
+    {"GET", "/collections/{}/points/{}", rest_handle_point, HTTP_SEARCH, &rest_schema_point},
     {"PUT", "/collections/{}/points", rest_handle_upsert, HTTP_WRITE, &rest_schema_upsert},
     {"POST", "/collections/{}/points/delete", rest_handle_delete, HTTP_WRITE, &rest_schema_delete},
     {"POST", "/collections/{}/points/repair", rest_handle_repair, HTTP_WRITE, &rest_schema_repair},
-    {"POST", "/collections/{}/points/query", rest_handle_query, HTTP_READ, &rest_schema_query},
+    {"POST", "/collections/{}/points/query", rest_handle_query, HTTP_SEARCH, &rest_schema_query},
     {"POST", "/collections/{}/points/query/batch", rest_handle_query_batch, HTTP_READ,
      &rest_schema_query_batch},
     {"POST", "/collections/{}/points/query/groups", rest_handle_query_groups, HTTP_READ,
      &rest_schema_query_groups},
-    {"POST", "/collections/{}/points/search", rest_handle_search, HTTP_READ, &rest_schema_search},
-    {"POST", "/collections/{}/points/scroll", rest_handle_scroll, HTTP_READ, &rest_schema_scroll},
-    {"POST", "/collections/{}/points/count", rest_handle_count, HTTP_READ, &rest_schema_count},
+    {"POST", "/collections/{}/points/search", rest_handle_search, HTTP_SEARCH, &rest_schema_search},
+    {"POST", "/collections/{}/points/search/batch", rest_handle_search_batch, HTTP_READ,
+     &rest_schema_search_batch},
+    {"POST", "/collections/{}/points/search/groups", rest_handle_search_groups, HTTP_READ,
+     &rest_schema_search_groups},
+    {"POST", "/collections/{}/points/search/matrix/pairs", rest_handle_matrix_pairs, HTTP_READ,
+     &rest_schema_matrix},
+    {"POST", "/collections/{}/points/search/matrix/offsets", rest_handle_matrix_offsets, HTTP_READ,
+     &rest_schema_matrix},
+    {"POST", "/collections/{}/points/recommend", rest_handle_recommend, HTTP_READ,
+     &rest_schema_recommend},
+    {"POST", "/collections/{}/points/recommend/batch", rest_handle_recommend_batch, HTTP_READ,
+     &rest_schema_recommend_batch},
+    {"POST", "/collections/{}/points/recommend/groups", rest_handle_recommend_groups, HTTP_READ,
+     &rest_schema_recommend_groups},
+    {"POST", "/collections/{}/points/discover", rest_handle_discover, HTTP_READ,
+     &rest_schema_discover},
+    {"POST", "/collections/{}/points/discover/batch", rest_handle_discover_batch, HTTP_READ,
+     &rest_schema_discover_batch},
+    {"POST", "/collections/{}/points/scroll", rest_handle_scroll, HTTP_SEARCH, &rest_schema_scroll},
+    {"POST", "/collections/{}/points/count", rest_handle_count, HTTP_SEARCH, &rest_schema_count},
     {"POST", "/collections/{}/points/batch", rest_handle_write_batch, HTTP_WRITE,
      &rest_schema_write_batch},
     {"POST", "/collections/{}/points/payload", rest_handle_payload_set, HTTP_WRITE,
@@ -66,8 +117,20 @@ static const struct http_route routes[] = {
     /* They only say no, also to clients that send no content type. */
     {"POST", "/collections/{}/snapshots", rest_handle_snapshots, HTTP_READ,
      &rest_schema_not_offered},
+    NO_SNAPSHOT("GET", "/collections/{}/snapshots/{}"),
+    NO_SNAPSHOT("DELETE", "/collections/{}/snapshots/{}"),
+    NO_SNAPSHOT("PUT", "/collections/{}/snapshots/recover"),
+    NO_SNAPSHOT("POST", "/collections/{}/snapshots/upload"),
+    NO_SNAPSHOT("GET", "/collections/{}/shards/{}/snapshots"),
+    NO_SNAPSHOT("POST", "/collections/{}/shards/{}/snapshots"),
+    NO_SNAPSHOT("GET", "/collections/{}/shards/{}/snapshots/{}"),
+    NO_SNAPSHOT("DELETE", "/collections/{}/shards/{}/snapshots/{}"),
+    NO_SNAPSHOT("PUT", "/collections/{}/shards/{}/snapshots/recover"),
+    NO_SNAPSHOT("POST", "/collections/{}/shards/{}/snapshots/upload"),
     {"GET", "/snapshots", rest_handle_snapshots, HTTP_READ, NULL},
     {"POST", "/snapshots", rest_handle_snapshots, HTTP_READ, &rest_schema_not_offered},
+    NO_SNAPSHOT("GET", "/snapshots/{}"),
+    NO_SNAPSHOT("DELETE", "/snapshots/{}"),
     {"POST", "/collections/aliases", rest_handle_not_available, HTTP_WRITE,
      &rest_schema_not_offered},
 };
@@ -113,6 +176,7 @@ struct rest *rest_new(const struct rest_options *options)
     struct rest *rest = memory_new(1, sizeof(*rest));
 
     rest->options = *options;
+    rest->started_ms = io_wall_ms(options->io);
     rest->searches =
         memory_new(config->collection_room + config->collection_count, sizeof(*rest->searches));
     for (size_t i = 0; i < config->collection_count; i++)

@@ -18,6 +18,7 @@
 #include "store/registry.h"
 
 struct http_server;
+struct embedder;
 struct query_peers;
 struct rest;
 
@@ -80,6 +81,7 @@ struct rest_options {
     struct rest_collections collections;
     const struct query_peers *peers; /* who is asked for shards that are not open here, or NULL */
     const struct query_describer *describer; /* of the shards of this process; may be NULL */
+    struct embedder *embedder;               /* of words in queries; NULL: they are refused */
 };
 
 struct rest *rest_new(const struct rest_options *options);

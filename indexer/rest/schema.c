@@ -7,7 +7,10 @@
 static const char *const orderings[] = {"weak", "medium", "strong", NULL};
 static const struct http_shape ordering = {.types = HTTP_STRING, .values = orderings};
 /* Which of them hold depends on the copies that there are: parse_extras. */
-static const struct http_shape consistency = {.types = HTTP_INTEGER | HTTP_STRING};
+static const struct http_shape consistency = {
+    .types = HTTP_INTEGER | HTTP_STRING,
+    .written = "{\"anyOf\":[{\"type\":\"integer\",\"minimum\":1,\"maximum\":2147483647},"
+               "{\"type\":\"string\",\"enum\":[\"majority\",\"quorum\",\"all\"]}]}"};
 
 const struct http_key rest_read_parameters[] = {
     {.name = "timeout", .shape = &http_positive},
@@ -20,7 +23,21 @@ static const struct http_key write_parameters[] = {
     {.name = "timeout", .shape = &http_positive},
     {.name = NULL},
 };
+static const struct http_key upsert_parameters[] = {
+    {.name = "wait", .shape = &http_flag},
+    {.name = "ordering", .shape = &ordering},
+    {.name = "timeout", .shape = &http_positive},
+    {.name = "first_id", .shape = &http_natural}, /* of a body of vectors: write_raw.c */
+    {.name = NULL},
+};
 static const struct http_key timeout_parameter[] = {
+    {.name = "timeout", .shape = &http_positive},
+    {.name = NULL},
+};
+/* There is one level of details. */
+static const struct http_key telemetry_parameters[] = {
+    {.name = "anonymize", .shape = &http_flag},
+    {.name = "details_level", .shape = &http_natural},
     {.name = "timeout", .shape = &http_positive},
     {.name = NULL},
 };
@@ -32,19 +49,55 @@ static const struct http_key windows_parameters[] = {
 
 /* Ids and vectors. */
 
-const struct http_shape rest_id = {.types = HTTP_INTEGER | HTTP_STRING};
+const struct http_shape rest_id = {
+    .name = "PointId",
+    .types = HTTP_INTEGER | HTTP_STRING,
+    .written = "{\"anyOf\":[{\"type\":\"integer\",\"minimum\":0,\"maximum\":18446744073709551615},{"
+               "\"type\":\"string\",\"minLength\":1,\"maxLength\":255}]}"};
 const struct http_shape rest_ids = {.types = HTTP_ARRAY, .items = &rest_id};
-static const struct http_shape numbers = {.types = HTTP_ARRAY, .items = &http_number};
+/* A vector has as many as its collection has dimensions. */
+const struct http_shape rest_component = {.name = "Component",
+                                          .types = HTTP_NUMBER,
+                                          .also =
+                                              "\"minimum\":-3.4028234e38,\"maximum\":3.4028234e38"};
+const struct http_shape rest_numbers = {.types = HTTP_ARRAY, .items = &rest_component};
+
+/* a.b, a[].b, a[0], "a.b".c */
+#define KEY_PATTERN "(\\\"[^\\\"]+\\\"|[^.\\\\[\\\\]\\\"]+)(\\\\[[0-9]{0,9}\\\\])*"
+
+const char rest_path_pattern[] = "\"pattern\":\"^" KEY_PATTERN "(\\\\." KEY_PATTERN ")*$\"";
+const struct http_shape rest_path = {
+    .name = "PayloadPath", .types = HTTP_STRING, .also = rest_path_pattern};
+const struct http_shape rest_paths = {.types = HTTP_ARRAY, .items = &rest_path};
+
+const struct http_shape rest_limit = {.types = HTTP_INTEGER,
+                                      .has_minimum = true,
+                                      .minimum = 1,
+                                      .also = "\"maximum\":100000"}; /* QUERY_LIMIT_MAX */
+/* The name of the one vector that there is. */
+const struct http_shape rest_unnamed = {.types = HTTP_STRING, .also = "\"maxLength\":0"};
+const struct http_shape rest_words = {.types = HTTP_STRING,
+                                      .also = "\"minLength\":1,\"maxLength\":16384"};
+const struct http_shape rest_min_offsets = {.types = HTTP_OBJECT,
+                                            .also =
+                                                "\"additionalProperties\":{\"type\":\"integer\","
+                                                "\"minimum\":0,\"maximum\":9223372036854775807}"};
+const struct http_shape rest_time = {
+    .types = HTTP_INTEGER | HTTP_STRING,
+    .written = "{\"anyOf\":[{\"type\":\"integer\",\"minimum\":-9223372036854775808,\"maximum\":"
+               "9223372036854775807},{\"type\":\"string\",\"format\":\"date-time\"}]}"};
 
 const struct http_key rest_vector_keys[] = {
-    {.name = "", .shape = &numbers},
+    {.name = "", .shape = &rest_numbers, .required = true},
     REST_NO_VECTOR_KEYS,
+    {.name = "text", .refused = REST_NO_WORDS},
+    {.name = "model", .refused = REST_NO_WORDS},
     {.name = NULL},
 };
 static const struct http_shape vector = {.name = "Vector",
                                          .types = HTTP_ARRAY | HTTP_OBJECT,
                                          .keys = rest_vector_keys,
-                                         .items = &http_number};
+                                         .items = &rest_component};
 
 /* Writes. */
 
@@ -53,10 +106,9 @@ static const struct http_key write_extras_keys[] = {
     {.name = NULL},
 };
 static const struct http_shape write_extras = {.types = HTTP_OBJECT, .keys = write_extras_keys};
-static const struct http_shape min_offsets = {.types = HTTP_OBJECT};
 static const struct http_key delete_extras_keys[] = {
     {.name = "timeout_ms", .shape = &http_positive},
-    {.name = "min_offsets", .shape = &min_offsets}, /* of what a filter must see */
+    {.name = "min_offsets", .shape = &rest_min_offsets}, /* of what a filter must see */
     {.name = NULL},
 };
 static const struct http_shape delete_extras = {.types = HTTP_OBJECT, .keys = delete_extras_keys};
@@ -102,7 +154,13 @@ static const struct http_key upsert_keys[] = {
     {.name = NULL},
 };
 static const struct http_shape upsert = {
-    .name = "Upsert", .types = HTTP_OBJECT, .keys = upsert_keys};
+    .name = "Upsert",
+    .types = HTTP_OBJECT,
+    .keys = upsert_keys,
+    .or_bytes = true,
+    .needs_form = true,
+    .example =
+        "{\"points\":[{\"id\":1,\"vector\":[0.1,0.2,0.3,0.4],\"payload\":{\"tag\":\"a\"}}]}"};
 
 static const struct http_key delete_keys[] = {
     {.name = "points", .shape = &rest_ids, .form = true},
@@ -111,13 +169,15 @@ static const struct http_key delete_keys[] = {
     {.name = "windrow", .shape = &delete_extras},
     {.name = NULL},
 };
-static const struct http_shape delete_body = {
-    .name = "Delete", .types = HTTP_OBJECT, .keys = delete_keys};
+static const struct http_shape delete_body = {.name = "Delete",
+                                              .types = HTTP_OBJECT,
+                                              .keys = delete_keys,
+                                              .needs_form = true,
+                                              .example = "{\"points\":[1,2]}"};
 
 /* Parts of points. */
 
 static const struct http_shape payload_to_set = {.types = HTTP_OBJECT};
-static const struct http_shape paths = {.types = HTTP_ARRAY, .items = &http_string};
 
 #define SELECTED_KEYS                                                                              \
     {.name = "points", .shape = &rest_ids, .form = true},                                          \
@@ -125,7 +185,7 @@ static const struct http_shape paths = {.types = HTTP_ARRAY, .items = &http_stri
 
 #define PAYLOAD_SET_KEYS                                                                           \
     {.name = "payload", .shape = &payload_to_set, .required = true},                               \
-        {.name = "key", .shape = &http_string}, SELECTED_KEYS
+        {.name = "key", .shape = &rest_path}, SELECTED_KEYS
 
 static const struct http_key point_vector_keys[] = {
     {.name = "id", .shape = &rest_id, .required = true},
@@ -146,61 +206,74 @@ static const struct http_key payload_set_keys[] = {
     {.name = "windrow", .shape = &write_extras},
     {.name = NULL},
 };
-static const struct http_shape payload_set = {
-    .name = "SetPayload", .types = HTTP_OBJECT, .keys = payload_set_keys};
+static const struct http_shape payload_set = {.name = "SetPayload",
+                                              .types = HTTP_OBJECT,
+                                              .keys = payload_set_keys,
+                                              .needs_form = true,
+                                              .example =
+                                                  "{\"payload\":{\"tag\":\"b\"},\"points\":[1]}"};
 static const struct http_key payload_delete_keys[] = {
-    {.name = "keys", .shape = &paths, .required = true},
+    {.name = "keys", .shape = &rest_paths, .required = true},
     SELECTED_KEYS,
     {.name = "windrow", .shape = &write_extras},
     {.name = NULL},
 };
-static const struct http_shape payload_delete = {
-    .name = "DeletePayload", .types = HTTP_OBJECT, .keys = payload_delete_keys};
+static const struct http_shape payload_delete = {.name = "DeletePayload",
+                                                 .types = HTTP_OBJECT,
+                                                 .keys = payload_delete_keys,
+                                                 .needs_form = true,
+                                                 .example = "{\"keys\":[\"tag\"],\"points\":[1]}"};
 static const struct http_key payload_clear_keys[] = {
     SELECTED_KEYS,
     {.name = "windrow", .shape = &write_extras},
     {.name = NULL},
 };
-static const struct http_shape payload_clear = {
-    .name = "ClearPayload", .types = HTTP_OBJECT, .keys = payload_clear_keys};
+static const struct http_shape payload_clear = {.name = "ClearPayload",
+                                                .types = HTTP_OBJECT,
+                                                .keys = payload_clear_keys,
+                                                .needs_form = true,
+                                                .example = "{\"points\":[1]}"};
 static const struct http_key vectors_update_keys[] = {
     VECTORS_UPDATE_KEYS,
     {.name = "windrow", .shape = &write_extras},
     {.name = NULL},
 };
 static const struct http_shape vectors_update = {
-    .name = "UpdateVectors", .types = HTTP_OBJECT, .keys = vectors_update_keys};
+    .name = "UpdateVectors",
+    .types = HTTP_OBJECT,
+    .keys = vectors_update_keys,
+    .example = "{\"points\":[{\"id\":1,\"vector\":[0.4,0.3,0.2,0.1]}]}"};
 
 /* windrow's own: ids in several shards. */
 static const struct http_key repair_keys[] = {
     {.name = "offset", .shape = &rest_id}, /* the id to begin with */
-    {.name = "limit", .shape = &http_positive},  {.name = "dry_run", .shape = &http_boolean},
+    {.name = "limit", .shape = &rest_limit},     {.name = "dry_run", .shape = &http_boolean},
     {.name = "windrow", .shape = &write_extras}, {.name = NULL},
 };
 static const struct http_shape repair = {
-    .name = "Repair", .types = HTTP_OBJECT, .keys = repair_keys};
+    .name = "Repair", .types = HTTP_OBJECT, .keys = repair_keys, .example = "{\"dry_run\":true}"};
 
 /* Several writes. */
 
 static const struct http_key upsert_operation_keys[] = {UPSERT_KEYS, {.name = NULL}};
-static const struct http_shape upsert_operation = {.types = HTTP_OBJECT,
-                                                   .keys = upsert_operation_keys};
+static const struct http_shape upsert_operation = {
+    .types = HTTP_OBJECT, .keys = upsert_operation_keys, .needs_form = true};
 static const struct http_key delete_operation_keys[] = {
     SELECTED_KEYS,
     {.name = NULL},
 };
-static const struct http_shape selecting_operation = {.types = HTTP_OBJECT,
-                                                      .keys = delete_operation_keys};
+static const struct http_shape selecting_operation = {
+    .types = HTTP_OBJECT, .keys = delete_operation_keys, .needs_form = true};
 static const struct http_key payload_set_operation_keys[] = {PAYLOAD_SET_KEYS, {.name = NULL}};
-static const struct http_shape payload_set_operation = {.types = HTTP_OBJECT,
-                                                        .keys = payload_set_operation_keys};
+static const struct http_shape payload_set_operation = {
+    .types = HTTP_OBJECT, .keys = payload_set_operation_keys, .needs_form = true};
 static const struct http_key payload_delete_operation_keys[] = {
-    {.name = "keys", .shape = &paths, .required = true},
+    {.name = "keys", .shape = &rest_paths, .required = true},
     SELECTED_KEYS,
     {.name = NULL},
 };
-static const struct http_shape payload_delete_operation = {.types = HTTP_OBJECT,
-                                                           .keys = payload_delete_operation_keys};
+static const struct http_shape payload_delete_operation = {
+    .types = HTTP_OBJECT, .keys = payload_delete_operation_keys, .needs_form = true};
 static const struct http_key vectors_operation_keys[] = {VECTORS_UPDATE_KEYS, {.name = NULL}};
 static const struct http_shape vectors_operation = {.types = HTTP_OBJECT,
                                                     .keys = vectors_operation_keys};
@@ -216,7 +289,8 @@ static const struct http_key operation_keys[] = {
     {.name = "delete_vectors", .refused = "a point has one vector: delete the point"},
     {.name = NULL},
 };
-static const struct http_shape operation = {.types = HTTP_OBJECT, .keys = operation_keys};
+static const struct http_shape operation = {
+    .types = HTTP_OBJECT, .keys = operation_keys, .needs_form = true};
 static const struct http_shape operations = {.types = HTTP_ARRAY, .items = &operation};
 static const struct http_key write_batch_keys[] = {
     {.name = "operations", .shape = &operations, .required = true},
@@ -224,13 +298,16 @@ static const struct http_key write_batch_keys[] = {
     {.name = NULL},
 };
 static const struct http_shape write_batch = {
-    .name = "WriteBatch", .types = HTTP_OBJECT, .keys = write_batch_keys};
+    .name = "WriteBatch",
+    .types = HTTP_OBJECT,
+    .keys = write_batch_keys,
+    .example = "{\"operations\":[{\"delete\":{\"points\":[1]}}]}"};
 
 /* Collections. What only tunes Qdrant's storage is taken: answers are the same. */
 
 #define NO_STRICT "limits are those of http in windrow.yaml"
 
-static const char *const distances[] = {"Cosine", "Dot", "Euclid", NULL};
+static const char *const distances[] = {"Cosine", "Dot", "Euclid", "Hamming", NULL};
 static const char *const datatypes[] = {"float32", NULL};
 static const char *const sharding_methods[] = {"auto", NULL};
 static const struct http_shape distance = {.types = HTTP_STRING, .values = distances};
@@ -285,7 +362,7 @@ static const struct http_key collection_keys[] = {
     {.name = "optimizers_config", .shape = &http_object},
     {.name = "wal_config", .shape = &http_object},
     {.name = "quantization_config", .shape = &http_object},
-    {.name = "sparse_vectors", .refused = REST_SPARSE},
+    {.name = "sparse_vectors", .shape = &http_nothing, .refused = REST_SPARSE},
     {.name = "strict_mode_config", .refused = NO_STRICT},
     {.name = "init_from", .refused = "records come from Kafka"},
     {.name = "metadata", .shape = &metadata},
@@ -293,7 +370,10 @@ static const struct http_key collection_keys[] = {
     {.name = NULL},
 };
 static const struct http_shape collection_body = {
-    .name = "Collection", .types = HTTP_OBJECT, .keys = collection_keys};
+    .name = "Collection",
+    .types = HTTP_OBJECT,
+    .keys = collection_keys,
+    .example = "{\"vectors\":{\"size\":4,\"distance\":\"Cosine\"}}"};
 static const struct http_key update_keys[] = {
     {.name = "optimizers_config", .shape = &http_object},
     {.name = "quantization_config", .shape = &http_object},
@@ -348,22 +428,27 @@ static const struct http_key field_keys[] = {
 static const struct http_shape field_schema = {
     .types = HTTP_STRING | HTTP_OBJECT, .keys = field_keys, .values = field_types};
 static const struct http_key index_keys[] = {
-    {.name = "field_name", .shape = &http_string, .required = true},
+    {.name = "field_name", .shape = &rest_path, .required = true},
     {.name = "field_schema", .shape = &field_schema, .form = true},
     {.name = "field_type", .shape = &field_schema, .form = true}, /* its name before 1.0 */
     {.name = NULL},
 };
 static const struct http_shape index_body = {
-    .name = "PayloadIndex", .types = HTTP_OBJECT, .keys = index_keys};
+    .name = "PayloadIndex",
+    .types = HTTP_OBJECT,
+    .keys = index_keys,
+    .needs_form = true,
+    .example = "{\"field_name\":\"tag\",\"field_schema\":\"keyword\"}"};
 
 const struct http_schema rest_schema_point = {.parameters = rest_read_parameters};
+const struct http_schema rest_schema_telemetry = {.parameters = telemetry_parameters};
 const struct http_schema rest_schema_windows = {.parameters = windows_parameters};
 const struct http_schema rest_schema_collection = {timeout_parameter, &collection_body, false};
 const struct http_schema rest_schema_collection_update = {timeout_parameter, &update_body, false};
 const struct http_schema rest_schema_collection_delete = {.parameters = timeout_parameter};
 const struct http_schema rest_schema_index_create = {write_parameters, &index_body, false};
 const struct http_schema rest_schema_index_delete = {.parameters = write_parameters};
-const struct http_schema rest_schema_upsert = {write_parameters, &upsert, false};
+const struct http_schema rest_schema_upsert = {upsert_parameters, &upsert, false};
 const struct http_schema rest_schema_delete = {write_parameters, &delete_body, false};
 const struct http_schema rest_schema_repair = {timeout_parameter, &repair, false};
 const struct http_schema rest_schema_payload_set = {write_parameters, &payload_set, false};

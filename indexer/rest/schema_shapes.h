@@ -16,14 +16,29 @@
 /* What stands for a vector in the dialect and cannot here. */
 #define REST_NO_VECTOR_KEYS                                                                        \
     {.name = "indices", .refused = REST_SPARSE}, {.name = "values", .refused = REST_SPARSE},       \
-        {.name = "text", .refused = REST_INFERENCE}, {.name = "image", .refused = REST_INFERENCE}, \
+        {.name = "image", .refused = REST_INFERENCE},                                              \
         {.name = "object", .refused = REST_INFERENCE},                                             \
-        {.name = "model", .refused = REST_INFERENCE},                                              \
     {                                                                                              \
         .name = "options", .refused = REST_INFERENCE                                               \
     }
 
-extern const struct http_shape rest_id, rest_ids, rest_filter;
+#define REST_NO_WORDS "points come with their vectors; words are for queries"
+
+/* Of an id beside other types, as keywords of its JSON schema. */
+#define REST_ID_ALSO                                                                               \
+    "\"minimum\":0,\"maximum\":18446744073709551615,\"minLength\":1,\"maxLength\":255"
+
+/* Words: of a query an embedder makes a vector of them. */
+#define REST_WORDS_KEYS                                                                            \
+    {.name = "text", .shape = &rest_words, .form = true},                                          \
+    {                                                                                              \
+        .name = "model", .shape = &http_string, .with = "text"                                     \
+    }
+
+extern const struct http_shape rest_id, rest_ids, rest_filter, rest_expression, rest_path,
+    rest_paths, rest_numbers, rest_component, rest_limit, rest_unnamed, rest_time, rest_words,
+    rest_min_offsets;
+extern const char rest_path_pattern[]; /* of a string, as keywords of its JSON schema */
 extern const struct http_key rest_vector_keys[];
 extern const struct http_key rest_read_parameters[];
 

@@ -24,7 +24,7 @@ int search_form_point(struct query_view *view, const struct doc *id, const struc
         return error_set(error, ERROR_NOT_FOUND,
                          "Not found: No point with the id of the query found");
     }
-    if (query_row_vector(&row, &found, error) != 0)
+    if (query_row_vector(&row, form->search.arena, &found, error) != 0)
         return error->code;
     copy = arena_alloc(form->search.arena, dim * sizeof(float), 64);
     memcpy(copy, found, dim * sizeof(float));
@@ -49,7 +49,7 @@ static int parse_nearest(struct query_view *view, const struct doc *nearest,
 {
     form->kind = SEARCH_NEAREST;
     if (doc_is_list(nearest) || nearest->type == DOC_MAP)
-        return parse_vector(form->search.arena, nearest, "$.query", collection->dim,
+        return parse_vector(form->search.arena, nearest, "$.query", collection,
                             &form->search.vector, error);
     return nearest_to_id(view, nearest, form, error);
 }
@@ -77,6 +77,22 @@ static int parse_mmr(const struct doc *mmr, struct search_form *form, struct err
     return 0;
 }
 
+/* {"formula": expression, "defaults": values of what a point lacks} over a prefetch */
+static int parse_formula(const struct doc *query, struct search_form *form, struct error *error)
+{
+    struct error inner = {0};
+
+    form->kind = SEARCH_FORMULA;
+    if (form->prefetch_count == 0)
+        return error_set(error, ERROR_INVALID,
+                         "Format error in JSON body: $.prefetch: a formula needs 1 to %d searches",
+                         SEARCH_PREFETCH_MAX);
+    if (query_formula_compile(doc_get(query, "formula"), doc_get(query, "defaults"),
+                              form->search.arena, &form->formula, &inner) == 0)
+        return 0;
+    return error_set(error, inner.code, "Format error in JSON body: $.%s", inner.text);
+}
+
 static int parse_query_form(struct http_request *request, struct query_view *view,
                             const struct doc *body, const struct config_collection *collection,
                             struct search_form *form, struct error *error)
@@ -84,7 +100,14 @@ static int parse_query_form(struct http_request *request, struct query_view *vie
     const struct doc *query = doc_get(body, "query");
     const struct doc *nearest = doc_get(query, "nearest");
     const struct doc *mmr = doc_get(query, "mmr");
+    const struct doc *recommend = doc_get(query, "recommend");
+    const struct doc *discover = doc_get(query, "discover"), *context = doc_get(query, "context");
+    const struct doc *feedback = doc_get(query, "relevance_feedback");
 
+    if (!query && form->prefetch_count > 0)
+        return error_set(error, ERROR_INVALID,
+                         "Wrong input: A query is needed to merge the prefetches. Can't have "
+                         "prefetches without defining a query.");
     if (!query) {
         form->kind = SEARCH_ALL;
         return 0;
@@ -94,19 +117,36 @@ static int parse_query_form(struct http_request *request, struct query_view *vie
     if (mmr && !nearest)
         return error_set(error, ERROR_INVALID,
                          "Format error in JSON body: $.query.mmr: expected beside `nearest` only");
+    if (doc_get(query, "formula"))
+        return parse_formula(query, form, error);
+    if (doc_get(query, "defaults"))
+        return error_set(
+            error, ERROR_INVALID,
+            "Format error in JSON body: $.query.defaults: expected beside `formula` only");
     if (nearest)
         return parse_mmr(mmr, form, error) ? error->code
                                            : parse_nearest(view, nearest, collection, form, error);
-    if (doc_get(query, "fusion"))
-        return search_fusion_parse(body, form, error);
-    if (doc_get(query, "recommend"))
-        return search_recommend_parse(request, view, body, query, form, error);
+    if (doc_get(query, "fusion") || doc_get(query, "rrf"))
+        return search_fusion_parse(query, form, error);
+    if (recommend)
+        return search_recommend_parse(request, view, body, recommend, form, error);
+    if (discover || context)
+        return search_discover_parse(request, view, body, doc_get(discover, "target"),
+                                     discover ? doc_get(discover, "context") : context, form,
+                                     error);
+    if (feedback)
+        return search_feedback_parse(request, view, body, feedback, form, error);
+    if (doc_get(query, "sample")) {
+        form->kind = SEARCH_SAMPLED;
+        return 0;
+    }
     form->order_by = doc_get(query, "order_by");
     if (!form->order_by)
         return error_set(
             error, ERROR_INVALID,
             "Format error in JSON body: $.query: expected a vector, a point id, or one "
-            "of `nearest`, `recommend`, `fusion` and `order_by`");
+            "of `nearest`, `recommend`, `discover`, `context`, `relevance_feedback`, `fusion`, "
+            "`rrf`, `formula`, `order_by` and `sample`");
     form->kind = SEARCH_ORDERED;
     return 0;
 }
@@ -167,23 +207,29 @@ int search_form_common(struct http_request *request, const struct doc *body,
     return 0;
 }
 
-/* Without a vector: id order or the order of a field, score 1.0. */
-static int run_listing(struct query_view *view, struct search_form *form,
+/* Without a vector: id order, the order of a field or by chance; score 1.0. */
+static int run_listing(struct io *io, struct query_view *view, struct search_form *form,
                        struct query_result *result, struct error *error)
 {
     uint64_t wanted = (uint64_t)form->search.limit + form->search.offset;
-    struct query_scroll scroll = {.limit = (uint32_t)wanted,
-                                  .filter = form->search.filter,
-                                  .wants = form->search.wants,
-                                  .arena = form->search.arena};
+    struct query_scroll scroll = {
+        .limit = (uint32_t)wanted, .filter = form->search.filter, .arena = form->search.arena};
     const uint8_t *next_key;
     size_t next_key_bytes;
 
+    if (form->kind == SEARCH_SAMPLED) {
+        scroll.sample = true;
+        io_random(io, &scroll.seed, sizeof(scroll.seed));
+    }
     if (wanted > QUERY_LIMIT_MAX)
         return error_set(error, ERROR_INVALID, "limit plus offset must be at most %d",
                          QUERY_LIMIT_MAX);
-    if (parse_order_by(form->order_by, form->search.arena, &scroll, error) != 0 ||
-        query_scroll_run(view, &scroll, result, &next_key, &next_key_bytes, error) != 0)
+    if (parse_order_by(form->order_by, form->search.arena, &scroll, error) != 0)
+        return error->code;
+    parse_ordered_selector(&scroll, &form->selector);
+    scroll.wants.payload |= form->search.wants.payload;
+    scroll.wants.vector |= form->search.wants.vector;
+    if (query_scroll_run(view, &scroll, result, &next_key, &next_key_bytes, error) != 0)
         return error->code;
     if (form->search.offset >= result->hit_count) {
         result->hit_count = 0;
@@ -200,7 +246,8 @@ static int run_listing(struct query_view *view, struct search_form *form,
 static int check_listing(const struct search_form *form, struct error *error)
 {
     const struct parse_extras *extras = form->extras;
-    bool listing = form->kind == SEARCH_ALL || form->kind == SEARCH_ORDERED;
+    bool listing =
+        form->kind != SEARCH_NEAREST && form->kind != SEARCH_FUSED && form->kind != SEARCH_FORMULA;
 
     if (listing && form->search.has_threshold)
         return error_set(error, ERROR_UNSUPPORTED,
@@ -220,20 +267,20 @@ int search_form_parse(struct http_request *request, struct query_view *view, con
                       const struct config_collection *collection, const struct parse_extras *extras,
                       struct search_form *form, struct error *error)
 {
-    const struct doc *prefetch = doc_get(body, "prefetch");
-
-    *form = (struct search_form){.search.arena = &request->arena, .collection = collection};
-    if (search_form_common(request, body, extras, form, error) != 0)
-        return error->code;
+    form->search.arena = &request->arena;
+    form->collection = collection;
     form->extras = extras;
-    if (parse_query_form(request, view, body, collection, form, error) != 0 ||
-        check_listing(form, error) != 0)
+    if (search_form_common(request, body, extras, form, error) != 0 ||
+        search_prefetch_parse(body, form, error) != 0 ||
+        parse_query_form(request, view, body, collection, form, error) != 0)
         return error->code;
-    if (form->kind != SEARCH_FUSED && prefetch &&
-        !(prefetch->type == DOC_ARRAY && prefetch->count == 0))
-        return error_set(error, ERROR_UNSUPPORTED,
-                         "windrow supports `prefetch` only with {\"fusion\": \"rrf\"}");
-    return 0;
+    return check_listing(form, error);
+}
+
+/* A plain search goes to the shards' owners as it is, with others of its kind. */
+static bool is_plain(const struct search_form *form)
+{
+    return form->kind == SEARCH_NEAREST && !form->mmr && form->prefetch_count == 0;
 }
 
 int search_form_run(struct http_request *request, struct query_view *view, struct search_form *form,
@@ -244,10 +291,12 @@ int search_form_run(struct http_request *request, struct query_view *view, struc
 
     if (form->kind == SEARCH_FUSED)
         return search_fusion_run(request, view, form, result, error); /* its searches count */
+    if (form->prefetch_count > 0)
+        return search_over_prefetch(request, view, form, result, error); /* they do here, too */
     if (form->kind != SEARCH_NEAREST)
-        code = run_listing(view, form, result, error);
+        code = run_listing(rest_of(request)->io, view, form, result, error);
     else if (form->mmr)
-        code = search_mmr_run(request, view, form, result, error);
+        code = search_mmr_run(request, view, form, NULL, 0, result, error);
     else
         code = query_search_run(view, &form->search, result, error);
     if (code == 0) {
@@ -271,7 +320,7 @@ int search_forms_run(struct http_request *request, struct query_view *view,
     uint32_t plain = 0;
 
     for (uint32_t i = 0; i < count; i++)
-        if (forms[i].kind == SEARCH_NEAREST && !forms[i].mmr) {
+        if (is_plain(&forms[i])) {
             together[plain] = forms[i].search;
             places[plain++] = i;
         }
@@ -286,7 +335,7 @@ int search_forms_run(struct http_request *request, struct query_view *view,
                              io_monotonic_ns(rest_of(request)->io) - each_ns);
     }
     for (uint32_t i = 0; i < count; i++)
-        if ((forms[i].kind != SEARCH_NEAREST || forms[i].mmr) &&
+        if (!is_plain(&forms[i]) &&
             search_form_run(request, view, &forms[i], &results[i], error) != 0)
             return error->code;
     return 0;

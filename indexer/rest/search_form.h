@@ -4,7 +4,23 @@
 
 #include "indexer/rest/parse.h"
 
-enum search_kind { SEARCH_NEAREST, SEARCH_ALL, SEARCH_ORDERED, SEARCH_FUSED };
+enum search_kind {
+    SEARCH_NEAREST,
+    SEARCH_ALL,
+    SEARCH_ORDERED,
+    SEARCH_SAMPLED,
+    SEARCH_FUSED,
+    SEARCH_FORMULA
+};
+
+enum { SEARCH_PREFETCH_MAX = 16, SEARCH_PREFETCH_DEPTH_MAX = 8 };
+
+/* How the searches of a prefetch become one list. */
+struct search_fusion {
+    bool by_scores;            /* else by places */
+    uint32_t k;                /* by places */
+    const struct doc *weights; /* by places: numbers, one for each search; NULL: 1 */
+};
 
 struct search_form {
     enum search_kind kind;
@@ -16,9 +32,15 @@ struct search_form {
     bool mmr;                 /* nearest, made diverse */
     float mmr_diversity;      /* 0: relevance only, 1: diversity only */
     uint32_t mmr_candidates;
-    const struct doc *prefetch; /* of a fusion: its searches */
+    const struct store_key *left_out; /* examples that are points */
+    uint32_t left_out_count;
+    const struct doc *prefetch; /* searches whose rows this one is about */
     uint32_t prefetch_count;
-    const struct doc *root_filter; /* of a fusion, as it was sent; or NULL */
+    uint32_t prefetch_factor; /* their limits are so many times as large; 0: once */
+    uint32_t depth;           /* of prefetches around */
+    struct search_fusion fusion;
+    const struct query_formula *formula;
+    const struct doc *root_filter; /* of what has a prefetch, as it was sent; or NULL */
     const struct parse_extras *extras;
 };
 
@@ -26,6 +48,7 @@ struct search_form {
 int search_form_common(struct http_request *request, const struct doc *body,
                        const struct parse_extras *extras, struct search_form *form,
                        struct error *error);
+/** `form` is zeroed but for `depth` and `prefetch_factor`. */
 int search_form_parse(struct http_request *request, struct query_view *view, const struct doc *body,
                       const struct config_collection *collection, const struct parse_extras *extras,
                       struct search_form *form, struct error *error);
@@ -41,21 +64,51 @@ int search_forms_run(struct http_request *request, struct query_view *view,
 int search_form_point(struct query_view *view, const struct doc *id, const struct search_form *form,
                       struct store_key *key, const float **vector, struct error *error);
 
-/** {"recommend": {"positive", "negative", "strategy"}}: becomes a nearest search. */
-int search_recommend_parse(struct http_request *request, struct query_view *view,
-                           const struct doc *body, const struct doc *query,
-                           struct search_form *form, struct error *error);
+/** {"target", "feedback", "strategy"}: becomes a search with a scorer. */
+int search_feedback_parse(struct http_request *request, struct query_view *view,
+                          const struct doc *body, const struct doc *feedback,
+                          struct search_form *form, struct error *error);
 
-/** {"fusion": "rrf"} over the searches of `prefetch`. */
-int search_fusion_parse(const struct doc *body, struct search_form *form, struct error *error);
+/** {"positive", "negative", "strategy"}: becomes a nearest search, or one with a scorer. */
+int search_recommend_parse(struct http_request *request, struct query_view *view,
+                           const struct doc *body, const struct doc *recommend,
+                           struct search_form *form, struct error *error);
+/** A target (may be NULL) and a pair {"positive", "negative"} or a list of them (may be NULL). */
+int search_discover_parse(struct http_request *request, struct query_view *view,
+                          const struct doc *body, const struct doc *target,
+                          const struct doc *context, struct search_form *form, struct error *error);
+
+/** Reads the body's `prefetch`, which may be missing. */
+int search_prefetch_parse(const struct doc *body, struct search_form *form, struct error *error);
+/** Runs its searches: `searches` and `results` are as many, in the request's arena. */
+int search_prefetch_run(struct http_request *request, struct query_view *view,
+                        const struct search_form *form, struct search_form **searches,
+                        struct query_result **results, struct error *error);
+/** Runs them, and the form over the points that they found. */
+int search_over_prefetch(struct http_request *request, struct query_view *view,
+                         struct search_form *form, struct query_result *result,
+                         struct error *error);
+
+/** {"fusion"} or {"rrf"} over the searches of `prefetch`. */
+int search_fusion_parse(const struct doc *query, struct search_form *form, struct error *error);
 int search_fusion_run(struct http_request *request, struct query_view *view,
                       const struct search_form *form, struct query_result *result,
                       struct error *error);
 
-/** Maximal marginal relevance over more candidates than are asked for. */
+/** Maximal marginal relevance over more candidates than are asked for; `hits`: those that a prefetch found,
+ * with their vectors, or NULL. */
 int search_mmr_run(struct http_request *request, struct query_view *view,
-                   const struct search_form *form, struct query_result *result,
-                   struct error *error);
+                   const struct search_form *form, const struct query_hit *hits, size_t count,
+                   struct query_result *result, struct error *error);
+
+/* An older call's body as points/query would have it, in the arena. */
+typedef struct doc (*search_rewrite)(struct arena *arena, const struct doc *body);
+
+/** Answers points/query, points/query/batch and points/query/groups. Of an older call `rewrite` says what
+ * it asks, and the points stand bare in the result; NULL: none. */
+void search_answer(struct http_request *request, search_rewrite rewrite);
+void search_answer_batch(struct http_request *request, search_rewrite rewrite);
+void search_answer_groups(struct http_request *request, search_rewrite rewrite);
 
 /** Logs a search that began at `start_ns` (monotonic) and took longer than log.slow_search. */
 void rest_log_slow_search(struct http_request *request, const struct query_view *view,

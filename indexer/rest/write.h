@@ -26,6 +26,7 @@ struct write_record {
     const struct doc *payload; /* NULL: none */
     int64_t time_ms;           /* the event time if the payload has none, or WRITE_NOW */
     int64_t ttl_ms;            /* its own, 0: none */
+    bool packed;               /* the vector as bytes, where the collection takes MessagePack */
 };
 
 /** Adds an upsert, as a JSON text, or MessagePack where the collection or the payload needs it. */
@@ -33,10 +34,28 @@ int write_add_record(struct http_request *request, struct arena *arena,
                      const struct config_collection *collection, const struct write_record *record,
                      struct write_list *list, struct rest_write **write, struct error *error);
 
-/** Id and vector out of a point. What ingest would make a dead letter is refused here, while somebody
- * listens. */
-int write_parse_vector(struct arena *arena, const struct config_collection *collection,
-                       const struct doc *doc, const float **vector, struct error *error);
+/* What a request writes (write_parse.c). All of it lies in the arena. */
+
+struct write_point {
+    struct query_key id;
+    const float *vector;
+    const struct doc *payload; /* NULL: none */
+};
+
+/** The `points` or the `batch` of a body that fits its schema. What ingest would make a dead letter
+ * is refused here, while somebody listens. */
+int write_parse_points(struct arena *arena, const struct config_collection *collection,
+                       const struct doc *body, struct write_point **points, size_t *count,
+                       struct error *error);
+/** As many keys as `ids` has items. */
+int write_parse_ids(struct arena *arena, const struct doc *ids, struct query_key **keys,
+                    struct error *error);
+
+/** Whether the body is rows of float32 (application/octet-stream). */
+bool write_is_raw(const struct http_request *request);
+/** Adds an upsert for each row of such a body; all of them are checked before. */
+int write_add_raw(struct http_request *request, const struct config_collection *collection,
+                  struct write_list *list, struct error *error);
 
 /** Sends the write to the partition of that shard. False: its topic left the configuration. */
 bool write_send_to(const struct config_collection *collection, const char *shard,

@@ -141,7 +141,7 @@ static int append_record(struct arena *arena, const struct config_collection *co
     if (record->ttl_ms > 0)
         doc_put(&map, "ttl", doc_integer(record->ttl_ms));
     if (collection->format != CONFIG_FORMAT_MSGPACK &&
-        !(binary && collection->format == CONFIG_FORMAT_AUTO)) {
+        !((binary || record->packed) && collection->format == CONFIG_FORMAT_AUTO)) {
         if (binary)
             return error_set(error, ERROR_UNSUPPORTED,
                              "The payload has bytes or numbers that JSON cannot hold, and "
@@ -151,9 +151,7 @@ static int append_record(struct arena *arena, const struct config_collection *co
         return 0;
     }
     doc_put(&map, "vector",
-            (struct doc){.type = DOC_BYTES,
-                         .count = (uint32_t)(collection->dim * sizeof(float)),
-                         .string = (const char *)record->vector});
+            vector_to_message(arena, record->vector, collection->dim, collection->messages));
     doc_write_msgpack(out, &map);
     return 0;
 }
@@ -178,29 +176,6 @@ int write_add_record(struct http_request *request, struct arena *arena,
     }
     buffer_destroy(&value);
     return code;
-}
-
-static int check_vector(const struct config_collection *collection, const float *values,
-                        struct error *error)
-{
-    if (collection->metric != VECTOR_METRIC_COSINE)
-        return 0;
-    for (uint32_t i = 0; i < collection->dim; i++) {
-        if (values[i] != 0.0F)
-            return 0;
-    }
-    return error_set(
-        error, ERROR_INVALID,
-        "Wrong input: a vector of zeros has no direction, and collection `%s` compares by cosine",
-        collection->name);
-}
-
-int write_parse_vector(struct arena *arena, const struct config_collection *collection,
-                       const struct doc *doc, const float **vector, struct error *error)
-{
-    if (parse_vector(arena, doc, "vector", collection->dim, vector, error) != 0)
-        return error->code;
-    return check_vector(collection, *vector, error);
 }
 
 /* Sending and waiting. */

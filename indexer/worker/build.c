@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "base/logger.h"
+#include "base/memory.h"
 #include "indexer/worker/segment_kind.h"
 #include "indexer/worker/span.h"
 
@@ -25,12 +26,15 @@ enum {
 /* Multiplications that the brute force may cost: a few seconds of one core. */
 #define WORK_MAX 2e10
 
-static const float *vector_of(void *context, uint32_t row, struct error *error)
+static struct vector_row vector_of(void *context, uint32_t row, struct error *error)
 {
     const struct recall_sample *sample = context;
+    struct vector_row stored = {.bytes = NULL};
+    uint32_t count;
 
-    (void)error;
-    return sample->vectors + (size_t)row * sample->dim;
+    if (sample->vectors(sample->context, row, &stored, &count, error) != 0)
+        stored.bytes = NULL;
+    return stored;
 }
 
 /* As many as brute force can afford: at 10^6 rows of 768 numbers, 26. */
@@ -49,7 +53,7 @@ struct recall_sample recall_sample_of(const struct config_collection *collection
                                       const atomic_bool *cancel)
 {
     return (struct recall_sample){.dim = collection->dim,
-                                  .metric = collection->metric,
+                                  .metric = vector_metric_ranking(collection->metric),
                                   .ef = collection->hnsw_ef,
                                   .recall = collection->recall,
                                   .floor = collection->recall_floor,
@@ -70,13 +74,50 @@ static float kth_score(const struct index_hit *hits, uint32_t count, uint32_t se
     return score;
 }
 
-static int search_one(const struct index_segment *segment, struct recall_sample *sample,
-                      uint32_t row, uint32_t wanted, uint32_t *found, struct error *error)
+/* Adds the nearest of a block to the `k` best so far, best first. */
+static uint32_t merge(struct index_hit *best, uint32_t count, const struct index_hit *more,
+                      uint32_t more_count, uint32_t k)
 {
-    struct index_hit exact[NEIGHBOURS + 1];
+    struct index_hit merged[2 * (NEIGHBOURS + 1)] = {{0}};
+    uint32_t from = 0, next = 0, both = count + more_count < k ? count + more_count : k;
+
+    for (uint32_t i = 0; i < both; i++) {
+        bool own = next == more_count || (from < count && best[from].score >= more[next].score);
+        merged[i] = own ? best[from++] : more[next++];
+    }
+    memcpy(best, merged, both * sizeof(*best));
+    return both;
+}
+
+static int exact_top(const struct recall_sample *sample, const float *query, uint32_t k,
+                     struct index_hit *hits, uint32_t *hit_count, struct error *error)
+{
+    struct index_hit more[NEIGHBOURS + 1];
+    uint32_t found, count;
+
+    *hit_count = 0;
+    for (uint32_t row = 0; row < sample->row_count; row += count) {
+        struct vector_row rows;
+        if (sample->vectors(sample->context, row, &rows, &count, error) != 0)
+            return error->code;
+        count = vector_codec_is_float32(rows.codec) ? count : 1;
+        index_exact_top(sample->metric, index_row_values(rows, sample->dim), count, sample->dim,
+                        query, k, more, &found);
+        for (uint32_t i = 0; i < found; i++)
+            more[i].row += row;
+        *hit_count = merge(hits, *hit_count, more, found, k);
+    }
+    return 0;
+}
+
+static int search_one(const struct index_segment *segment, struct recall_sample *sample,
+                      const float *query, uint32_t row, uint32_t wanted, uint32_t *found,
+                      struct error *error)
+{
+    struct index_hit exact[NEIGHBOURS + 1] = {{0}};
     struct index_hit hits[NEIGHBOURS + 1];
     struct index_search search = {
-        .query = sample->vectors + (size_t)row * sample->dim,
+        .query = query,
         .k = wanted + 1,
         .ef = sample->ef > wanted + 1 ? sample->ef : wanted + 1,
         .floor_score = -INFINITY,
@@ -90,8 +131,8 @@ static int search_one(const struct index_segment *segment, struct recall_sample 
     uint32_t good = 0;
     float floor_score;
 
-    index_exact_top(sample->metric, sample->vectors, sample->row_count, sample->dim, search.query,
-                    wanted + 1, exact, &exact_count);
+    if (exact_top(sample, query, wanted + 1, exact, &exact_count, error) != 0)
+        return error->code;
     search.hides = exact[0].score > exact[1].score; /* else its equals hang below it */
     if (index_segment_search(segment, &search, hits, &hit_count, &exhausted, error) != 0)
         return error->code;
@@ -110,19 +151,28 @@ static int measure_with(const struct index_segment *segment, const struct recall
     uint32_t queries = query_count(sample);
     uint32_t wanted = sample->row_count - 1 < NEIGHBOURS ? sample->row_count - 1 : NEIGHBOURS;
     uint32_t found = 0;
+    float *query;
+    int code = 0;
 
     *recall = 1;
     if (wanted == 0)
         return 0;
-    for (uint32_t i = 0; i < queries; i++) {
+    query = memory_new(sample->dim, sizeof(*query));
+    for (uint32_t i = 0; i < queries && code == 0; i++) {
         uint32_t row = (uint32_t)((uint64_t)i * sample->row_count / queries);
+        struct vector_row stored = vector_of(&own, row, error);
         if (sample->cancel && atomic_load(sample->cancel))
-            return error_set(error, ERROR_CANCELLED, "cancelled");
-        if (search_one(segment, &own, row, wanted, &found, error) != 0)
-            return error->code;
+            code = error_set(error, ERROR_CANCELLED, "cancelled");
+        else if (!stored.bytes)
+            code = error->code;
+        if (code != 0)
+            break;
+        vector_row_decode(stored, sample->dim, query);
+        code = search_one(segment, &own, query, row, wanted, &found, error);
     }
+    free(query);
     *recall = (double)found / ((double)queries * wanted);
-    return 0;
+    return code;
 }
 
 int recall_measure(const struct index_segment *segment, const struct recall_sample *sample,
@@ -133,13 +183,11 @@ int recall_measure(const struct index_segment *segment, const struct recall_samp
     int code;
 
     if (own.ef == 0)
-        own.ef = index_segment_effort(segment, NEIGHBOURS, own.recall);
-    if (own.ef < INDEX_EF_UNMEASURED && sample->ef == 0)
-        own.ef = INDEX_EF_UNMEASURED; /* searches do the same */
+        own.ef = index_segment_default_ef(segment, NEIGHBOURS, own.recall);
     code = measure_with(segment, &own, recall, error);
     if (code == 0 && *recall < own.floor && sample->ef == 0) {
         /* Chance and a low `recall` must not condemn a segment that has more to give. */
-        own.ef = index_segment_effort(segment, NEIGHBOURS, (1 + own.floor) / 2);
+        own.ef = index_segment_default_ef(segment, NEIGHBOURS, (1 + own.floor) / 2);
         own.ef = own.ef > INDEX_EF_UNMEASURED ? own.ef : INDEX_EF_UNMEASURED;
         code = measure_with(segment, &own, &careful, error);
     }
@@ -177,13 +225,24 @@ static int take_memory(struct build *build, struct error *error)
     return 0;
 }
 
+/* Threads report in any order: the furthest one counts. */
+static void report_progress(void *context, uint32_t done, uint32_t rows)
+{
+    struct build_progress *progress = context;
+    uint32_t before = atomic_load(&progress->done);
+
+    atomic_store(&progress->rows, rows);
+    while (done > before && !atomic_compare_exchange_weak(&progress->done, &before, done))
+        ;
+}
+
 /* Sets the options of the first build, or of a stronger one, and takes what it needs. */
 static int prepare(struct build *build, uint32_t m, uint32_t ef_construct, struct error *error)
 {
     const struct config_collection *collection = build->collection;
 
     build->options = (struct index_build_options){
-        .metric = collection->metric,
+        .metric = vector_metric_ranking(collection->metric),
         .dim = collection->dim,
         .m = m,
         .ef_construct = ef_construct,
@@ -193,7 +252,10 @@ static int prepare(struct build *build, uint32_t m, uint32_t ef_construct, struc
         .thread_count = build->thread_count,
         .seed = build->seed,
         .cancel = build->cancel,
+        .progress = report_progress,
+        .progress_context = build->progress,
     };
+    atomic_store(&build->progress->done, 0);
     give_memory(build);
     return take_memory(build, error);
 }
@@ -243,8 +305,9 @@ static int write_segment(struct build *build, const struct index_build_options *
         build->lists ? write_lists(build, options, error) : write_graph(build, options, error);
 
     if (code == 0)
-        code = index_segment_open(build->io, build->path, build->file_number, collection->metric,
-                                  collection->dim, build->row_count, &build->segment, error);
+        code = index_segment_open(build->io, build->path, build->file_number,
+                                  vector_metric_ranking(collection->metric), collection->dim,
+                                  build->row_count, &build->segment, error);
     return code;
 }
 
@@ -267,9 +330,22 @@ static int measure_effort(struct build *build, struct error *error)
     const struct index_effort_sample sample = {.vectors = build->vectors,
                                                .count = build->row_count,
                                                .dim = build->collection->dim,
-                                               .cancel = build->cancel};
+                                               .cancel = build->cancel,
+                                               .recall = build->collection->recall,
+                                               .choice = &build->choice};
 
     return index_segment_measure_effort(build->segment, build->path, &sample, error);
+}
+
+static int vectors_of(void *context, uint32_t row, struct vector_row *stored, uint32_t *count,
+                      struct error *error)
+{
+    const struct build *build = context;
+
+    (void)error;
+    *stored = vector_row_float32(build->vectors + (size_t)row * build->options.dim);
+    *count = build->row_count - row;
+    return 0;
 }
 
 static int build_once(struct build *build, bool *good, struct error *error)
@@ -277,7 +353,8 @@ static int build_once(struct build *build, bool *good, struct error *error)
     struct recall_sample sample = recall_sample_of(build->collection, build->cancel);
     int code = write_segment(build, &build->options, error);
 
-    sample.vectors = build->vectors;
+    sample.vectors = vectors_of;
+    sample.context = build;
     sample.row_count = build->row_count;
     if (code == 0)
         code = measure_effort(build, error);

@@ -24,6 +24,11 @@ enum { BUILD_PATH_BYTES = 4096 };
 
 struct worker_span;
 
+/* How far a build is: written by its threads, read by reports. */
+struct build_progress {
+    atomic_uint done, rows; /* rows: 0 before the first report */
+};
+
 struct build {
     /* Whose. */
     struct io *io;
@@ -35,6 +40,7 @@ struct build {
     struct thread_pool *pool; /* that the caller is a task of, or NULL */
     uint32_t thread_count;
     struct build_memory *memory;
+    struct build_progress *progress;
     /* Of what. */
     uint32_t row_count;
     uint64_t seed;
@@ -42,8 +48,12 @@ struct build {
     float *copy;          /* of the vectors, when they do not lie in one piece; freed by the end */
     bool copies;          /* there is, or will be, such a copy: it counts as the build's memory */
     bool lists;           /* IVF-PQ instead of a graph */
+    struct index_choice choice; /* why it is of its kind; a trial: that is found out first */
+    const char *directory;      /* for the files of a trial */
     struct index_ivf_codebook *codebook; /* that goes on, or NULL; deleted by the end */
-    const struct worker_span *span;      /* over more than one run; NULL: over one file */
+    struct store_registry *registry;     /* whose segments lists take the codebook from */
+    int (*fetch_codebook)(struct build *build, struct error *error); /* or from another machine */
+    const struct worker_span *span; /* over more than one run; NULL: over one file */
     /* A number for the file and where to write it. */
     int (*reserve)(struct build *build, struct error *error);
     void *reserve_context;
@@ -72,7 +82,11 @@ int worker_build_attach(struct build *build, struct store_shard *shard, uint64_t
 void worker_build_end(struct build *build);
 
 struct recall_sample {
-    const float *vectors; /* row_count x dim */
+    /* The rows from one on, as they are stored, and in *count how many of them lie together. Valid until
+     * the end. */
+    int (*vectors)(void *context, uint32_t row, struct vector_row *stored, uint32_t *count,
+                   struct error *error);
+    void *context;
     uint32_t row_count, dim;
     enum vector_metric metric;
     uint32_t ef;   /* 0: what was measured of the segment for `recall` */
@@ -81,7 +95,8 @@ struct recall_sample {
     const atomic_bool *cancel;
 };
 
-/** What a segment of the collection is measured by; vectors and row_count are left to the caller. */
+/** What a segment of the collection is measured by; vectors, their context
+ * and row_count are left to the caller. */
 struct recall_sample recall_sample_of(const struct config_collection *collection,
                                       const atomic_bool *cancel);
 

@@ -24,6 +24,20 @@ static void put_optional_text(struct buffer *out, const char *key, const char *t
     doc_write_json_string(out, text, strlen(text));
 }
 
+static const char *const choice_names[] = {"", "measure", "known", "compare"};
+
+/* Builders that do not know it build what `kind` says. */
+static void put_choice(struct buffer *out, const struct worker_job *job)
+{
+    if (job->choice.how == INDEX_CHOICE_NONE)
+        return;
+    put_optional_text(out, "choice", choice_names[job->choice.how]);
+    put_optional_text(out, "chosen", segment_kind_name(job->chosen));
+    if (job->chosen != SEGMENT_NONE)
+        buffer_append_format(out, ",\"graph_cost\":%.9g,\"lists_cost\":%.9g",
+                             (double)job->choice.graph_cost, (double)job->choice.lists_cost);
+}
+
 void worker_job_encode(const struct worker_job *job, struct buffer *out)
 {
     buffer_append_byte(out, '{');
@@ -39,6 +53,7 @@ void worker_job_encode(const struct worker_job *job, struct buffer *out)
     if (job->span_tier > 0)
         buffer_append_format(out, ",\"span_tier\":%u", job->span_tier);
     put_optional_text(out, "kind", segment_kind_name(job->kind));
+    put_choice(out, job);
     put_optional_text(out, "group", job->group);
     put_optional_text(out, "owner", job->owner);
     if (job->attempts_before > 0 || job->passes > 0)
@@ -110,17 +125,54 @@ static int get_group(const struct doc *map, struct worker_job *job, struct error
                                  : 0;
 }
 
-static int get_kind(const struct doc *map, struct worker_job *job, struct error *error)
+static int get_kind(const struct doc *map, const char *key, enum segment_kind *kind,
+                    struct error *error)
 {
     char name[16];
 
-    if (!doc_get(map, "kind"))
+    if (!doc_get(map, key))
         return 0;
-    if (get_text(map, "kind", name, sizeof(name), error) != 0)
+    if (get_text(map, key, name, sizeof(name), error) != 0)
         return error->code;
-    job->kind = segment_kind_parse(name);
-    if (!worker_is_kind(job->kind))
-        return error_set(error, ERROR_INVALID, "kind: expected hnsw or ivf_pq");
+    *kind = segment_kind_parse(name);
+    if (!worker_is_kind(*kind))
+        return error_set(error, ERROR_INVALID, "%s: expected hnsw or ivf_pq", key);
+    return 0;
+}
+
+static int get_cost(const struct doc *map, const char *key, float *cost, struct error *error)
+{
+    const struct doc *value = doc_get(map, key);
+    double number;
+
+    if (!value || !doc_as_double(value, &number))
+        return error_set(error, ERROR_INVALID, "%s: expected a number", key);
+    *cost = (float)number;
+    return 0;
+}
+
+/* A choice of a version to come is left out: `kind` is always right. */
+static int get_choice(const struct doc *map, struct worker_job *job, struct error *error)
+{
+    char name[16];
+
+    if (!doc_get(map, "choice"))
+        return 0;
+    if (get_text(map, "choice", name, sizeof(name), error) != 0 ||
+        get_kind(map, "chosen", &job->chosen, error) != 0)
+        return error->code;
+    for (uint32_t how = INDEX_CHOICE_TRIAL; how <= INDEX_CHOICE_COMPARE; how++)
+        if (strcmp(name, choice_names[how]) == 0)
+            job->choice.how = how;
+    if (job->choice.how <= INDEX_CHOICE_TRIAL) {
+        job->chosen = SEGMENT_NONE;
+        return 0;
+    }
+    if (get_cost(map, "graph_cost", &job->choice.graph_cost, error) != 0 ||
+        get_cost(map, "lists_cost", &job->choice.lists_cost, error) != 0)
+        return error->code;
+    if (job->chosen == SEGMENT_NONE || !index_choice_is_valid(&job->choice))
+        return error_set(error, ERROR_INVALID, "choice: expected a kind and costs");
     return 0;
 }
 
@@ -155,7 +207,8 @@ static int decode_map(const struct doc *map, struct worker_job *job, struct erro
         get_i64(map, "min_offset", &job->min_offset, error) != 0 ||
         get_i64(map, "max_offset", &job->max_offset, error) != 0 ||
         get_counter(map, "attempts_before", &job->attempts_before, error) != 0 ||
-        get_counter(map, "passes", &job->passes, error) != 0 || get_kind(map, job, error) != 0 ||
+        get_counter(map, "passes", &job->passes, error) != 0 ||
+        get_kind(map, "kind", &job->kind, error) != 0 || get_choice(map, job, error) != 0 ||
         get_group(map, job, error) != 0 || get_owner(map, job, error) != 0 ||
         get_span_tier(map, job, error) != 0)
         return ERROR_INVALID;
@@ -186,6 +239,11 @@ int worker_job_decode(const void *bytes, size_t size_bytes, struct worker_job *j
 bool worker_is_kind(enum segment_kind kind)
 {
     return kind == SEGMENT_HNSW || kind == SEGMENT_IVF_PQ;
+}
+
+uint64_t worker_job_generation(const struct worker_job *job)
+{
+    return job->span_tier > 0 ? job->run_checksum : job->generation;
 }
 
 void worker_job_file(const struct worker_job *job, char *out, size_t out_bytes)

@@ -70,6 +70,8 @@ void worker_metrics_begin(struct metrics *metrics, const char *collection)
     for (int code = -1; code >= ERROR_LAST; code--)
         (void)failures(metrics, collection, code);
     (void)worker_queue_dead(metrics, collection);
+    (void)worker_build_seconds(metrics, collection, false);
+    (void)worker_build_seconds(metrics, collection, true);
 }
 
 static void count_failure(struct worker_pool *pool, const struct worker_job *job, int code)
@@ -221,12 +223,15 @@ static int64_t report_progress(struct worker_pool *pool, int64_t now)
 
 static void refresh_depth(struct worker_pool *pool, int64_t now, int64_t *refreshed_ms)
 {
+    struct worker_queue *queue = pool->options.queue;
+    char why[256];
     int64_t depth;
 
     if (now - *refreshed_ms < DEPTH_INTERVAL_MS)
         return;
     *refreshed_ms = now;
-    depth = pool->options.queue->operations->depth(pool->options.queue);
+    metric_set(pool->queue_connected, queue->operations->connected(queue, why, sizeof(why)));
+    depth = queue->operations->depth(queue);
     if (depth >= 0)
         metric_set(pool->queue_depth, (double)depth);
 }
@@ -318,6 +323,10 @@ int worker_pool_start(const struct worker_pool_options *options, struct worker_p
     build_memory_create(&fresh->memory, &options->config->build_memory_max_bytes, options->metrics);
     fresh->queue_depth = metrics_gauge(options->metrics, "windrow_index_queue_depth",
                                        "Jobs in the queue, waiting or under way", NULL, 0);
+    fresh->queue_connected = metrics_gauge(options->metrics, "windrow_index_queue_connected",
+                                           "Whether the queue of index jobs is reached, by NATS "
+                                           "or in this process (1), or not (0)",
+                                           NULL, 0);
     fresh->listener = (struct store_registry_listener){.leaving = on_leaving, .context = fresh};
     store_registry_listen(options->registry, &fresh->listener);
     if (options->build) {
@@ -348,6 +357,26 @@ void worker_pool_describe(struct worker_pool *pool, uint32_t *threads, uint32_t 
     *threads = pool->thread_count;
     *building = atomic_load(&pool->building);
     *memory_bytes = build_memory_taken(&pool->memory);
+}
+
+uint32_t worker_pool_builds(struct worker_pool *pool, struct worker_build_info *builds,
+                            uint32_t room)
+{
+    uint32_t count = 0;
+
+    pthread_mutex_lock(&pool->lock);
+    for (struct worker_task *task = pool->active; task && count < room; task = task->next) {
+        const struct worker_job *job = &task->delivery->job;
+        struct worker_build_info *info = &builds[count];
+        info->rows = atomic_load(&task->progress.rows);
+        info->rows_done = atomic_load(&task->progress.done);
+        info->window_start_ms = job->window_start_ms;
+        (void)snprintf(info->collection, sizeof(info->collection), "%s", job->collection);
+        (void)snprintf(info->shard, sizeof(info->shard), "%s", job->shard);
+        count += info->rows > 0;
+    }
+    pthread_mutex_unlock(&pool->lock);
+    return count;
 }
 
 void worker_pool_quiesce(struct worker_pool *pool)

@@ -10,6 +10,10 @@ enum { WORKER_JOB_ID_BYTES = 512 + CONFIG_GROUP_BYTES };
 /** Whether segments of that kind are built. */
 bool worker_is_kind(enum segment_kind kind);
 
+/** What tells the job from others of the same file or group of windows: the generation of a run, for
+ * a span the hash of its runs. As in struct worker_run. */
+uint64_t worker_job_generation(const struct worker_job *job);
+
 /** Counts jobs that were given up after their last attempt. */
 struct metric *worker_queue_dead(struct metrics *metrics, const char *collection);
 

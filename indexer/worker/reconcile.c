@@ -132,18 +132,15 @@ static int reconcile_spans(const struct round *round, const struct store_shard_i
     struct worker_pool *pool = round->pool;
     const struct worker_span_plan plan =
         worker_spans_plan(pool->options.config, round->collection, info, round->now_ms, arena);
-    struct worker_job job = {0};
+    struct worker_job job;
     int code = 0;
 
     for (size_t i = 0; i < plan.dropped_count && code == 0; i++)
         code = store_shard_load_span(round->shard, plan.dropped[i], NULL, NULL, error);
     if (code == ERROR_NOT_FOUND) /* its last part went meanwhile */
         code = 0;
-    (void)snprintf(job.group, sizeof(job.group), "%s", pool->group);
-    (void)snprintf(job.collection, sizeof(job.collection), "%s", round->collection->name);
-    (void)snprintf(job.shard, sizeof(job.shard), "%s", store_shard_name(round->shard));
     for (size_t i = 0; i < plan.wanted_count && code == 0; i++) {
-        worker_span_job(&plan.wanted[i], &job);
+        worker_span_job(&plan.wanted[i], pool, round->collection, round->shard, &job);
         if (job_tracker_get(&pool->tracker, &job).state == JOB_GIVEN_UP &&
             is_taken_care_of(pool, &job, round->depth))
             continue;
@@ -259,7 +256,8 @@ static struct index_segment *open_segment(struct worker_pool *pool, struct store
 
     (void)snprintf(path, sizeof(path), "%s/%06llu.segment", store_shard_directory(shard),
                    (unsigned long long)file_number);
-    if (index_segment_open(pool->options.io, path, file_number, collection->metric, collection->dim,
+    if (index_segment_open(pool->options.io, path, file_number,
+                           vector_metric_ranking(collection->metric), collection->dim,
                            (uint32_t)rows, &segment, &error) != 0)
         log_warning("indexer", "rebuilding a segment: %s", error.text);
     return segment;

@@ -1,5 +1,5 @@
-/* remote: builds for another machine. A sealed window, or a chunk of an open one, goes to the
- * builder, and the segment comes back.
+/* remote: builds for another machine. A sealed window, a chunk of an open one, or the windows of a
+ * span go to the builder, and the segment comes back.
  *
  *     builder                                        owner (these functions, behind HTTP; locator.h finds it)
  *     GET  /internal/epoch    offset             ->  a part of the codebook that lists are built with
@@ -8,7 +8,9 @@
  *     PUT  /internal/segment  offset, total      ->  takes a part of the file, checksum in front;
  *                                                    the last one verifies it and swaps it in
  *
- * Every call names window and generation and takes a lease of its own. ERROR_NOT_FOUND ends the
+ * Every call names window and generation and takes a lease of its own. Rows of a span are numbered
+ * through all of its runs, and its generation is a hash of them: with other runs it is not wanted.
+ * What came is read with the runs where they lie: the owner needs no memory for a copy. ERROR_NOT_FOUND ends the
  * build: the shard moved away, a newer generation came, or somebody else brought a segment of the
  * wanted kind. So a job that is delivered twice is done once. An upload that its builder left is
  * removed when another one begins for the same window, after ten minutes, or when the shard is

@@ -12,6 +12,8 @@
 #include "base/logger.h"
 #include "indexer/http/http.h"
 #include "indexer/http_client/http_client.h"
+#include "indexer/worker/choice.h"
+#include "indexer/worker/queue.h"
 #include "indexer/worker/remote.h"
 #include "indexer/worker/segment_kind.h"
 #include "indexer/worker/state.h"
@@ -124,11 +126,11 @@ static int ask(struct owner *owner, const char *method, const char *path, const 
 
     buffer_append_format(&url,
                          "%s://%s%s?collection=%s&shard=%s&start_ms=%" PRId64 "&length_ms=%" PRId64
-                         "&generation=%" PRIu64 "&file=%" PRIu64 "%s",
+                         "&generation=%" PRIu64 "&file=%" PRIu64 "&span_tier=%u%s",
                          http_client_scheme(owner->task->pool->options.config), job->owner, path,
                          collection ? collection : "", shard ? shard : "", job->window_start_ms,
-                         job->window_length_ms, job->generation,
-                         job->generation > 0 ? 0 : job->run_file_number, more);
+                         job->window_length_ms, worker_job_generation(job),
+                         job->generation > 0 ? 0 : job->run_file_number, job->span_tier, more);
     owner->answer.size = 0;
     owner->reason[0] = '\0';
     curl_easy_reset(owner->curl);
@@ -200,8 +202,8 @@ static int fetch_part(struct owner *owner, struct build *build, uint32_t first, 
                          owner->answer.size, count);
     memcpy(&checksum, owner->answer.data, sizeof(checksum));
     bytes = owner->answer.data + REMOTE_CHECKSUM_BYTES;
-    if (checksum !=
-        worker_remote_checksum(bytes, count * row_bytes, job->generation, build->row_count, first))
+    if (checksum != worker_remote_checksum(bytes, count * row_bytes, worker_job_generation(job),
+                                           build->row_count, first))
         return error_set(error, ERROR_CORRUPT, "rows %u to %u from %s are damaged", first,
                          first + count, job->owner);
     memcpy((uint8_t *)build->copy + first * row_bytes, bytes, count * row_bytes);
@@ -250,8 +252,9 @@ static int fetch_codebook_part(struct owner *owner, struct buffer *codebook, uin
 
 /* Without one, or with one that changes on the way, the window gets a codebook of its own: it is
  * searched as well, only not together with others. */
-static int fetch_codebook(struct owner *owner, struct build *build, struct error *error)
+static int fetch_codebook(struct build *build, struct error *error)
 {
+    struct owner *owner = build->reserve_context;
     struct buffer bytes = {0};
     uint64_t total_bytes = 0;
     int code = 0;
@@ -313,8 +316,8 @@ static int send_part(struct owner *owner, const struct build *build, int file, u
     if (io_read(owner->task->pool->options.io, file, build->path,
                 body->data + REMOTE_CHECKSUM_BYTES, size, offset, error) != 0)
         return error->code;
-    checksum = worker_remote_checksum(body->data + REMOTE_CHECKSUM_BYTES, size, job->generation,
-                                      build->file_number, offset);
+    checksum = worker_remote_checksum(body->data + REMOTE_CHECKSUM_BYTES, size,
+                                      worker_job_generation(job), build->file_number, offset);
     memcpy(body->data, &checksum, sizeof(checksum));
     (void)snprintf(more, sizeof(more), "&file_number=%" PRIu64 "&offset=%" PRIu64 "&total=%" PRIu64,
                    build->file_number, offset, build->segment_bytes);
@@ -363,10 +366,17 @@ int worker_build_remote(struct worker_task *task, bool *low_recall, struct error
     const struct worker_job *job = &task->delivery->job;
     struct owner owner;
     enum segment_kind kind = asked_kind(task);
+    struct worker_job wanted = *job;
     struct build build = worker_task_build(task);
     int code = owner_open(&owner, task, error);
 
-    build.lists = kind == SEGMENT_IVF_PQ;
+    wanted.kind = kind;
+    if (kind != SEGMENT_HNSW) { /* ours, by memory */
+        wanted.chosen = SEGMENT_NONE;
+        wanted.choice = (struct index_choice){0};
+    }
+    worker_build_choose(&build, &wanted);
+    build.fetch_codebook = fetch_codebook;
     build.row_count = (uint32_t)job->rows;
     build.copies = true;
     build.reserve = reserve_there;
@@ -374,19 +384,19 @@ int worker_build_remote(struct worker_task *task, bool *low_recall, struct error
     *low_recall = false;
     if (code == 0 && (job->rows == 0 || job->rows > INT32_MAX))
         code = error_set(error, ERROR_INVALID, "a run of %" PRIu64 " rows", job->rows);
-    if (code == 0 && build.lists)
-        code = fetch_codebook(&owner, &build, error);
     if (code == 0)
         code = worker_build_begin(&build, error);
     if (code == 0)
         code = fetch_run(&owner, &build, error);
     if (code == 0)
-        code = worker_build_good(&build, low_recall, error);
+        code = worker_build_chosen(&build, low_recall, error);
     if (code == 0)
         code = *low_recall ? give_up(&owner, build.lists ? SEGMENT_IVF_PQ : SEGMENT_HNSW, error)
                            : send_segment(&owner, &build, error);
-    /* Without room here for what was asked for, the owner is not to ask again and again. */
-    if (code == 0 && !*low_recall && job->kind != SEGMENT_NONE && kind != job->kind)
+    /* Without room here for what was asked for, the owner is not to ask again and again. A span it
+     * has now, of whatever kind. */
+    if (code == 0 && !*low_recall && job->span_tier == 0 && job->kind != SEGMENT_NONE &&
+        kind != job->kind)
         code = give_up(&owner, job->kind, error);
     /* A folder of our own that is not there says nothing about the window. */
     if (code == ERROR_NOT_FOUND && !owner.gone)

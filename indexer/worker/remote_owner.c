@@ -13,6 +13,7 @@
 #include "indexer/worker/queue.h"
 #include "indexer/worker/segment_kind.h"
 #include "indexer/worker/source.h"
+#include "indexer/worker/span.h"
 #include "indexer/worker/state.h"
 
 enum {
@@ -25,9 +26,10 @@ struct upload_session {
     struct upload_session *next;
     char collection[104], shard[300];
     int64_t start_ms;
-    uint64_t generation;
+    uint64_t generation;      /* as of the run */
     uint64_t run_file_number; /* of a chunk */
-    uint64_t file_number;     /* of the segment */
+    uint8_t span_tier;
+    uint64_t file_number; /* of the segment */
     uint64_t written_bytes;
     int64_t used_ms;
     char path[BUILD_PATH_BYTES];
@@ -53,7 +55,7 @@ static void session_end(struct worker_pool *pool, struct upload_session *session
 static bool is_of(const struct upload_session *session, const struct worker_run *run)
 {
     return session->start_ms == run->start_ms && session->run_file_number == run->file_number &&
-           strcmp(session->shard, run->shard) == 0 &&
+           session->span_tier == run->span_tier && strcmp(session->shard, run->shard) == 0 &&
            strcmp(session->collection, run->collection) == 0;
 }
 
@@ -121,14 +123,15 @@ void worker_remote_close(struct worker_pool *pool)
 
 /* The run. */
 
-/* A shard that is open here, and the window's generation in it. */
+/* A shard that is open here, and the window's generation, or the runs of the span, in it. */
 struct here {
     struct worker_pool *pool;
     struct arena arena;
     struct store_lease lease;
     const struct config_collection *collection;
     struct store_snapshot *snapshot;
-    const struct store_source *source;
+    const struct worker_span *span; /* NULL: one file */
+    struct worker_rows rows;
 };
 
 static void here_leave(struct here *here)
@@ -140,22 +143,53 @@ static void here_leave(struct here *here)
     arena_destroy(&here->arena);
 }
 
-/* A job that was delivered twice may have been done meanwhile. */
-static int check_wanted(const struct here *here, const struct worker_run *run, struct error *error)
+static struct worker_job job_of(const struct worker_run *run)
+{
+    struct worker_job job = {.window_start_ms = run->start_ms,
+                             .window_length_ms = run->length_ms,
+                             .span_tier = run->span_tier};
+
+    if (run->span_tier > 0)
+        job.run_checksum = run->generation;
+    else
+        job.generation = run->generation;
+    return job;
+}
+
+/* The file, unless the job was delivered twice and has been done meanwhile. */
+static int find_file(struct here *here, const struct worker_run *run, struct error *error)
 {
     const struct worker_pool_options *options = &here->pool->options;
-    const struct store_segment *segment = here->source->segment;
-    const struct worker_job job = {.window_start_ms = run->start_ms,
-                                   .window_length_ms = run->length_ms,
-                                   .generation = run->generation,
-                                   .rows = here->source->row_count};
-    enum segment_kind kind =
-        worker_job_kind(options->config, here->collection, &job, io_wall_ms(options->io));
+    struct worker_job job = job_of(run);
+    const struct store_source **file = memory_checked(arena_calloc(&here->arena, 1, sizeof(*file)));
+    enum segment_kind kind;
 
-    if (segment && segment->info.kind == kind)
+    if (worker_source_find(run, here->snapshot, file, error) != 0)
+        return error->code;
+    here->rows = (struct worker_rows){file, 1, (*file)->row_count};
+    job.rows = here->rows.row_count;
+    kind = worker_job_kind(options->config, here->collection, &job, io_wall_ms(options->io));
+    if ((*file)->segment && worker_kind_serves(here->collection, kind, (*file)->segment->info.kind))
         return error_set(error, ERROR_NOT_FOUND, "it already has its %s segment",
-                         segment_kind_name(kind));
+                         segment_kind_name((*file)->segment->info.kind));
     return 0;
+}
+
+/* A span that is there, or whose runs are others by now, is not wanted. The snapshot is older than
+ * what decides that: a run that went between them is still in it, and is seen to be dead when the
+ * span is attached. */
+static int find_span(struct here *here, const struct worker_run *run, struct error *error)
+{
+    const struct worker_pool_options *options = &here->pool->options;
+    const struct worker_job job = job_of(run);
+    struct store_shard_info info;
+
+    store_shard_describe(here->lease.shard, &here->arena, &info);
+    here->span = worker_span_find(options->config, here->collection, &info, io_wall_ms(options->io),
+                                  &job, &here->arena);
+    if (!here->span)
+        return error_set(error, ERROR_NOT_FOUND, "no span over these runs is wanted");
+    return worker_span_rows(here->span, here->snapshot, &here->arena, &here->rows, error);
 }
 
 static int here_enter(struct here *here, struct worker_pool *pool, const struct worker_run *run,
@@ -169,54 +203,39 @@ static int here_enter(struct here *here, struct worker_pool *pool, const struct 
         return error_set(error, ERROR_NOT_FOUND, "%s/%s is not open here", run->collection,
                          run->shard);
     here->snapshot = store_snapshot_acquire(here->lease.shard, io_wall_ms(pool->options.io));
-    if (worker_source_find(run, here->snapshot, &here->source, error) != 0)
-        return error->code;
-    return check_wanted(here, run, error);
-}
-
-static int append_vectors(const struct here *here, uint64_t first, uint64_t count,
-                          struct buffer *out, struct error *error)
-{
-    size_t row_bytes = here->collection->dim * sizeof(float);
-
-    for (uint64_t row = first; row < first + count;) {
-        const float *vectors;
-        uint32_t span;
-        if (store_row_vectors(here->source, (uint32_t)row, &vectors, &span, error) != 0)
-            return error->code;
-        if (span > first + count - row)
-            span = (uint32_t)(first + count - row);
-        buffer_append(out, vectors, span * row_bytes);
-        row += span;
-    }
-    return 0;
+    return run->span_tier > 0 ? find_span(here, run, error) : find_file(here, run, error);
 }
 
 int worker_remote_vectors(struct worker_pool *pool, const struct worker_run *run, uint64_t first,
                           uint64_t count, struct buffer *out, struct error *error)
 {
     struct here here;
-    size_t start = out->size;
-    uint64_t checksum = 0;
+    size_t start = out->size, size_bytes = 0;
+    uint64_t checksum;
     int code = here_enter(&here, pool, run, error);
 
-    if (code == 0 &&
-        (count == 0 || first >= here.source->row_count || count > here.source->row_count - first ||
-         count * here.collection->dim * sizeof(float) >
-             (uint64_t)REMOTE_PART_BYTES + here.collection->dim * sizeof(float)))
-        code = error_set(error, ERROR_INVALID, "rows %llu to %llu of %u: out of range, or too many",
-                         (unsigned long long)first, (unsigned long long)(first + count),
-                         here.source->row_count);
     if (code == 0) {
-        buffer_append(out, &checksum, sizeof(checksum));
-        code = append_vectors(&here, first, count, out, error);
+        size_t row_bytes = here.collection->dim * sizeof(float);
+        if (count == 0 || first >= here.rows.row_count || count > here.rows.row_count - first ||
+            count * row_bytes > REMOTE_PART_BYTES + row_bytes)
+            code = error_set(error, ERROR_INVALID,
+                             "rows %llu to %llu of %u: out of range, or too many",
+                             (unsigned long long)first, (unsigned long long)(first + count),
+                             here.rows.row_count);
+        size_bytes = count * row_bytes;
     }
     if (code == 0) {
-        const uint8_t *bytes = out->data + start + sizeof(checksum);
-        checksum = worker_remote_checksum(bytes, out->size - start - sizeof(checksum),
-                                          run->generation, here.source->row_count, first);
+        uint8_t *bytes;
+        (void)buffer_reserve(out, sizeof(checksum) + size_bytes);
+        bytes = out->data + start + sizeof(checksum);
+        code = worker_rows_copy(&here.rows, (uint32_t)first, (uint32_t)count, here.collection->dim,
+                                NULL, bytes, error);
+        checksum =
+            worker_remote_checksum(bytes, size_bytes, run->generation, here.rows.row_count, first);
         memcpy(out->data + start, &checksum, sizeof(checksum));
     }
+    if (code == 0)
+        out->size += sizeof(checksum) + size_bytes;
     here_leave(&here);
     return code;
 }
@@ -282,6 +301,7 @@ int worker_remote_begin(struct worker_pool *pool, const struct worker_run *run,
     session->start_ms = run->start_ms;
     session->generation = run->generation;
     session->run_file_number = run->file_number;
+    session->span_tier = run->span_tier;
     store_shard_reserve_segment(here.lease.shard, &session->file_number, session->path,
                                 sizeof(session->path));
     *file_number = session->file_number;
@@ -327,22 +347,20 @@ static int write_part(struct worker_pool *pool, struct upload_session *session,
 }
 
 /* Never served bad: whoever built it. */
-static int verify_segment(const struct here *here, struct build *build, struct error *error)
+static int verify_segment(struct here *here, struct build *build, struct error *error)
 {
     const struct config_collection *collection = here->collection;
     struct recall_sample sample = recall_sample_of(collection, here->lease.closing);
     bool good = true;
     int code =
         index_segment_open(here->pool->options.io, build->path, build->file_number, sample.metric,
-                           sample.dim, here->source->row_count, &build->segment, error);
+                           sample.dim, here->rows.row_count, &build->segment, error);
 
     if (code == 0)
         code = index_segment_validate(build->segment, error);
-    if (code == 0)
-        code = worker_source_vectors(here->source, collection->dim, NULL, &build->vectors,
-                                     &build->copy, error);
-    sample.vectors = build->vectors;
-    sample.row_count = here->source->row_count;
+    sample.vectors = worker_rows_stored;
+    sample.context = &here->rows;
+    sample.row_count = here->rows.row_count;
     if (code == 0)
         code = recall_measure(build->segment, &sample, &build->recall, &good, error);
     if (code == 0 && !good)
@@ -351,8 +369,7 @@ static int verify_segment(const struct here *here, struct build *build, struct e
     return code;
 }
 
-static int finish(const struct here *here, const struct upload_session *session,
-                  struct error *error)
+static int finish(struct here *here, const struct upload_session *session, struct error *error)
 {
     struct build build = {.io = here->pool->options.io,
                           .metrics = here->pool->options.metrics,
@@ -360,7 +377,8 @@ static int finish(const struct here *here, const struct upload_session *session,
                           .memory = &here->pool->memory,
                           .window_start_ms = session->start_ms,
                           .shard = session->shard,
-                          .row_count = here->source->row_count,
+                          .row_count = here->rows.row_count,
+                          .span = here->span,
                           .file_number = session->file_number,
                           .segment_bytes = session->written_bytes};
     int code;
@@ -368,13 +386,14 @@ static int finish(const struct here *here, const struct upload_session *session,
     (void)snprintf(build.path, sizeof(build.path), "%s", session->path);
     code = verify_segment(here, &build, error);
     if (code == 0)
-        code = worker_build_attach(&build, here->lease.shard, here->source->file_number, error);
+        code =
+            worker_build_attach(&build, here->lease.shard, here->rows.files[0]->file_number, error);
     worker_build_end(&build);
     if (code == 0)
         logger_write_event(LOGGER_INFO, "indexer", "segment_received",
-                           "window %lld of %s/%s: serving a segment built elsewhere, recall %.3f",
-                           (long long)session->start_ms, session->collection, session->shard,
-                           build.recall);
+                           "%s %lld of %s/%s: serving a segment built elsewhere, recall %.3f",
+                           here->span ? "windows from" : "window", (long long)session->start_ms,
+                           session->collection, session->shard, build.recall);
     return code;
 }
 
@@ -391,7 +410,7 @@ int worker_remote_part(struct worker_pool *pool, const struct worker_run *run,
     if (code == 0 && !session)
         code = error_set(error, ERROR_NOT_FOUND, "no upload of this segment is in progress");
     if (code == 0 && (part->size_bytes <= REMOTE_CHECKSUM_BYTES ||
-                      part->total_bytes > (uint64_t)here.source->row_count * SEGMENT_BYTES_A_ROW ||
+                      part->total_bytes > (uint64_t)here.rows.row_count * SEGMENT_BYTES_A_ROW ||
                       part->offset > part->total_bytes ||
                       part->size_bytes - REMOTE_CHECKSUM_BYTES > part->total_bytes - part->offset))
         code = error_set(error, ERROR_INVALID, "not part of a segment");
@@ -413,13 +432,11 @@ int worker_remote_part(struct worker_pool *pool, const struct worker_run *run,
 int worker_remote_give_up(struct worker_pool *pool, const struct worker_run *run, const char *kind,
                           struct error *error)
 {
-    struct worker_job job = {.window_start_ms = run->start_ms,
-                             .window_length_ms = run->length_ms,
-                             .generation = run->generation,
-                             .run_file_number = run->file_number};
+    struct worker_job job = job_of(run);
     struct here here;
     int code = here_enter(&here, pool, run, error);
 
+    job.run_file_number = run->file_number;
     (void)snprintf(job.collection, sizeof(job.collection), "%s", run->collection);
     (void)snprintf(job.shard, sizeof(job.shard), "%s", run->shard);
     (void)snprintf(job.group, sizeof(job.group), "%s", pool->group);

@@ -26,6 +26,17 @@ static bool get_time(struct http_request *request, const char *name, int64_t *va
     return true;
 }
 
+static bool get_tier(struct http_request *request, uint8_t *tier)
+{
+    uint64_t number = 0;
+
+    if (http_request_argument(request, "span_tier") &&
+        (!get_number(request, "span_tier", &number) || number > STORE_SPAN_TIERS))
+        return false;
+    *tier = (uint8_t)number;
+    return true;
+}
+
 static bool get_run(struct http_request *request, struct worker_run *run)
 {
     *run = (struct worker_run){.collection = http_request_argument(request, "collection"),
@@ -33,10 +44,13 @@ static bool get_run(struct http_request *request, struct worker_run *run)
     if (run->collection && run->shard && get_time(request, "start_ms", &run->start_ms) &&
         get_time(request, "length_ms", &run->length_ms) && run->length_ms >= 0 &&
         get_number(request, "generation", &run->generation) &&
-        (!http_request_argument(request, "file") || get_number(request, "file", &run->file_number)))
+        (!http_request_argument(request, "file") ||
+         get_number(request, "file", &run->file_number)) &&
+        get_tier(request, &run->span_tier))
         return true;
     http_reply_error(request, 400,
-                     "collection, shard, start_ms, length_ms and generation are needed");
+                     "collection, shard, start_ms, length_ms and generation are needed, with file "
+                     "and span_tier as numbers");
     return false;
 }
 
@@ -129,8 +143,9 @@ static void handle_segment_part(struct http_request *request)
         {.name = "start_ms", .shape = &http_integer, .required = true},                            \
         {.name = "length_ms", .shape = &http_integer, .required = true},                           \
         {.name = "generation", .shape = &http_integer, .required = true},                          \
+        {.name = "file", .shape = &http_integer},                                                  \
     {                                                                                              \
-        .name = "file", .shape = &http_integer                                                     \
+        .name = "span_tier", .shape = &http_integer                                                \
     }
 
 static const struct http_key run_parameters[] = {

@@ -5,7 +5,8 @@ bool worker_copies_vectors(const struct config *config, const struct config_coll
                            bool sealed)
 {
     /* Over NATS another machine may build, and has the vectors in memory. */
-    return config->nats_url || !sealed || collection->codec == VECTOR_CODEC_PACKED;
+    return config->nats_url || !sealed || collection->codec == VECTOR_CODEC_PACKED ||
+           collection->storage != VECTOR_CODEC_RAW;
 }
 
 uint64_t worker_build_bytes(const struct index_build_options *options, bool lists,
@@ -22,7 +23,7 @@ uint64_t worker_build_bytes(const struct index_build_options *options, bool list
 static bool fits(const struct config *config, const struct config_collection *collection,
                  bool lists, uint64_t rows, bool copies)
 {
-    struct index_build_options options = {.metric = collection->metric,
+    struct index_build_options options = {.metric = vector_metric_ranking(collection->metric),
                                           .dim = collection->dim,
                                           .m = collection->hnsw_m,
                                           .ef_construct = collection->hnsw_ef_construct,
@@ -73,6 +74,17 @@ enum segment_kind worker_chunk_kind(const struct config_collection *collection, 
     return worker_wanted_kind(collection, rows, 0);
 }
 
+bool worker_kind_is_free(const struct config_collection *collection, enum segment_kind wanted)
+{
+    return collection->index_kind == CONFIG_INDEX_AUTO && wanted == SEGMENT_HNSW;
+}
+
+bool worker_kind_serves(const struct config_collection *collection, enum segment_kind wanted,
+                        enum segment_kind kind)
+{
+    return kind == wanted || (kind == SEGMENT_IVF_PQ && worker_kind_is_free(collection, wanted));
+}
+
 /* The kind that is wanted, and the one that can be built. */
 struct kinds {
     enum segment_kind wanted, fitting;
@@ -119,5 +131,6 @@ bool worker_file_lacks_segment(const struct config *config,
                  kinds.fitting == SEGMENT_FLAT;
     if (kinds.fitting == SEGMENT_FLAT)
         return false;
-    return file->segment.file_number == 0 || file->segment.kind != kinds.fitting;
+    return file->segment.file_number == 0 ||
+           !worker_kind_serves(collection, kinds.fitting, file->segment.kind);
 }

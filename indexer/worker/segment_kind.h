@@ -29,6 +29,12 @@ enum segment_kind worker_job_kind(const struct config *config,
                                   const struct config_collection *collection,
                                   const struct worker_job *job, int64_t now_ms);
 
+/** Whether lists serve as well as the graph that is wanted, so that either may be built. */
+bool worker_kind_is_free(const struct config_collection *collection, enum segment_kind wanted);
+/** Whether a segment of the kind does where the other one is wanted. */
+bool worker_kind_serves(const struct config_collection *collection, enum segment_kind wanted,
+                        enum segment_kind kind);
+
 /** Whether a file of the window, its sealed run or one of its chunks, should have a segment and has
  * none of the wanted kind. *too_large when it has none because no build of it fits the memory. */
 bool worker_file_lacks_segment(const struct config *config,

@@ -44,15 +44,16 @@ int worker_source_vectors(const struct store_source *source, uint32_t dim,
     bool in_one_piece = true;
 
     for (uint32_t row = 0; row < source->row_count;) {
-        const float *block;
+        struct vector_row block;
         uint32_t count;
         if (cancel && atomic_load(cancel))
             return error_set(error, ERROR_CANCELLED, "cancelled");
-        if (store_row_vectors(source, row, &block, &count, error) != 0)
+        if (store_row_stored(source, row, &block, &count, error) != 0)
             return error->code;
         if (row == 0)
-            first = block;
-        if (in_one_piece && block != first + (size_t)row * dim) {
+            first = block.bytes;
+        if (in_one_piece &&
+            (!vector_codec_is_float32(block.codec) || block.bytes != first + (size_t)row * dim)) {
             in_one_piece = false;
             *copy = malloc((size_t)source->row_count * dim * sizeof(float));
             if (!*copy)
@@ -62,25 +63,41 @@ int worker_source_vectors(const struct store_source *source, uint32_t dim,
             continue;
         }
         if (!in_one_piece)
-            memcpy(*copy + (size_t)row * dim, block, (size_t)count * dim * sizeof(float));
+            vector_rows_decode(block, count, dim, *copy + (size_t)row * dim);
         row += count;
     }
     *vectors = in_one_piece ? first : *copy;
     return 0;
 }
 
-int worker_source_copy(const struct store_source *source, uint32_t dim, const atomic_bool *cancel,
-                       float *out, struct error *error)
+int worker_rows_stored(void *context, uint32_t row, struct vector_row *stored, uint32_t *count,
+                       struct error *error)
 {
-    for (uint32_t row = 0; row < source->row_count;) {
-        const float *block;
-        uint32_t count;
+    const struct worker_rows *rows = context;
+    const struct store_source *const *file = rows->files;
+
+    while (row >= (*file)->row_count)
+        row -= (*file++)->row_count;
+    return store_row_stored(*file, row, stored, count, error);
+}
+
+int worker_rows_copy(const struct worker_rows *rows, uint32_t first, uint32_t count, uint32_t dim,
+                     const atomic_bool *cancel, void *out, struct error *error)
+{
+    float *at = out;
+
+    while (count > 0) {
+        struct vector_row block;
+        uint32_t here;
         if (cancel && atomic_load(cancel))
             return error_set(error, ERROR_CANCELLED, "cancelled");
-        if (store_row_vectors(source, row, &block, &count, error) != 0)
+        if (worker_rows_stored((void *)(uintptr_t)rows, first, &block, &here, error) != 0)
             return error->code;
-        memcpy(out + (size_t)row * dim, block, (size_t)count * dim * sizeof(float));
-        row += count;
+        here = here < count ? here : count;
+        vector_rows_decode(block, here, dim, at);
+        at += (size_t)here * dim;
+        first += here;
+        count -= here;
     }
     return 0;
 }

@@ -1,23 +1,22 @@
 #include "indexer/worker/span.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/checksum.h"
 #include "base/memory.h"
+#include "indexer/worker/choice.h"
 #include "indexer/worker/segment_kind.h"
 #include "indexer/worker/source.h"
 #include "twcs/twcs.h"
 
 static_assert((int)TWCS_SPAN_TIERS == (int)STORE_SPAN_TIERS, "what is decided can be stored");
 
-/* A byte cap drops the oldest window, and would drop more of them where a span keeps its bytes until
- * half of it is dead. */
 static bool has_spans(const struct config_collection *collection)
 {
-    return collection->spans == CONFIG_SPANS_AUTO && collection->window_ms > 0 &&
-           collection->max_bytes == 0;
+    return collection->spans == CONFIG_SPANS_AUTO && collection->window_ms > 0;
 }
 
 static bool is_settled(const struct store_window_info *window)
@@ -107,7 +106,8 @@ struct worker_span_plan worker_spans_plan(const struct config *config,
 {
     const struct twcs_policy policy = {.window_ms = collection->window_ms,
                                        .ttl_ms = collection->ttl_ms,
-                                       .late_allowed_ms = collection->late_allowed_ms};
+                                       .late_allowed_ms = collection->late_allowed_ms,
+                                       .max_bytes = collection->max_bytes};
     const struct twcs_clock clock = {.watermark_ms = info->clock.watermark_ms,
                                      .safe_wall_ms = info->clock.safe_wall_ms};
     size_t max = info->window_count * TWCS_SPAN_TIERS + info->span_count;
@@ -139,8 +139,14 @@ struct worker_span_plan worker_spans_plan(const struct config *config,
     return plan;
 }
 
-void worker_span_job(const struct worker_span *span, struct worker_job *job)
+void worker_span_job(const struct worker_span *span, const struct worker_pool *pool,
+                     const struct config_collection *collection, const struct store_shard *shard,
+                     struct worker_job *job)
 {
+    memset(job, 0, sizeof(*job));
+    (void)snprintf(job->group, sizeof(job->group), "%s", pool->group);
+    (void)snprintf(job->collection, sizeof(job->collection), "%s", collection->name);
+    (void)snprintf(job->shard, sizeof(job->shard), "%s", store_shard_name(shard));
     job->span_tier = span->tier;
     job->window_start_ms = span->start_ms;
     job->window_length_ms = span->end_ms - span->start_ms;
@@ -149,10 +155,19 @@ void worker_span_job(const struct worker_span *span, struct worker_job *job)
     job->kind = span->kind;
 }
 
-bool worker_span_is_of(const struct worker_span *span, const struct worker_job *job)
+const struct worker_span *worker_span_find(const struct config *config,
+                                           const struct config_collection *collection,
+                                           const struct store_shard_info *info, int64_t now_ms,
+                                           const struct worker_job *job, struct arena *arena)
 {
-    return job->span_tier == span->tier && job->window_start_ms == span->start_ms &&
-           job->run_checksum == span->parts_hash;
+    const struct worker_span_plan plan = worker_spans_plan(config, collection, info, now_ms, arena);
+    const struct worker_span *span = plan.wanted; /* in the arena */
+
+    for (size_t i = 0; i < plan.wanted_count; i++, span++)
+        if (job->span_tier == span->tier && job->window_start_ms == span->start_ms &&
+            job->run_checksum == span->parts_hash)
+            return span;
+    return NULL;
 }
 
 static int reserve_here(struct build *build, struct error *error)
@@ -173,28 +188,43 @@ static const struct store_source *find_part(const struct store_source *sources, 
     return NULL;
 }
 
+int worker_span_rows(const struct worker_span *span, struct store_snapshot *snapshot,
+                     struct arena *arena, struct worker_rows *rows, struct error *error)
+{
+    size_t count;
+    const struct store_source *sources = store_snapshot_sources(snapshot, &count);
+
+    *rows = (struct worker_rows){.file_count = span->part_count, .row_count = (uint32_t)span->rows};
+    rows->files =
+        memory_checked(arena_calloc(arena, span->part_count, sizeof(const struct store_source *)));
+    for (uint32_t i = 0; i < span->part_count; i++) {
+        rows->files[i] = find_part(sources, count, &span->parts[i]);
+        if (!rows->files[i])
+            return error_set(error, ERROR_NOT_FOUND, "a run of the span has gone");
+    }
+    return 0;
+}
+
 /* The vectors of all parts, one after another. */
 static int gather(struct worker_task *task, const struct worker_span *span,
                   struct store_snapshot *snapshot, struct build *build, struct error *error)
 {
     uint32_t dim = task->collection->dim;
-    size_t count, rows = 0;
-    const struct store_source *sources = store_snapshot_sources(snapshot, &count);
+    struct worker_rows rows;
+    struct arena arena;
+    int code;
 
     build->copy = malloc((size_t)span->rows * dim * sizeof(float));
     if (!build->copy)
         return error_set(error, ERROR_MEMORY, "no memory for %llu vectors",
                          (unsigned long long)span->rows);
     build->vectors = build->copy;
-    for (uint32_t i = 0; i < span->part_count; i++) {
-        const struct store_source *source = find_part(sources, count, &span->parts[i]);
-        if (!source)
-            return error_set(error, ERROR_NOT_FOUND, "a run of the span has gone");
-        if (worker_source_copy(source, dim, &task->cancel, build->copy + rows * dim, error) != 0)
-            return error->code;
-        rows += source->row_count;
-    }
-    return 0;
+    arena_create(&arena, 0);
+    code = worker_span_rows(span, snapshot, &arena, &rows, error);
+    if (code == 0)
+        code = worker_rows_copy(&rows, 0, rows.row_count, dim, &task->cancel, build->copy, error);
+    arena_destroy(&arena);
+    return code;
 }
 
 int worker_span_build(struct worker_task *task, const struct worker_span *span, bool *low_recall,
@@ -205,15 +235,15 @@ int worker_span_build(struct worker_task *task, const struct worker_span *span, 
     int64_t now_ms = io_wall_ms(options->io);
     struct store_snapshot *snapshot = store_snapshot_acquire(shard, now_ms);
     struct build build = worker_task_build(task);
+    struct worker_job wanted = task->delivery->job;
     int code;
 
     build.reserve = reserve_here;
     build.reserve_context = shard;
     build.span = span;
-    build.lists = span->kind == SEGMENT_IVF_PQ;
-    if (build.lists)
-        build.codebook = worker_source_codebook(options->registry, task->collection->name,
-                                                span->start_ms, now_ms);
+    wanted.kind = span->kind;
+    worker_choose(options->registry, task->collection, now_ms, &wanted);
+    worker_build_choose(&build, &wanted);
     build.row_count = (uint32_t)span->rows;
     build.copies = true;
     code = worker_build_begin(&build, error);
@@ -221,7 +251,7 @@ int worker_span_build(struct worker_task *task, const struct worker_span *span, 
         code = gather(task, span, snapshot, &build, error);
     store_snapshot_release(snapshot); /* the runs may go: their vectors were copied */
     if (code == 0)
-        code = worker_build_good(&build, low_recall, error);
+        code = worker_build_chosen(&build, low_recall, error);
     if (code == 0 && !*low_recall && atomic_load(&task->cancel))
         code = error_set(error, ERROR_CANCELLED, "cancelled");
     if (code == 0 && !*low_recall)

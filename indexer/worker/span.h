@@ -1,11 +1,13 @@
 /* span: which spans a shard should have, and building one. Private to indexer/worker.
  *
  * A job names the group of windows, the tier and a hash of the runs. What the group consists of is
- * looked up when the job is taken up: with other runs it is another job, which reconciliation queues.
- * Spans are built where the shard is open. Builders on other machines pass such jobs on. */
+ * looked up when the job is taken up, and with each request of a builder on another machine: with
+ * other runs it is another job, which reconciliation queues. Builders that do not know spans pass such
+ * jobs on. */
 #ifndef INDEXER_WORKER_SPAN_H
 #define INDEXER_WORKER_SPAN_H
 
+#include "indexer/worker/source.h"
 #include "indexer/worker/state.h"
 
 /* A span that is wanted. */
@@ -34,9 +36,18 @@ struct worker_span_plan worker_spans_plan(const struct config *config,
                                           const struct store_shard_info *info, int64_t now_ms,
                                           struct arena *arena);
 
-/** Fills in what tells the job of a span from others. */
-void worker_span_job(const struct worker_span *span, struct worker_job *job);
-bool worker_span_is_of(const struct worker_span *span, const struct worker_job *job);
+/** The job of a span as the pool has it. */
+void worker_span_job(const struct worker_span *span, const struct worker_pool *pool,
+                     const struct config_collection *collection, const struct store_shard *shard,
+                     struct worker_job *job);
+/** The span of the job, in `arena`, if it is wanted as it was when the job was queued; else NULL. */
+const struct worker_span *worker_span_find(const struct config *config,
+                                           const struct config_collection *collection,
+                                           const struct store_shard_info *info, int64_t now_ms,
+                                           const struct worker_job *job, struct arena *arena);
+/** Its rows in a snapshot, in `arena`. ERROR_NOT_FOUND when a run has gone. */
+int worker_span_rows(const struct worker_span *span, struct store_snapshot *snapshot,
+                     struct arena *arena, struct worker_rows *rows, struct error *error);
 
 /** As for the segment of one file: snapshot, build, recall, attach. ERROR_NOT_FOUND when a run has
  * gone. */

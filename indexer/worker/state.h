@@ -17,6 +17,7 @@ struct worker_task {
     struct worker_delivery *delivery;
     const struct config_collection *collection;
     atomic_bool cancel; /* the build looks at it */
+    struct build_progress progress;
     /* Under the pool's lock: */
     struct store_lease lease;
     int64_t reported_ms; /* last in-progress */
@@ -44,7 +45,7 @@ struct worker_pool {
     atomic_uint building; /* tasks inside a build */
     struct build_memory memory;
     struct job_tracker tracker;
-    struct metric *queue_depth;
+    struct metric *queue_depth, *queue_connected;
 
     pthread_mutex_t upload_lock;     /* guards sessions */
     struct upload_session *sessions; /* segments on their way in: remote_owner.c */
@@ -70,6 +71,9 @@ enum worker_claim worker_claim_job(void *pool, struct worker_job *job);
 /** Carries one task out. The lease it takes is given back by the caller. */
 enum worker_outcome worker_task_run(struct worker_task *task, struct error *error);
 
+/** How long builds of the collection took, of spans or of windows and chunks. */
+struct metric *worker_build_seconds(struct metrics *metrics, const char *collection, bool span);
+
 /** A build for the task; idle workers' share of the threads goes to the builds that run. */
 static inline struct build worker_task_build(struct worker_task *task)
 {
@@ -86,6 +90,9 @@ static inline struct build worker_task_build(struct worker_task *task)
                           .pool = pool->threads,
                           .thread_count = share ? share : 1,
                           .memory = &pool->memory,
+                          .progress = &task->progress,
+                          .registry = pool->options.registry,
+                          .directory = pool->options.config->data_dir,
                           .seed = task->delivery->job.run_checksum};
 }
 

@@ -13,6 +13,7 @@
 
 #include "base/logger.h"
 #include "base/text.h"
+#include "indexer/worker/choice.h"
 #include "indexer/worker/remote.h"
 #include "indexer/worker/segment_kind.h"
 #include "indexer/worker/source.h"
@@ -59,35 +60,57 @@ static const struct store_file_info *find_wanted(const struct worker_pool *pool,
     return NULL;
 }
 
+/* Fills the job as it is wanted now; false: nothing is to be built. */
+static bool fill_wanted(struct worker_pool *pool, const struct config_collection *collection,
+                        struct store_shard *shard, struct worker_job *job, struct arena *arena)
+{
+    const struct worker_pool_options *options = &pool->options;
+    const struct store_window_info *window;
+    const struct store_file_info *file;
+    const struct worker_span *span;
+    struct store_shard_info info;
+
+    store_shard_describe(shard, arena, &info);
+    if (job->span_tier > 0) {
+        span = worker_span_find(options->config, collection, &info, io_wall_ms(options->io), job,
+                                arena);
+        if (span) {
+            worker_span_job(span, pool, collection, shard, job);
+            worker_choose(options->registry, collection, io_wall_ms(options->io), job);
+        }
+        return span != NULL;
+    }
+    file = find_wanted(pool, collection, job, &info, &window);
+    if (file) {
+        worker_fill_job(job, pool, collection, shard, window, file);
+        worker_choose(options->registry, collection, io_wall_ms(options->io), job);
+    }
+    return file != NULL;
+}
+
 /* A shard that is handed over is built for by its next owner's word. */
 enum worker_claim worker_claim_job(void *context, struct worker_job *job)
 {
     struct worker_pool *pool = context;
     const struct config_collection *collection =
         config_collection_find(pool->options.config, job->collection);
-    const struct store_window_info *window;
-    const struct store_file_info *file;
-    struct store_shard_info info;
     struct store_lease lease;
     struct arena arena;
-    bool mine;
+    bool mine, wanted;
 
     if (!collection ||
         !store_registry_acquire_shard(pool->options.registry, job->collection, job->shard, &lease))
         return WORKER_NOT_MINE;
     mine = !lease.handed_over && !atomic_load(lease.closing);
     arena_create(&arena, 0);
-    store_shard_describe(lease.shard, &arena, &info);
-    file = find_wanted(pool, collection, job, &info, &window);
-    if (file) {
-        worker_fill_job(job, pool, collection, lease.shard, window, file);
+    wanted = fill_wanted(pool, collection, lease.shard, job, &arena);
+    if (wanted)
         (void)snprintf(job->owner, sizeof(job->owner), "%s", pool->address);
-    }
     arena_destroy(&arena);
     store_registry_release(pool->options.registry, &lease);
     if (!mine)
         return WORKER_NOT_MINE;
-    return file ? WORKER_MINE : WORKER_UNWANTED;
+    return wanted ? WORKER_MINE : WORKER_UNWANTED;
 }
 
 static bool take_lease(struct worker_task *task)
@@ -110,18 +133,35 @@ static bool take_lease(struct worker_task *task)
     return true;
 }
 
-static void observe_build(struct worker_task *task, int64_t start_ns)
+struct metric *worker_build_seconds(struct metrics *metrics, const char *collection, bool span)
+{
+    const struct metric_label label = {"collection", collection};
+
+    return metrics_histogram(
+        metrics, span ? "windrow_index_span_build_seconds" : "windrow_index_build_seconds",
+        span ? "Time to build and attach a segment over several windows"
+             : "Time to build and attach a segment",
+        &label, 1, metrics_seconds_bounds, metrics_seconds_bound_count);
+}
+
+/* Returns the seconds since the start. */
+static double observe_build(const struct worker_task *task, int64_t start_ns)
 {
     struct worker_pool *pool = task->pool;
-    const struct worker_job *job = &task->delivery->job;
-    struct metric_label labels[] = {{"collection", task->collection->name}};
     double seconds = (double)(io_monotonic_ns(pool->options.io) - start_ns) * 1e-9;
+    bool span = task->delivery->job.span_tier > 0;
+
+    metric_observe(worker_build_seconds(pool->options.metrics, task->collection->name, span),
+                   seconds);
+    return seconds;
+}
+
+static void report_build(const struct worker_task *task, int64_t start_ns)
+{
+    const struct worker_job *job = &task->delivery->job;
+    double seconds = observe_build(task, start_ns);
     char start[TEXT_TIME_BYTES];
 
-    metric_observe(metrics_histogram(pool->options.metrics, "windrow_index_build_seconds",
-                                     "Time to build and attach a segment", labels, 1,
-                                     metrics_seconds_bounds, metrics_seconds_bound_count),
-                   seconds);
     if (job->span_tier > 0)
         logger_write_event(
             LOGGER_INFO, "indexer", "span_built",
@@ -202,20 +242,22 @@ static int build_here(struct worker_task *task, bool *low_recall, struct error *
     build.reserve = reserve_here;
     build.reserve_context = shard;
     if (code == 0) {
-        build.lists =
-            worker_job_kind(options->config, task->collection, job, now_ms) == SEGMENT_IVF_PQ;
-        if (build.lists)
-            build.codebook =
-                worker_source_codebook(options->registry, job->collection, run.start_ms, now_ms);
+        struct worker_job wanted = *job;
+        wanted.rows = source->row_count;
+        wanted.kind = worker_job_kind(options->config, task->collection, job, now_ms);
+        worker_choose(options->registry, task->collection, now_ms, &wanted);
+        worker_build_choose(&build, &wanted);
         build.row_count = source->row_count;
-        build.copies = worker_copies_vectors(options->config, task->collection, run.generation > 0);
+        build.copies =
+            worker_copies_vectors(options->config, task->collection, run.generation > 0) ||
+            store_source_codec(source) != VECTOR_CODEC_RAW; /* sealed under another setting */
         code = worker_build_begin(&build, error);
     }
     if (code == 0)
         code = worker_source_vectors(source, task->collection->dim, &task->cancel, &build.vectors,
                                      &build.copy, error);
     if (code == 0)
-        code = worker_build_good(&build, low_recall, error);
+        code = worker_build_chosen(&build, low_recall, error);
     if (code == 0 && !*low_recall && atomic_load(&task->cancel))
         code = error_set(error, ERROR_CANCELLED, "cancelled");
     if (code == 0 && !*low_recall)
@@ -251,7 +293,7 @@ static enum worker_outcome build_file(struct worker_task *task, struct error *er
         return outcome;
     code = build_claimed(task, build_here, &low_recall, error);
     if (code == 0 && !low_recall)
-        observe_build(task, start_ns);
+        report_build(task, start_ns);
     return outcome_of(code, low_recall);
 }
 
@@ -260,17 +302,14 @@ static enum worker_outcome build_span(struct worker_task *task, const struct sto
                                       struct arena *arena, struct error *error)
 {
     const struct worker_pool_options *options = &task->pool->options;
-    const struct worker_span_plan plan =
-        worker_spans_plan(options->config, task->collection, info, io_wall_ms(options->io), arena);
+    const struct worker_span *span =
+        worker_span_find(options->config, task->collection, info, io_wall_ms(options->io),
+                         &task->delivery->job, arena);
     int64_t start_ns = io_monotonic_ns(options->io);
-    const struct worker_span *span = NULL;
     bool low_recall = false;
     enum worker_outcome outcome;
     int code;
 
-    for (size_t i = 0; i < plan.wanted_count && !span; i++)
-        if (worker_span_is_of(&plan.wanted[i], &task->delivery->job))
-            span = &plan.wanted[i];
     if (!span)
         return WORKER_DONE;
     if (!claim(task, &outcome))
@@ -280,7 +319,7 @@ static enum worker_outcome build_span(struct worker_task *task, const struct sto
     atomic_fetch_sub(&task->pool->building, 1);
     job_tracker_set(&task->pool->tracker, &task->delivery->job, JOB_NONE, 0);
     if (code == 0 && !low_recall)
-        observe_build(task, start_ns);
+        report_build(task, start_ns);
     return outcome_of(code, low_recall);
 }
 
@@ -312,6 +351,8 @@ static bool locate(struct worker_task *task, enum worker_outcome *outcome, struc
 static enum worker_outcome build_for_owner(struct worker_task *task, struct error *error)
 {
     const struct worker_job *job = &task->delivery->job;
+    const char *what = job->span_tier > 0 ? "windows from" : "window";
+    int64_t start_ns = io_monotonic_ns(task->pool->options.io);
     bool low_recall = false;
     enum worker_outcome outcome;
     int code;
@@ -320,10 +361,13 @@ static enum worker_outcome build_for_owner(struct worker_task *task, struct erro
         return outcome;
     code = build_claimed(task, worker_build_remote, &low_recall, error);
     if (code == ERROR_NOT_FOUND)
-        log_info("indexer", "window %lld of %s/%s is no longer needed: %s",
-                 (long long)job->window_start_ms, job->collection, job->shard, error->text);
+        log_info("indexer", "%s %lld of %s/%s %s no longer needed: %s", what,
+                 (long long)job->window_start_ms, job->collection, job->shard,
+                 job->span_tier > 0 ? "are" : "is", error->text);
     if (code == 0 && !low_recall)
-        log_info("indexer", "indexed window %lld of %s/%s for %s: generation %llu, %llu rows",
+        (void)observe_build(task, start_ns);
+    if (code == 0 && !low_recall)
+        log_info("indexer", "indexed %s %lld of %s/%s for %s: generation %llu, %llu rows", what,
                  (long long)job->window_start_ms, job->collection, job->shard, job->owner,
                  (unsigned long long)job->generation, (unsigned long long)job->rows);
     return code == ERROR_PEER ? WORKER_POSTPONED : outcome_of(code, low_recall);
@@ -348,7 +392,7 @@ enum worker_outcome worker_task_run(struct worker_task *task, struct error *erro
             outcome = build_file(task, error);
         else
             outcome = WORKER_DONE;
-    } else if (task->collection && job->span_tier == 0) {
+    } else if (task->collection) {
         outcome = build_for_owner(task, error);
     }
     arena_destroy(&arena);

@@ -18,6 +18,7 @@
 #include "base/error.h"
 #include "base/metrics.h"
 #include "config/config.h"
+#include "indexer/index/index.h"
 #include "store/registry.h"
 
 /* The queue. */
@@ -40,6 +41,8 @@ struct worker_job {
     int64_t min_offset, max_offset;
     uint8_t span_tier;              /* 0: no span */
     enum segment_kind kind;         /* of the segment; SEGMENT_NONE: not told */
+    enum segment_kind chosen;       /* that `kind: auto` chose instead; SEGMENT_NONE: as `kind` */
+    struct index_choice choice;     /* why; a trial: the builder finds out what to choose */
     uint32_t attempts_before;       /* failed attempts of former copies of this message */
     uint32_t passes;                /* how often it was passed on, see worker_queue_operations */
     char group[CONFIG_GROUP_BYTES]; /* empty: a job of windrow 0.2 or before */
@@ -166,6 +169,18 @@ void worker_pool_reconcile_shard(struct worker_pool *pool, struct store_shard *s
 /** Threads that build, how many of them do so now, and the memory their builds have taken. */
 void worker_pool_describe(struct worker_pool *pool, uint32_t *threads, uint32_t *building,
                           uint64_t *memory_bytes);
+
+/* A build under way. */
+struct worker_build_info {
+    char collection[104];
+    char shard[300];
+    int64_t window_start_ms;
+    uint32_t rows, rows_done; /* rows_done == rows: it is written, measured and attached */
+};
+
+/** The builds that have begun to insert rows, at most `room` of them. Returns how many. */
+uint32_t worker_pool_builds(struct worker_pool *pool, struct worker_build_info *builds,
+                            uint32_t room);
 /** Maps the segments the manifest of a freshly opened shard knows; forgets damaged ones. */
 int worker_pool_load_segments(struct worker_pool *pool, struct store_shard *shard,
                               struct error *error);

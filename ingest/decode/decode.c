@@ -7,6 +7,24 @@
 
 #include "base/text.h"
 
+/* Each item keeps its own bytes and its reason, also where no room is left to describe it. */
+static const char *reject_text(struct decode *decode, const char *format, va_list arguments)
+{
+    static const char more[] =
+        "one of many bad items of this message: the first ones are described one by one";
+    char text[512];
+    const char *copy;
+    size_t length;
+
+    if (decode->text_bytes >= DECODE_TEXTS_MAX_BYTES)
+        return more;
+    (void)vsnprintf(text, sizeof(text), format, arguments);
+    length = strlen(text);
+    decode->text_bytes += length + 1;
+    copy = arena_copy(decode->arena, text, length);
+    return copy ? copy : more;
+}
+
 void decode_reject_add(struct decode *decode, const struct decode_part *part, const char *reason,
                        const char *format, ...)
 {
@@ -32,7 +50,7 @@ void decode_reject_add(struct decode *decode, const struct decode_part *part, co
     reject->value = part->bytes;
     reject->value_bytes = part->size_bytes;
     va_start(arguments, format);
-    vsnprintf(reject->text, sizeof(reject->text), format, arguments);
+    reject->text = reject_text(decode, format, arguments);
     va_end(arguments);
 }
 
@@ -58,7 +76,8 @@ struct store_record *decode_record_add(struct decode *decode, const struct decod
         out->sources = sources;
         decode->record_capacity = capacity;
     }
-    out->sources[count] = (struct decode_source){part->bytes, part->size_bytes};
+    out->sources[count] =
+        (struct decode_source){.value = part->bytes, .value_bytes = part->size_bytes};
     return &out->records[out->record_count++];
 }
 
@@ -146,6 +165,22 @@ static void decode_doc(struct decode *decode, const struct decode_part *whole,
     decode_batch(decode, points, "$.points", json, end);
 }
 
+static void decode_tombstone(struct decode *decode, const struct decode_part *whole)
+{
+    struct store_record record = {.offset = decode->message->offset, .is_delete = true};
+    struct store_record *added;
+    struct store_key key;
+
+    if (decode_key(decode, whole, &key) != 0)
+        return;
+    /* A delete has no vector and no event time of its own: Kafka's will do. */
+    record.event_time_ms = decode->message->timestamp_ms < 0 ? 0 : decode->message->timestamp_ms;
+    decode_set_key(decode, &key, &record);
+    added = decode_record_add(decode, whole);
+    if (added)
+        *added = record;
+}
+
 static void decode_document(struct decode *decode, const struct decode_part *whole, bool json)
 {
     const struct doc_limits limits = {.max_bytes = DECODE_MESSAGE_MAX_BYTES,
@@ -164,6 +199,9 @@ static void decode_document(struct decode *decode, const struct decode_part *who
     if (code != 0)
         decode_reject_add(decode, whole, "syntax", "%s: %s", json ? "JSON" : "MessagePack",
                           error.text);
+    else if (json &&
+             doc.type == DOC_NULL) /* what Kafka Connect's JsonConverter makes of no value */
+        decode_tombstone(decode, whole);
     else
         decode_doc(decode, whole, &doc, json);
 }
@@ -171,31 +209,18 @@ static void decode_document(struct decode *decode, const struct decode_part *who
 static void decode_raw(struct decode *decode, const struct decode_part *whole)
 {
     const struct decode_message *message = decode->message;
+    const struct doc bytes = {.type = DOC_BYTES,
+                              .count = (uint32_t)message->value_bytes,
+                              .string = (const char *)message->value};
     struct store_record record = {.offset = message->offset};
     struct store_record *added;
     struct store_key key;
 
     if (decode_key(decode, whole, &key) != 0)
         return;
-    record.vector = decode_vector_bytes(decode, whole, message->value, message->value_bytes, "raw");
+    record.vector = decode_vector_typed(decode, whole, &bytes, "raw");
     if (!record.vector || decode_event_time(decode, whole, NULL, NULL, &record.event_time_ms) != 0)
         return;
-    decode_set_key(decode, &key, &record);
-    added = decode_record_add(decode, whole);
-    if (added)
-        *added = record;
-}
-
-static void decode_tombstone(struct decode *decode, const struct decode_part *whole)
-{
-    struct store_record record = {.offset = decode->message->offset, .is_delete = true};
-    struct store_record *added;
-    struct store_key key;
-
-    if (decode_key(decode, whole, &key) != 0)
-        return;
-    /* A delete has no vector and no event time of its own: Kafka's will do. */
-    record.event_time_ms = decode->message->timestamp_ms < 0 ? 0 : decode->message->timestamp_ms;
     decode_set_key(decode, &key, &record);
     added = decode_record_add(decode, whole);
     if (added)
@@ -240,15 +265,24 @@ static bool is_msgpack_container(uint8_t byte)
     return (byte >= 0x80 && byte <= 0x9f) || (byte >= 0xdc && byte <= 0xdf);
 }
 
-/* A raw vector may start with any byte. What gives it away is its size: no text of that size is a
- * vector unless it is not text, and no other format holds `dim` float32 in it. */
+/* A raw vector may start with any byte. What gives it away is its size. No other format holds `dim` values
+ * of 8 bits, or bits, in as many bytes. Of 16 bits and more, arrays of small numbers may. */
+static bool is_raw_by_size(const struct decode *decode)
+{
+    enum vector_type type = decode->vector_type;
+
+    return (type == VECTOR_TYPE_INT8 || type == VECTOR_TYPE_BINARY) &&
+           decode->message->value_bytes == vector_type_bytes(type, decode->collection->dim);
+}
+
+/* No text of that size is a vector unless it is not text. */
 static bool looks_raw(struct decode *decode)
 {
     const struct decode_message *message = decode->message;
     const char *text = (const char *)message->value;
     struct doc doc;
 
-    if (message->value_bytes != decode->collection->dim * sizeof(float))
+    if (message->value_bytes != vector_type_bytes(decode->vector_type, decode->collection->dim))
         return false;
     if (is_msgpack_container(message->value[0]))
         return doc_parse_msgpack(decode->scratch, message->value, message->value_bytes, NULL, &doc,
@@ -262,6 +296,10 @@ static enum config_format format_from_bytes(struct decode *decode)
     const struct decode_message *message = decode->message;
     size_t at = 0;
 
+    if (is_raw_by_size(decode))
+        return CONFIG_FORMAT_RAW;
+    if (decode_looks_arrow(message->value, message->value_bytes))
+        return CONFIG_FORMAT_ARROW;
     if (looks_raw(decode))
         return CONFIG_FORMAT_RAW;
     if (is_msgpack_container(message->value[0]))
@@ -269,6 +307,8 @@ static enum config_format format_from_bytes(struct decode *decode)
     while (at < message->value_bytes && memchr(" \t\r\n", message->value[at], 4))
         at++;
     if (at < message->value_bytes && (message->value[at] == '{' || message->value[at] == '['))
+        return CONFIG_FORMAT_JSON;
+    if (message->value_bytes - at >= 4 && memcmp(&message->value[at], "null", 4) == 0)
         return CONFIG_FORMAT_JSON;
     if (decode_looks_protobuf(message->value, message->value_bytes))
         return CONFIG_FORMAT_PROTOBUF;
@@ -279,8 +319,14 @@ static void decode_value(struct decode *decode, const struct decode_part *whole)
 {
     enum config_format format = decode->collection->format;
 
-    if (format == CONFIG_FORMAT_AUTO)
+    if (decode_vector_type(decode, whole) != 0)
+        return;
+    if (format == CONFIG_FORMAT_AUTO) {
         format = format_from_header(decode->message->content_type);
+        if (format == CONFIG_FORMAT_RAW &&
+            !decode->message->vector_type) /* application/x-float32 */
+            decode->vector_type = VECTOR_TYPE_FLOAT32;
+    }
     if (format == CONFIG_FORMAT_AUTO)
         format = format_from_bytes(decode);
     switch (format) {
@@ -295,7 +341,7 @@ static void decode_value(struct decode *decode, const struct decode_part *whole)
         decode_protobuf(decode, whole);
         break;
     case CONFIG_FORMAT_ARROW:
-        decode_reject_add(decode, whole, "format", "byte 0: Arrow is not supported by this build");
+        decode_arrow(decode, whole);
         break;
     case CONFIG_FORMAT_AUTO:
     default:

@@ -7,6 +7,7 @@
 #ifndef INGEST_DECODE_DECODE_H
 #define INGEST_DECODE_DECODE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -25,12 +26,16 @@ struct decode_message {
     const uint8_t *value;
     size_t value_bytes;       /* value NULL: tombstone */
     const char *content_type; /* header, or NULL */
+    const char *vector_type;  /* header, or NULL: the type of bytes that do not name theirs */
     const char *expects;      /* header, or NULL: `OFFSET` or `none`, and `/OFFSET` behind it */
 };
 
 /* Header of a message whose records count only while the id's newest version is the one that is
  * named: its offset, or `none`. Behind a slash the next offset when that was read. */
 #define DECODE_EXPECTS_HEADER "windrow-expects"
+
+/* Header of a message whose vectors, where they are bytes, are of the type that it names. */
+#define DECODE_VECTOR_TYPE_HEADER "windrow-vector-type"
 
 /* A record that was written later than so many offsets behind its reading is refused: a replay has
  * to remember the ids of no more than that. */
@@ -39,15 +44,19 @@ enum { DECODE_EXPECTS_DISTANCE_MAX = 1 << 18 };
 /* A part of a message that could not be stored. */
 struct decode_reject {
     const char *reason;   /* label of windrow_records_rejected_total: "dimension", "syntax"... */
-    char text[512];       /* with JSON path or byte offset */
-    const uint8_t *value; /* the part's own bytes when a batch was split, else the whole value */
+    const char *text;     /* with JSON path or byte offset; in the arena */
+    const uint8_t *value; /* the part's own bytes when a batch was split, else the whole value; of a
+                             row of Arrow a map in MessagePack */
     size_t value_bytes;
 };
 
-/* What a record was made from: its own bytes inside a batch, else the whole value. */
+/* What a record was made from: its own bytes inside a batch, else the whole value. A row of Arrow has no
+ * bytes of its own: decode_source_whole makes them. */
 struct decode_source {
     const uint8_t *value; /* NULL: tombstone */
     size_t value_bytes;
+    bool is_row;
+    uint32_t batch, row; /* of Arrow */
 };
 
 struct decode_result {
@@ -65,6 +74,12 @@ struct decode_result {
 void decode_message(const struct config_collection *collection,
                     const struct decode_message *message, struct arena *scratch,
                     struct arena *arena, struct decode_result *result);
+
+/** The source of a record of `message` as a message of its own: a row of Arrow as a map in MessagePack, which
+ * lies in `arena`; everything else as it is. */
+struct decode_source decode_source_whole(const struct config_collection *collection,
+                                         const struct decode_message *message,
+                                         const struct decode_source *source, struct arena *arena);
 
 /** Why ingestion would not store all of a message that it reads at `now_ms`, in the arena; NULL: it
  * would. For those who send, so that a bad record is refused instead of becoming a dead letter.

@@ -2,8 +2,9 @@
  *
  *     decode.c    one message: which format, single or batch, tombstones
  *     point.c     one document -> one record: id, shape, payload, event time, TTL
- *     protobuf.c  the same from Protobuf
- *     vector.c    documents and bytes -> finite, normalised float32 (vector_kernels.c) */
+ *     protobuf.c  the same from Protobuf; arrow*.c from Arrow
+ *     vector.c    documents -> finite, normalised float32 (vector_kernels.c)
+ *     vector_types.c  bytes of other types -> float32 */
 #ifndef INGEST_DECODE_INTERNAL_H
 #define INGEST_DECODE_INTERNAL_H
 
@@ -15,6 +16,8 @@ enum {
     DECODE_MESSAGE_MAX_BYTES = 16 * 1024 * 1024, /* documents take up to twelve times their text */
     DECODE_PAYLOAD_MAX_BYTES = 1024 * 1024,
     DECODE_DEPTH_MAX = 64,
+    /* Of all rejects of a message: a batch of millions of bad items must not cost a hundred times its size. */
+    DECODE_TEXTS_MAX_BYTES = 1024 * 1024,
     DECODE_PATH_BYTES = 96
 };
 
@@ -28,6 +31,8 @@ struct decode {
     struct decode_result *out;
     size_t record_capacity;
     size_t reject_capacity;
+    size_t text_bytes;            /* of the rejects */
+    enum vector_type vector_type; /* of bytes that do not name theirs */
 };
 
 /* What a record is made from: the whole message or one point of a batch. */
@@ -54,6 +59,11 @@ void decode_protobuf(struct decode *decode, const struct decode_part *whole);
 /** Whether it starts like one. */
 bool decode_looks_protobuf(const uint8_t *value, size_t size_bytes);
 
+/** A stream of Arrow record batches. */
+void decode_arrow(struct decode *decode, const struct decode_part *whole);
+/** Whether it starts like one. */
+bool decode_looks_arrow(const uint8_t *value, size_t size_bytes);
+
 /** The id from the Kafka key. Rejects and returns ERROR_INVALID when there is none. */
 int decode_key(struct decode *decode, const struct decode_part *part, struct store_key *key);
 
@@ -61,19 +71,38 @@ int decode_key(struct decode *decode, const struct decode_part *part, struct sto
 void decode_set_key(struct decode *decode, const struct store_key *key,
                     struct store_record *record);
 
-/** The vector in a document (array of numbers, bin, or {"": either}) as dim floats in the arena;
- * NULL after a reject. `path` is where it lies: "$.points[3].vector". */
+/** The vector in a document (array of numbers, bytes, base64 text, a map that names the type of
+ * either, or {"": any of these}) as dim floats in the arena; NULL after a reject. `path` is where it
+ * lies: "$.points[3].vector". */
 const float *decode_vector(struct decode *decode, const struct decode_part *part,
                            const struct doc *doc, const char *path);
 
-/** Little-endian float32 bytes, checked in the same way. */
-const float *decode_vector_bytes(struct decode *decode, const struct decode_part *part,
-                                 const uint8_t *bytes, size_t size_bytes, const char *path);
+/** The same of what is not an array. */
+const float *decode_vector_typed(struct decode *decode, const struct decode_part *part,
+                                 const struct doc *doc, const char *path);
 
-/** Whether a top-level field could be the vector: an array of numbers or a bin. */
-bool decode_vector_candidate(const struct doc *doc);
-/** Its dimension. */
-size_t decode_vector_dimension(const struct doc *doc);
+/** Room for a vector in the arena; NULL after a reject, also when `dimension` is not the collection's. */
+float *decode_vector_room(struct decode *decode, const struct decode_part *part, size_t dimension,
+                          const char *path);
+/** Checks what is common to all forms and normalises; `from` and `to` may be the same. */
+const float *decode_vector_finish(struct decode *decode, const struct decode_part *part,
+                                  const void *from, float *to, const char *path);
+
+/** Whether a top-level field could be the vector, and whether it has the collection's dimension. */
+bool decode_vector_candidate(const struct decode *decode, const struct doc *doc, bool *fits);
+/** Whether it is a map that names the type of bytes. */
+bool decode_vector_is_typed(const struct doc *map);
+/** Whether bytes, or a map that names their type, are a vector of the collection's dimension. */
+bool decode_bytes_fit(const struct decode *decode, const struct doc *doc);
+
+/** Bytes of a type in the message as decode_vector reads them; `scratch` holds what is around them.
+ * `scale` may be NULL. */
+struct doc decode_typed_bytes(struct decode *decode, enum vector_type type, const void *bytes,
+                              uint32_t size_bytes, const struct doc *scale);
+
+/** Sets decode->vector_type by the message's header or the collection. Rejects a header that names
+ * no type, ERROR_INVALID. */
+int decode_vector_type(struct decode *decode, const struct decode_part *whole);
 
 /** Event time of a point whose payload is `payload`: the configured field, or the Kafka timestamp
  * when there is none or the record has no fields (`point` NULL: raw). */

@@ -110,10 +110,11 @@ static int32_t vector_field(struct decode *decode, const struct decode_part *par
         return found;
     for (uint32_t i = 0; flat && i < point->count; i++) {
         const struct doc *value = &point->items[2 * i + 1];
-        if (is_reserved(&point->items[2 * i]) || !decode_vector_candidate(value))
+        bool fits;
+        if (is_reserved(&point->items[2 * i]) || !decode_vector_candidate(decode, value, &fits))
             continue;
         candidates++;
-        if (decode_vector_dimension(value) == decode->collection->dim) {
+        if (fits) {
             fitting++;
             found = (int32_t)(2 * i);
         } else if (fitting == 0) {

@@ -21,6 +21,9 @@ enum {
     POINT_PAYLOAD_JSON,
     POINT_TIME_MS,
     POINT_TTL_MS,
+    POINT_VECTOR_BYTES,
+    POINT_VECTOR_TYPE,
+    POINT_VECTOR_SCALE,
     BATCH_POINTS = 15
 };
 
@@ -354,19 +357,25 @@ static int payload_json(const struct reader *inside, struct doc *out)
 
 /* The documents of a point: the last of a field that comes twice wins. */
 struct point {
-    struct doc id, payload, time_ms, ttl;
+    struct doc id, payload, time_ms, ttl, scale;
     struct vector vector;
-    bool has_id, has_payload, has_time, has_ttl, has_vector;
+    struct reader bytes;
+    uint64_t type; /* of `bytes`; 0: it does not say */
+    bool has_id, has_payload, has_time, has_ttl, has_vector, has_bytes, has_scale;
 };
 
 static int point_field(struct reader *reader, struct field *field, struct point *point)
 {
     static const enum wire wires[] = {
-        [POINT_NUMBER] = WIRE_VARINT,  [POINT_TEXT] = WIRE_BYTES,
-        [POINT_PAYLOAD] = WIRE_BYTES,  [POINT_PAYLOAD_JSON] = WIRE_BYTES,
-        [POINT_TIME_MS] = WIRE_VARINT, [POINT_TTL_MS] = WIRE_VARINT};
+        [POINT_NUMBER] = WIRE_VARINT,       [POINT_TEXT] = WIRE_BYTES,
+        [POINT_PAYLOAD] = WIRE_BYTES,       [POINT_PAYLOAD_JSON] = WIRE_BYTES,
+        [POINT_TIME_MS] = WIRE_VARINT,      [POINT_TTL_MS] = WIRE_VARINT,
+        [POINT_VECTOR_BYTES] = WIRE_BYTES,  [POINT_VECTOR_TYPE] = WIRE_VARINT,
+        [POINT_VECTOR_SCALE] = WIRE_FIXED32};
+    uint32_t bits;
+    float scale;
 
-    if (field->number > POINT_TTL_MS)
+    if (field->number > POINT_VECTOR_SCALE)
         return 0;
     if (field->number == POINT_VECTOR) {
         point->has_vector = true;
@@ -393,11 +402,60 @@ static int point_field(struct reader *reader, struct field *field, struct point 
         point->has_time = true;
         point->time_ms = doc_integer((int64_t)field->value);
         return 0;
-    default:
+    case POINT_TTL_MS:
         point->has_ttl = true;
         point->ttl = doc_integer((int64_t)field->value);
         return 0;
+    case POINT_VECTOR_BYTES:
+        point->has_bytes = true;
+        point->bytes = field->inside;
+        return 0;
+    case POINT_VECTOR_TYPE:
+        point->type = field->value;
+        return 0;
+    default:
+        point->has_scale = true;
+        bits = (uint32_t)field->value;
+        memcpy(&scale, &bits, sizeof(scale));
+        point->scale = doc_number((double)scale);
+        return 0;
     }
+}
+
+/* The vector as decode_vector reads it. False after a reject. */
+static bool put_vector(struct decode *decode, const struct decode_part *part,
+                       const struct point *point, struct doc *map)
+{
+    enum vector_type type = decode->vector_type;
+    struct doc vector;
+
+    if ((point->has_vector && point->has_bytes) ||
+        ((point->type != 0 || point->has_scale) && !point->has_bytes)) {
+        decode_reject_add(decode, part, "vector",
+                          point->has_vector && point->has_bytes
+                              ? "%s: vector and vector_bytes, expected one of them"
+                              : "%s: vector_type and vector_scale belong to vector_bytes",
+                          part->path);
+        return false;
+    }
+    if (point->type > VECTOR_TYPE_COUNT) {
+        decode_reject_add(decode, part, "vector", "%s.vector_type: %llu is not in windrow.proto",
+                          part->path, (unsigned long long)point->type);
+        return false;
+    }
+    if (point->has_vector) {
+        vector = decode_typed_bytes(decode, VECTOR_TYPE_FLOAT32, point->vector.bytes,
+                                    (uint32_t)point->vector.size_bytes, NULL);
+    } else if (point->has_bytes) {
+        type = point->type == 0 ? type : (enum vector_type)(point->type - 1);
+        vector = decode_typed_bytes(decode, type, point->bytes.at,
+                                    (uint32_t)(point->bytes.end - point->bytes.at),
+                                    point->has_scale ? &point->scale : NULL);
+    } else {
+        return true;
+    }
+    doc_put(map, "vector", vector);
+    return true;
 }
 
 static void decode_one(struct reader reader, const struct decode_part *part)
@@ -422,12 +480,8 @@ static void decode_one(struct reader reader, const struct decode_part *part)
         doc_put(&map, "time_ms", point.time_ms);
     if (point.has_ttl)
         doc_put(&map, "ttl", point.ttl);
-    if (point.has_vector)
-        doc_put(&map, "vector",
-                (struct doc){.type = DOC_BYTES,
-                             .count = (uint32_t)point.vector.size_bytes,
-                             .string = (const char *)point.vector.bytes});
-    decode_point(reader.decode, &map, part);
+    if (put_vector(reader.decode, part, &point, &map))
+        decode_point(reader.decode, &map, part);
 }
 
 static void decode_points(struct reader reader)
@@ -484,7 +538,8 @@ void decode_protobuf(struct decode *decode, const struct decode_part *whole)
 
 bool decode_looks_protobuf(const uint8_t *value, size_t size_bytes)
 {
-    /* Tags of fields 1 to 7 and 15 in their types, and the framing; none of them starts JSON or a
+    /* Tags of fields 1 to 10 and 15 in their types, and the framing; none of them starts JSON or a
      * MessagePack container. */
-    return size_bytes > 0 && memchr("\x00\x08\x12\x1a\x1d\x22\x2a\x30\x38\x7a", value[0], 10);
+    return size_bytes > 0 &&
+           memchr("\x00\x08\x12\x1a\x1d\x22\x2a\x30\x38\x42\x48\x55\x7a", value[0], 13);
 }

@@ -8,22 +8,21 @@
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "raw vectors are copied as they are");
 
-bool decode_vector_candidate(const struct doc *doc)
+bool decode_vector_candidate(const struct decode *decode, const struct doc *doc, bool *fits)
 {
-    if (doc->type == DOC_BYTES)
-        return doc->count > 0 && doc->count % sizeof(float) == 0;
+    *fits = false;
+    if ((doc->type == DOC_BYTES && doc->count > 0) || decode_vector_is_typed(doc)) {
+        *fits = decode_bytes_fit(decode, doc);
+        return true;
+    }
     if (doc->type != DOC_ARRAY || doc->count == 0)
         return false;
     for (uint32_t i = 0; i < doc->count; i++)
         if (doc->items[i].type != DOC_DOUBLE && doc->items[i].type != DOC_INT &&
             doc->items[i].type != DOC_UINT)
             return false;
+    *fits = doc->count == decode->collection->dim;
     return true;
-}
-
-size_t decode_vector_dimension(const struct doc *doc)
-{
-    return doc->type == DOC_BYTES ? doc->count / sizeof(float) : doc->count;
 }
 
 /* Index of the first value that is not finite; `dim` when all are. */
@@ -60,12 +59,13 @@ static void reject_not_finite(struct decode *decode, const struct decode_part *p
 /* Checks what is common to all forms and normalises; `from` and `to` may be the same. Doubles hold
  * the square of every finite float, the smallest included, and the sum of all of them: only zeros
  * give zero, and only what is not finite gives what is not finite. */
-static const float *finish(struct decode *decode, const struct decode_part *part, const void *from,
-                           float *to, const char *path)
+const float *decode_vector_finish(struct decode *decode, const struct decode_part *part,
+                                  const void *from, float *to, const char *path)
 {
     const struct vector_kernels *kernels = vector_kernels();
     const uint32_t dim = decode->collection->dim;
     double length = kernels->squared_length(from, dim);
+    uint32_t bad;
 
     if (!isfinite(length)) {
         memmove(to, from, dim * sizeof(float));
@@ -75,7 +75,14 @@ static const float *finish(struct decode *decode, const struct decode_part *part
     if (decode->collection->metric != VECTOR_METRIC_COSINE) {
         if (from != to)
             memcpy(to, from, dim * sizeof(float));
-        return to;
+        if (decode->collection->metric != VECTOR_METRIC_HAMMING)
+            return to;
+        bad = vector_first_not_bit(to, dim);
+        if (bad == dim)
+            return to;
+        decode_reject_add(decode, part, "vector", "%s[%u]: %g is not 0 or 1 (metric hamming)", path,
+                          bad, (double)to[bad]);
+        return NULL;
     }
     if (length == 0) {
         decode_reject_add(decode, part, "zero_vector",
@@ -86,8 +93,8 @@ static const float *finish(struct decode *decode, const struct decode_part *part
     return to;
 }
 
-static float *room(struct decode *decode, const struct decode_part *part, size_t dimension,
-                   const char *path)
+float *decode_vector_room(struct decode *decode, const struct decode_part *part, size_t dimension,
+                          const char *path)
 {
     const uint32_t dim = decode->collection->dim;
     float *vector;
@@ -101,22 +108,6 @@ static float *room(struct decode *decode, const struct decode_part *part, size_t
     if (!vector)
         decode_reject_add(decode, part, "memory", "%s: does not fit the memory limit", path);
     return vector;
-}
-
-const float *decode_vector_bytes(struct decode *decode, const struct decode_part *part,
-                                 const uint8_t *bytes, size_t size_bytes, const char *path)
-{
-    float *vector;
-
-    if (size_bytes % sizeof(float) != 0) {
-        decode_reject_add(decode, part, "dimension",
-                          "%s: %zu bytes are not float32 values of 4 bytes", path, size_bytes);
-        return NULL;
-    }
-    vector = room(decode, part, size_bytes / sizeof(float), path);
-    if (!vector)
-        return NULL;
-    return finish(decode, part, bytes, vector, path);
 }
 
 /* What nearly all arrays are: doubles that fit. False when some item is not. */
@@ -135,7 +126,7 @@ static bool copy_doubles(const struct doc *items, float *vector, uint32_t count)
     return other == 0;
 }
 
-/* One by one, up to the first that is no number or does not fit. */
+/* One by one, up to the first that is not a number or does not fit. */
 static bool copy_numbers(struct decode *decode, const struct decode_part *part,
                          const struct doc *doc, float *vector, const char *path)
 {
@@ -160,14 +151,14 @@ static bool copy_numbers(struct decode *decode, const struct decode_part *part,
 static const float *from_array(struct decode *decode, const struct decode_part *part,
                                const struct doc *doc, const char *path)
 {
-    float *vector = room(decode, part, doc->count, path);
+    float *vector = decode_vector_room(decode, part, doc->count, path);
 
     if (!vector)
         return NULL;
     if (!copy_doubles(doc->items, vector, doc->count) &&
         !copy_numbers(decode, part, doc, vector, path))
         return NULL;
-    return finish(decode, part, vector, vector, path);
+    return decode_vector_finish(decode, part, vector, vector, path);
 }
 
 const float *decode_vector(struct decode *decode, const struct decode_part *part,
@@ -175,21 +166,15 @@ const float *decode_vector(struct decode *decode, const struct decode_part *part
 {
     char inner[DECODE_PATH_BYTES + 8];
 
-    if (doc->type == DOC_MAP) {
-        if (doc->count != 1 || doc->items[0].count != 0) {
-            decode_reject_add(decode, part, "vector",
-                              "%s: only the default vector is supported, under the name \"\"",
-                              path);
-            return NULL;
-        }
+    if (doc->type == DOC_MAP && doc->count == 1 && doc->items[0].count == 0) {
         snprintf(inner, sizeof(inner), "%s[\"\"]", path);
         doc = &doc->items[1];
         path = inner;
     }
     if (doc->type == DOC_ARRAY)
         return from_array(decode, part, doc, path);
-    if (doc->type == DOC_BYTES)
-        return decode_vector_bytes(decode, part, (const uint8_t *)doc->string, doc->count, path);
+    if (doc->type == DOC_BYTES || doc->type == DOC_STRING || doc->type == DOC_MAP)
+        return decode_vector_typed(decode, part, doc, path);
     decode_reject_add(decode, part, "vector", "%s: expected an array of %u numbers", path,
                       decode->collection->dim);
     return NULL;

@@ -2,13 +2,13 @@
 # shellcheck shell=bash
 
 packages_build=(
-    gcc libc6-dev cmake ninja-build pkg-config librdkafka-dev libnats-dev libzstd-dev libyaml-dev libmicrohttpd-dev
-    libgnutls28-dev libxxhash-dev libcurl4-openssl-dev libnghttp2-dev libprotobuf-c-dev protobuf-c-compiler check
+    gcc libc6-dev cmake ninja-build pkg-config librdkafka-dev libnats-dev libzstd-dev zlib1g-dev libyaml-dev libmicrohttpd-dev
+    libgnutls28-dev libssl-dev libxxhash-dev libcurl4-openssl-dev libnghttp2-dev libprotobuf-c-dev protobuf-c-compiler liburing-dev check
 )
 packages_servers=(nats-server kcat openjdk-17-jre-headless maven ca-certificates curl openssl)
 packages_python=(python3 python3-venv)
 packages_checks=(clang clang-format clang-tidy cppcheck libclang-rt-14-dev llvm dpkg-dev lintian mmdebstrap
-    mandoc prometheus python3-jsonschema chromium chromium-driver fonts-dejavu-core)
+    nginx-light haproxy mandoc shellcheck prometheus python3-jsonschema chromium chromium-driver fonts-dejavu-core)
 
 # Prints those of the given packages that are not installed.
 packages_missing() {

@@ -46,6 +46,26 @@ START_TEST(formatted_text_may_be_longer_than_the_room_left)
 }
 END_TEST
 
+START_TEST(numbers_are_written_as_printf_writes_them)
+{
+    static const int64_t numbers[] = {0,  1,   -1,        9,         10,        -10,
+                                      99, 100, 123456789, INT64_MAX, INT64_MIN, -987654321012};
+    struct buffer buffer = {0}, expected = {0};
+
+    for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
+        buffer_append_integer(&buffer, numbers[i]);
+        buffer_append_format(&expected, "%lld", (long long)numbers[i]);
+        for (unsigned digits = 1; digits <= 20; digits++) {
+            buffer_append_unsigned(&buffer, (uint64_t)numbers[i], digits);
+            buffer_append_format(&expected, "%0*llu", (int)digits, (unsigned long long)numbers[i]);
+        }
+    }
+    ck_assert_str_eq(buffer_text(&buffer), buffer_text(&expected));
+    buffer_destroy(&buffer);
+    buffer_destroy(&expected);
+}
+END_TEST
+
 START_TEST(the_terminating_zero_does_not_count)
 {
     struct buffer buffer = {0};
@@ -62,4 +82,5 @@ END_TEST
 
 TEST_TABLE(TEST(appended_parts_stand_one_after_another), TEST(it_grows_past_every_former_capacity),
            TEST(formatted_text_may_be_longer_than_the_room_left),
+           TEST(numbers_are_written_as_printf_writes_them),
            TEST(the_terminating_zero_does_not_count))

@@ -256,9 +256,104 @@ START_TEST(clocks_run_and_random_bytes_differ)
 }
 END_TEST
 
+enum { MANY = 300, MANY_FILE_BYTES = 200 * IO_PAGE_BYTES + 100 };
+
+static uint8_t byte_at(uint64_t offset)
+{
+    return (uint8_t)(offset * 31 + offset / IO_PAGE_BYTES);
+}
+
+static struct io_mapping map_pattern(const char *path)
+{
+    struct io_mapping mapping = {
+        .io = io_posix(), .path = path, .size_bytes = MANY_FILE_BYTES, .file = -1};
+    uint8_t *bytes = malloc(MANY_FILE_BYTES);
+    int file = open_ok(path, IO_WRITE | IO_CREATE | IO_TRUNCATE);
+    struct error error;
+    const void *mapped;
+
+    for (uint64_t i = 0; i < MANY_FILE_BYTES; i++)
+        bytes[i] = byte_at(i);
+    ck_assert_int_eq(io_write(io_posix(), file, path, bytes, MANY_FILE_BYTES, 0, &error), 0);
+    ck_assert_int_eq(io_datasync(io_posix(), file, path, &error), 0);
+    ck_assert_int_eq(io_map(io_posix(), file, path, MANY_FILE_BYTES, &mapped, &error), 0);
+    ck_assert_int_eq(posix_fadvise(file, 0, 0, POSIX_FADV_DONTNEED), 0);
+    ck_assert_int_eq(io_close(io_posix(), file, path, &error), 0);
+    mapping.bytes = mapped;
+    free(bytes);
+    return mapping;
+}
+
+/* More than the kernel is given at once, of one to three pages, the last ones beyond the file's end. */
+START_TEST(many_reads_bring_what_the_file_has)
+{
+    struct io_mapping mapping = map_pattern(path_of("many"));
+    uint8_t *room = aligned_alloc(IO_PAGE_BYTES, MANY * 3 * IO_PAGE_BYTES);
+    struct io_read reads[MANY];
+
+    for (uint32_t i = 0; i < MANY; i++)
+        reads[i] = (struct io_read){.mapping = &mapping,
+                                    .offset = (uint64_t)(i * 67 % 201) * IO_PAGE_BYTES,
+                                    .size_bytes = (1 + i % 3) * IO_PAGE_BYTES,
+                                    .bytes = room + (size_t)i * 3 * IO_PAGE_BYTES};
+    io_read_many(reads, MANY);
+    for (uint32_t i = 0; i < MANY; i++) {
+        uint64_t left = MANY_FILE_BYTES - reads[i].offset;
+        ck_assert_int_eq(reads[i].got,
+                         (int64_t)(left < reads[i].size_bytes ? left : reads[i].size_bytes));
+        for (int64_t at = 0; at < reads[i].got; at++)
+            ck_assert_uint_eq(reads[i].bytes[at], byte_at(reads[i].offset + (uint64_t)at));
+    }
+    io_mapping_close(&mapping);
+    io_unmap(io_posix(), mapping.bytes, MANY_FILE_BYTES);
+    free(room);
+}
+END_TEST
+
+START_TEST(a_read_of_a_file_that_is_gone_says_so)
+{
+    struct io_mapping mapping = map_pattern(path_of("gone"));
+    uint8_t *room = aligned_alloc(IO_PAGE_BYTES, 2 * IO_PAGE_BYTES);
+    struct io_read reads[2] = {{&mapping, 0, IO_PAGE_BYTES, room, 0},
+                               {&mapping, IO_PAGE_BYTES, IO_PAGE_BYTES, room + IO_PAGE_BYTES, 0}};
+    struct error error;
+
+    ck_assert_int_eq(io_unlink(io_posix(), mapping.path, &error), 0);
+    io_read_many(reads, 2);
+    ck_assert_int_lt(reads[0].got, 0);
+    ck_assert_int_lt(reads[1].got, 0);
+    ck_assert_uint_eq(mapping.bytes[5000], byte_at(5000));
+    io_mapping_close(&mapping);
+    io_unmap(io_posix(), mapping.bytes, MANY_FILE_BYTES);
+    free(room);
+}
+END_TEST
+
+START_TEST(pages_that_were_given_up_are_not_resident_until_they_are_touched)
+{
+    struct io_mapping mapping = map_pattern(path_of("resident"));
+    struct io_thread_reads before = io_thread_reads();
+    const uint8_t *middle = mapping.bytes + 100 * IO_PAGE_BYTES;
+
+    if (io_is_resident(&mapping, middle, 10))
+        test_skip("this file system keeps its pages");
+    io_expect_random(io_posix(), mapping.bytes, MANY_FILE_BYTES);
+    ck_assert_uint_eq(*(const volatile uint8_t *)middle, byte_at(100 * IO_PAGE_BYTES));
+    ck_assert(io_is_resident(&mapping, middle + 5, 10));
+    ck_assert(!io_is_resident(&mapping, middle + IO_PAGE_BYTES - 5, 10)); /* the next page */
+    ck_assert_uint_eq(io_thread_reads().pages, before.pages + 1);
+    ck_assert_uint_eq(io_thread_reads().waits, before.waits + 1);
+    io_fetch(io_posix(), &(struct io_range){middle + 50 * IO_PAGE_BYTES, 10}, 1);
+    ck_assert_uint_eq(io_thread_reads().pages, before.pages + 2);
+    io_unmap(io_posix(), mapping.bytes, MANY_FILE_BYTES);
+}
+END_TEST
+
 TEST_TABLE(TEST(written_bytes_read_back), TEST(errors_name_operation_and_path),
            TEST(allocation_extends_with_zeros_and_keeps_what_is_there),
            TEST(direct_writes_go_through_or_say_unsupported), TEST(a_lock_held_elsewhere_is_busy),
            TEST(folders_are_made_listed_and_removed),
            TEST(short_transfers_go_on_and_a_failure_is_not_retried),
+           TEST(many_reads_bring_what_the_file_has), TEST(a_read_of_a_file_that_is_gone_says_so),
+           TEST(pages_that_were_given_up_are_not_resident_until_they_are_touched),
            TEST(clocks_run_and_random_bytes_differ))

@@ -346,7 +346,44 @@ START_TEST(utf8_reports_the_length_of_the_valid_prefix)
 }
 END_TEST
 
-TEST_TABLE(TEST(durations_read_and_write_their_shortest_form), TEST(what_is_no_duration_is_refused),
+START_TEST(base64_is_read_with_and_without_padding)
+{
+    static const struct {
+        const char *text, *bytes;
+    } good[] = {{"", ""},
+                {"Zg==", "f"},
+                {"Zg", "f"},
+                {"Zm8=", "fo"},
+                {"Zm8", "fo"},
+                {"Zm9v", "foo"},
+                {"Zm9vYg==", "foob"},
+                {"Zm9vYmE=", "fooba"},
+                {"Zm9vYmFy", "foobar"},
+                {"+/+/", "\xfb\xff\xbf"}};
+    static const struct {
+        const char *text;
+        size_t bad;
+    } bad[] = {{"Z", 0},     {"Zm9vY", 4}, {"Zm 9v", 2}, {"Zm9=v", 3},
+               {"Zg===", 2}, {"Zm-_", 2},  {"=", 0}};
+    uint8_t bytes[8];
+    size_t place;
+
+    for (size_t i = 0; i < COUNT(good); i++) {
+        size_t length = strlen(good[i].text);
+        ck_assert_uint_eq(text_base64_bytes(good[i].text, length), strlen(good[i].bytes));
+        ck_assert_int_eq(text_parse_base64(good[i].text, length, bytes, &place), 0);
+        ck_assert_mem_eq(bytes, good[i].bytes, strlen(good[i].bytes));
+    }
+    for (size_t i = 0; i < COUNT(bad); i++) {
+        ck_assert_int_eq(text_parse_base64(bad[i].text, strlen(bad[i].text), bytes, &place),
+                         ERROR_INVALID);
+        ck_assert_msg(place == bad[i].bad, "%s: %zu", bad[i].text, place);
+    }
+}
+END_TEST
+
+TEST_TABLE(TEST(base64_is_read_with_and_without_padding),
+           TEST(durations_read_and_write_their_shortest_form), TEST(what_is_no_duration_is_refused),
            TEST(sizes_know_binary_and_decimal_units), TEST(sizes_are_written_for_people),
            TEST(times_read_as_rfc_3339_has_them), TEST(what_is_no_time_is_refused),
            TEST(written_times_read_back), TEST(u64_is_strict),

@@ -1,5 +1,5 @@
 /* Pools of threads: tasks, loops, waits, priorities and the end. */
-#include "base/thread_pool.h"
+#include "base/thread_future.h"
 
 #include <pthread.h>
 #include <semaphore.h>
@@ -244,6 +244,40 @@ START_TEST(lane_at_its_limits_leaves_the_rest_to_others)
 }
 END_TEST
 
+START_TEST(expected_wait_follows_what_tasks_waited_lately)
+{
+    struct thread_pool *pool =
+        thread_pool_new(&(struct thread_pool_options){.name = "test", .threads_max = 1});
+    struct gate_task gates[5];
+    int64_t two_ns;
+
+    for (int i = 0; i < 5; i++)
+        gate_create(&gates[i], pool);
+    ck_assert(thread_pool_submit(pool, &gates[0].task));
+    ck_assert(entered_within(&gates[0], SOON_MS));
+    ck_assert_int_eq(thread_pool_wait_ns(pool, 0), 0);
+    ck_assert(thread_pool_submit(pool, &gates[1].task));
+    ck_assert(!entered_within(&gates[1], NEVER_MS));
+    sem_post(&gates[0].leave);
+    sem_post(&gates[1].leave);
+    gate_await(&gates[1]);
+    ck_assert_int_eq(thread_pool_wait_ns(pool, 0), 0);
+    for (int i = 2; i < 5; i++) {
+        ck_assert(thread_pool_submit(pool, &gates[i].task));
+        if (i == 2)
+            ck_assert(entered_within(&gates[2], SOON_MS));
+        if (i == 3)
+            two_ns = thread_pool_wait_ns(pool, 0);
+    }
+    /* An eighth of what the second one waited, and a little less since the third did not. */
+    ck_assert_int_gt(two_ns, 2 * NEVER_MS * INT64_C(1000000) / 16);
+    ck_assert_int_eq(thread_pool_wait_ns(pool, 0), two_ns / 2 * 3);
+    for (int i = 2; i < 5; i++)
+        sem_post(&gates[i].leave);
+    thread_pool_delete(pool);
+}
+END_TEST
+
 START_TEST(task_that_steps_aside_goes_on_beside_another)
 {
     struct thread_pool *pool = thread_pool_new(
@@ -273,6 +307,35 @@ START_TEST(task_that_steps_aside_goes_on_beside_another)
         sem_post(&third.leave);
         gate_await(&third);
     }
+    thread_pool_delete(pool);
+}
+END_TEST
+
+/* Its place is free already: it has no second one to give. */
+START_TEST(waiting_task_does_not_step_aside)
+{
+    struct thread_pool *pool = thread_pool_new(&(struct thread_pool_options){
+        .name = "test", .threads_max = 1, .waiting_max = 1, .aside_max = 1});
+    struct gate_task first, second, third;
+
+    gate_create(&first, pool);
+    gate_create(&second, pool);
+    gate_create(&third, pool);
+    first.waits = first.steps_aside = true;
+    ck_assert(thread_pool_submit(pool, &first.task));
+    ck_assert(entered_within(&first, SOON_MS));
+    ck_assert(thread_pool_submit(pool, &second.task));
+    ck_assert(entered_within(&second, SOON_MS));
+    ck_assert(thread_pool_submit(pool, &third.task));
+    sem_post(&first.leave);
+    ck_assert(entered_within(&first, SOON_MS));
+    ck_assert(!entered_within(&third, NEVER_MS));
+    sem_post(&second.leave);
+    ck_assert(entered_within(&third, SOON_MS));
+    sem_post(&third.leave);
+    sem_post(&first.leave);
+    gate_await(&first);
+    gate_await(&third);
     thread_pool_delete(pool);
 }
 END_TEST
@@ -682,8 +745,10 @@ TEST_TABLE(TEST(every_task_runs_once_and_may_free_itself),
            TEST(full_queue_refuses_and_a_place_is_free_again), TEST(queued_task_can_be_taken_back),
            TEST(waiting_task_gives_its_place_away), TEST(lanes_take_turns),
            TEST(lane_at_its_limits_leaves_the_rest_to_others),
+           TEST(expected_wait_follows_what_tasks_waited_lately),
            TEST(task_that_steps_aside_goes_on_beside_another),
-           TEST(stop_runs_what_is_queued_and_takes_no_more), TEST(wait_for_completion_ends_in_time),
+           TEST(waiting_task_does_not_step_aside), TEST(stop_runs_what_is_queued_and_takes_no_more),
+           TEST(wait_for_completion_ends_in_time),
            TEST(loop_touches_every_index_once_with_scratch_for_each_thread),
            TEST(cancelled_loop_begins_no_further_piece), TEST(idle_threads_join_a_loop),
            TEST(loop_does_not_wait_for_a_busy_pool), TEST(many_callers_share_a_pool),

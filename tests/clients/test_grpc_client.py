@@ -5,6 +5,7 @@ Runs in the private environment that scripts/test makes (`venv-clients` in the c
 
 import contextlib
 import os
+import queue
 import socket
 import struct
 import sys
@@ -17,11 +18,15 @@ import harness
 harness.require_client("qdrant_client")
 
 import grpc
+from google.protobuf.descriptor_pool import DescriptorPool
+from grpc_reflection.v1alpha import reflection_pb2 as reflection
+from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 from qdrant_client import QdrantClient, models
 from qdrant_client import grpc as wire
 from qdrant_client.http.exceptions import UnexpectedResponse
+from qdrant_client.local.siphash import point_id_slice
 from servers import Kafka
-from service import COLLECTION, Windrow
+from service import COLLECTION, Windrow, for_class
 
 DIM = 16
 POINTS = 600
@@ -38,6 +43,7 @@ def payload_of(index, dice):
         "tags": [dice.choice(WORDS), index % 5],
         "big": 2**60 + index,
         "inner": {"deep": [{"x": index % 3}, {"x": "nul \0 inside"}], "empty": {}, "none": []},
+        "place": {"lon": dice.uniform(0, 20), "lat": dice.uniform(40, 60)},
         "date": f"2026-01-{index % 28 + 1:02}T00:00:00Z",
     }
 
@@ -54,14 +60,22 @@ def points_of(count, dice):
     ]
 
 
+kafka = None  # of all classes
+
+
+def setUpModule():
+    global kafka
+    kafka = Kafka().start()
+    unittest.addModuleCleanup(kafka.stop)
+
+
 class Both(unittest.TestCase):
     """One service, and the same client over both fronts."""
 
     @classmethod
     def setUpClass(cls):
         cls.dice = harness.seeded_random()
-        cls.kafka = Kafka().start()
-        cls.windrow = Windrow(cls.kafka.address, dim=DIM, metric="cosine")
+        cls.windrow = Windrow(kafka.address, dim=DIM, metric="cosine", topics=[cls.__name__], group=cls.__name__)
         cls.grpc_port = harness.free_ports(1)[0]
         cls.windrow.tree["http"]["grpc_listen"] = f"127.0.0.1:{cls.grpc_port}"
         cls.windrow.configure(cls.windrow.tree)
@@ -81,7 +95,6 @@ class Both(unittest.TestCase):
         cls.rest.close()
         cls.grpc.close()
         stopped = cls.windrow.stop()
-        cls.kafka.stop()
         assert stopped == 0, cls.windrow.log()[-2000:]
 
     def same(self, call):
@@ -110,6 +123,73 @@ def plain(value):
     if isinstance(value, (list, tuple)):
         return [plain(item) for item in value]
     return struct.pack("f", value) if isinstance(value, float) else value
+
+
+
+class Matrix(Both):
+    def test_a_matrix_is_that_of_rest(self):
+        """Of a sample as large as what matches chance decides nothing."""
+        asked = {"query_filter": models.Filter(must=[models.FieldCondition(key="n", range=models.Range(lt=40))]), "sample": POINTS, "limit": 3}
+        found = self.same(lambda client: client.search_matrix_pairs(COLLECTION, **asked))
+        self.assertEqual(len(found.pairs), 40 * 3)
+        self.same(lambda client: client.search_matrix_offsets(COLLECTION, **asked))
+
+
+class Slices(Both):
+    def test_ids_fall_into_the_slices_of_qdrant(self):
+        """Numbers and UUIDs."""
+        total = 5
+        for index in range(total):
+            one = models.Filter(must=[models.SliceCondition(slice=models.Slice(total=total, index=index))])
+            found = self.same(lambda client, one=one: client.scroll(COLLECTION, scroll_filter=one, limit=POINTS, with_payload=False)[0])
+            wanted = {point.id for point in self.points if point_id_slice(point.id, total) == index}
+            self.assertEqual({point.id for point in found}, wanted)
+
+
+class Reflection(Both):
+    """What grpcurl and its like ask for."""
+
+    def setUp(self):
+        self.channel = grpc.insecure_channel(f"127.0.0.1:{self.grpc_port}")
+        self.addCleanup(self.channel.close)
+
+    def test_the_stock_client_finds_services_and_their_messages(self):
+        database = ProtoReflectionDescriptorDatabase(self.channel)
+        services = {"qdrant.Points", "qdrant.Collections", "qdrant.Qdrant", "grpc.health.v1.Health"}
+        own = {f"grpc.reflection.{version}.ServerReflection" for version in ("v1", "v1alpha")}
+        self.assertEqual(set(database.get_services()), services | own)
+        pool = DescriptorPool(database)
+        query = pool.FindServiceByName("qdrant.Points").FindMethodByName("Query")
+        self.assertEqual(query.input_type.full_name, "qdrant.QueryPoints")
+        self.assertEqual(query.input_type.fields_by_name["collection_name"].number, 1)
+        self.assertEqual(pool.FindMessageTypeByName("grpc.health.v1.HealthCheckResponse").enum_types[0].name, "ServingStatus")
+        with self.assertRaises(KeyError):
+            pool.FindMessageTypeByName("qdrant.Nothing")
+        with self.assertRaises(KeyError):
+            pool.FindMessageTypeByName("qdrant.QueryPoints.limit.more")
+
+    def test_requests_of_one_stream_are_answered_as_they_come(self):
+        """As grpcurl has it: the next question follows the answer, and the older protocol is spoken too."""
+        for version in ("v1", "v1alpha"):
+            call = self.channel.stream_stream(f"/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo")
+            questions = queue.Queue()
+            answers = call(iter(questions.get, None), timeout=30)
+            for name in ("qdrant.Points.Query", "grpc.reflection." + version + ".ServerReflection", "qdrant.proto", "nothing"):
+                asked = reflection.ServerReflectionRequest(**{"file_by_filename" if ".proto" in name else "file_containing_symbol": name})
+                questions.put(asked.SerializeToString())
+                answer = reflection.ServerReflectionResponse.FromString(next(answers))
+                self.assertEqual(answer.original_request, asked)
+                self.assertEqual(answer.WhichOneof("message_response"), "error_response" if name == "nothing" else "file_descriptor_response")
+            questions.put(None)
+            self.assertEqual(list(answers), [])
+            self.assertEqual(answers.code(), grpc.StatusCode.OK)
+
+    def test_what_is_no_question_is_refused(self):
+        call = self.channel.stream_stream("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo")
+        for body, code in ((b"", grpc.StatusCode.INVALID_ARGUMENT), (b"\xff", grpc.StatusCode.INVALID_ARGUMENT), (b"x" * 5000, grpc.StatusCode.RESOURCE_EXHAUSTED)):
+            with self.assertRaises(grpc.RpcError) as error:
+                list(call(iter([body]), timeout=30))
+            self.assertEqual(error.exception.code(), code)
 
 
 class Calls(Both):
@@ -141,6 +221,14 @@ class Calls(Both):
             with self.subTest(number=number):
                 self.same(random_call(self.dice, [point.id for point in self.points]))
 
+    def test_formulas_score_as_over_rest(self):
+        for number in range(60):
+            prefetch = [models.Prefetch(query=vector_of(self.dice), limit=10) for _ in range(2)]
+            formula = models.FormulaQuery(formula=random_formula(self.dice), defaults=DEFAULTS)
+            with self.subTest(number=number, formula=str(formula)):
+                found = self.same(lambda client: client.query_points(COLLECTION, query=formula, prefetch=prefetch, limit=30))
+                self.assertGreater(len(found.points), 9)
+
     def test_errors_are_the_same_sentences(self):
         short = self.refusal(lambda client: client.query_points(COLLECTION, query=[1.0, 2.0]))
         self.assertEqual(short[0], grpc.StatusCode.INVALID_ARGUMENT)
@@ -151,8 +239,16 @@ class Calls(Both):
             (lambda client: client.query_points(COLLECTION, query=[1.0] * DIM, using="name"), grpc.StatusCode.INVALID_ARGUMENT),
             (lambda client: client.query_points(COLLECTION, query=[1.0] * DIM, limit=0), grpc.StatusCode.INVALID_ARGUMENT),
             (
-                lambda client: client.query_points(COLLECTION, query=models.DiscoverQuery(discover={"target": 1, "context": []})),
-                grpc.StatusCode.UNIMPLEMENTED,
+                lambda client: client.query_points(
+                    COLLECTION, prefetch=models.Prefetch(query=[1.0] * DIM), query=models.FormulaQuery(formula=models.LnExpression(ln=-1.0))
+                ),
+                grpc.StatusCode.INVALID_ARGUMENT,
+            ),
+            (
+                lambda client: client.query_points(
+                    COLLECTION, prefetch=models.Prefetch(query=[1.0] * DIM), query=models.FormulaQuery(formula=models.MaxExpression(max=[]))
+                ),
+                grpc.StatusCode.INVALID_ARGUMENT,
             ),
             (lambda client: client.count(COLLECTION, count_filter=none), grpc.StatusCode.INVALID_ARGUMENT),
             (
@@ -169,6 +265,28 @@ class Calls(Both):
             wire.PointsStub(channel).QueryBatch(request, timeout=30)
         self.assertEqual(raised.exception.code(), grpc.StatusCode.INVALID_ARGUMENT)
 
+    def recommend_and_discover(self, stub, vector):
+        """As the queries of the same meaning answer."""
+        ids = lambda result: [hit.id.num or hit.id.uuid for hit in result]
+        wanted = lambda query: [point.id for point in self.rest.query_points(COLLECTION, query=query, limit=4).points]
+        number = wire.PointId(num=1)
+        form = {"positive": [number], "positive_vectors": [wire.Vector(data=vector)], "strategy": wire.RecommendStrategy.BestScore}
+        recommend = wire.RecommendPoints(collection_name=COLLECTION, limit=4, **form)
+        best = wanted(models.RecommendQuery(recommend=models.RecommendInput(positive=[1, vector], strategy="best_score")))
+        self.assertEqual(ids(stub.Recommend(recommend, timeout=30).result), best)
+        batch = wire.RecommendBatchPoints(collection_name=COLLECTION, recommend_points=[recommend] * 2)
+        self.assertEqual([ids(each.result) for each in stub.RecommendBatch(batch, timeout=30).result], [best] * 2)
+        groups = wire.RecommendPointGroups(collection_name=COLLECTION, limit=2, group_by="word", group_size=3, **form)
+        self.assertEqual([len(group.hits) for group in stub.RecommendGroups(groups, timeout=30).result.groups], [3, 3])
+        example = lambda **one: wire.VectorExample(**one)
+        pair = wire.ContextExamplePair(positive=example(id=number), negative=example(vector=wire.Vector(data=vector)))
+        target = wire.TargetVector(single=example(vector=wire.Vector(data=vector)))
+        discover = wire.DiscoverPoints(collection_name=COLLECTION, target=target, context=[pair], limit=4)
+        found = wanted(models.DiscoverQuery(discover={"target": vector, "context": [{"positive": 1, "negative": vector}]}))
+        self.assertEqual(ids(stub.Discover(discover, timeout=30).result), found)
+        batch = wire.DiscoverBatchPoints(collection_name=COLLECTION, discover_points=[discover])
+        self.assertEqual([ids(each.result) for each in stub.DiscoverBatch(batch, timeout=30).result], [found])
+
     def test_the_older_searches(self):
         vector = self.points[0].vector
         with grpc.insecure_channel(f"127.0.0.1:{self.grpc_port}") as channel:
@@ -184,6 +302,7 @@ class Calls(Both):
                 timeout=30,
             )
             self.assertEqual([len(group.hits) for group in groups.result.groups], [2, 2])
+            self.recommend_and_discover(stub, vector)
             with self.assertRaises(grpc.RpcError) as raised:
                 stub.Search(wire.SearchPoints(collection_name=COLLECTION, limit=3), timeout=30)
             self.assertIn("expected dim: 16, got 0", raised.exception.details())
@@ -278,18 +397,19 @@ class Calls(Both):
     def test_calls_are_counted(self):
         self.grpc.count(COLLECTION)
         with grpc.insecure_channel(f"127.0.0.1:{self.grpc_port}") as channel, self.assertRaises(grpc.RpcError) as raised:
-            channel.unary_unary("/qdrant.Points/Recommend")(b"", timeout=30)
-        self.assertEqual(raised.exception.details(), "windrow does not serve /qdrant.Points/Recommend")
+            channel.unary_unary("/qdrant.Points/Unheard")(b"", timeout=30)
+        self.assertEqual(raised.exception.details(), "windrow does not serve /qdrant.Points/Unheard")
         counted = self.windrow.metrics("windrow_grpc_requests_total")
         self.assertGreaterEqual(counted[frozenset({'method="qdrant.Points/Count"', 'code="0"'})], 1)
         self.assertGreaterEqual(counted[frozenset({'method="unknown"', 'code="12"'})], 1)
+        self.assertEqual({counted[frozenset({'method="qdrant.Points/Scroll"', f'code="{code}"'})] for code in (8, 13, 14)}, {0.0}, "there from the start")
         self.assertGreaterEqual(self.windrow.metrics("windrow_grpc_request_seconds_count")[frozenset({'method="qdrant.Points/Count"'})], 1)
         self.assertGreaterEqual(sum(self.windrow.metrics("windrow_grpc_connections").values()), 1)
 
 
 def random_filter(dice, depth=0):
     def condition():
-        kind = dice.randrange(10)
+        kind = dice.randrange(11)
         if kind == 0 and depth < 2:
             return random_filter(dice, depth + 1)
         if kind == 1:
@@ -309,8 +429,23 @@ def random_filter(dice, depth=0):
             return models.FieldCondition(key="date", range=models.DatetimeRange(gt=f"2026-01-{day:02}T00:00:00Z"))
         if kind == 7:
             return models.FieldCondition(key="tags", values_count=models.ValuesCount(gte=dice.randrange(4)))
+        if kind == 9:
+            corner = lambda lon, lat: models.GeoPoint(lon=lon, lat=lat)
+            ring = models.GeoLineString(points=[corner(5, 45), corner(20, 45), corner(12, 55), corner(5, 45)])
+            region = dice.choice(
+                [
+                    {"geo_radius": models.GeoRadius(center=corner(10, 50), radius=dice.uniform(1e5, 1e6))},
+                    {"geo_bounding_box": models.GeoBoundingBox(top_left=corner(8, 52), bottom_right=corner(14, 48))},
+                    {"geo_polygon": models.GeoPolygon(exterior=ring, interiors=[ring])},
+                    {"geo_polygon": models.GeoPolygon(exterior=ring)},
+                ]
+            )
+            return models.FieldCondition(key="place", **region)
         match = dice.choice(
             [
+                models.MatchPhrase(phrase=dice.choice(WORDS)),
+                models.MatchPrefix(prefix=dice.choice(WORDS)[:2]),
+                models.MatchTextAny(text_any="red über"),
                 models.MatchValue(value=dice.choice(WORDS)),
                 models.MatchAny(any=dice.sample(WORDS, 2)),
                 models.MatchExcept(**{"except": dice.sample(WORDS, 2)}),
@@ -338,11 +473,56 @@ def random_query(dice, ids):
     order = models.OrderByQuery(
         order_by=models.OrderBy(key="n", direction=dice.choice(list(models.Direction)), start_from=dice.choice([None, 17]))
     )
-    recommend = models.RecommendInput(positive=dice.sample(ids, 2), negative=dice.choice([None, [vector_of(dice)]]))
+    strategy = dice.choice([None, *models.RecommendStrategy])
+    recommend = models.RecommendInput(positive=dice.sample(ids, 2), negative=dice.choice([None, [vector_of(dice)]]), strategy=strategy)
+    pairs = [models.ContextPair(positive=dice.choice(ids), negative=vector_of(dice)) for _ in range(dice.randrange(1, 3))]
+    feedback = models.RelevanceFeedbackInput(
+        target=vector_of(dice),
+        feedback=[models.FeedbackItem(example=dice.choice([vector_of(dice), *ids]), score=dice.choice([0, 1, 0.5])) for _ in range(dice.randrange(4))],
+        strategy=models.NaiveFeedbackStrategy(naive=models.NaiveFeedbackStrategyParams(a=1, b=dice.choice([0, 2]), c=0.5)),
+    )
+    examples = [
+        models.DiscoverQuery(discover=models.DiscoverInput(target=vector_of(dice), context=pairs)),
+        models.ContextQuery(context=pairs),
+        models.RecommendQuery(recommend=recommend),
+        models.RelevanceFeedbackQuery(relevance_feedback=feedback),
+    ]
     mmr = models.NearestQuery(nearest=vector_of(dice), mmr=models.Mmr(diversity=0.5, candidates_limit=20))
     return dice.choice(
-        [vector_of(dice), dice.choice(ids), None, order, models.RecommendQuery(recommend=recommend), mmr, vector_of(dice)]
+        [vector_of(dice), dice.choice(ids), None, order, *examples, mmr, vector_of(dice)]
     )
+
+
+DEFAULTS = {"n": 4, "inner.none": [0.5], "spot": {"lon": 3.0, "lat": 4.0}, "day": "2024-05-06", "$score[1]": 0.25}
+
+
+def random_formula(dice, depth=0):
+    """Numbers that floats have exactly; of each kind of expression one field or more."""
+    inner = lambda: random_formula(dice, depth + 1)
+    decay = models.DecayParamsExpression(x=dice.choice(["n", "$score"]), target=dice.choice([None, 2.0]), scale=dice.choice([None, 4.0]), midpoint=dice.choice([None, 0.25]))
+    distance = models.GeoDistanceParams(origin=models.GeoPoint(lon=1.5, lat=-2.5), to="spot")
+    kinds = [
+        lambda: dice.choice([0.5, -2.0, "n", "$score", "$score[1]", "inner.none"]),
+        lambda: random_filter(dice),
+        lambda: models.FieldCondition(key="n", range=models.Range(gte=3)),
+        lambda: models.HasIdCondition(has_id=[1, 2, 3]),
+        lambda: models.GeoDistance(geo_distance=distance),
+        lambda: models.DatetimeExpression(datetime="2024-01-02T03:04:05Z"),
+        lambda: models.DatetimeKeyExpression(datetime_key="day"),
+        lambda: dice.choice([models.ExpDecayExpression(exp_decay=decay), models.GaussDecayExpression(gauss_decay=decay), models.LinDecayExpression(lin_decay=decay)]),
+        lambda: models.SumExpression(sum=[inner(), inner()]),
+        lambda: models.MultExpression(mult=[inner(), inner()]),
+        lambda: dice.choice([models.MaxExpression(max=[inner(), 1.0]), models.MinExpression(min=[inner(), 1.0])]),
+        lambda: models.NegExpression(neg=inner()),
+        lambda: models.AbsExpression(abs=inner()),
+        lambda: models.DivExpression(div=models.DivParams(left=inner(), right=2.0)),
+        lambda: models.DivExpression(div=models.DivParams(left=inner(), right=0.0, by_zero_default=0.5)),
+        lambda: models.SqrtExpression(sqrt=models.AbsExpression(abs=inner())),
+        lambda: models.PowExpression(pow=models.PowParams(base=0.5, exponent=2.0)),
+        lambda: models.ExpExpression(exp=models.MinExpression(min=[inner(), 1.0])),
+        lambda: dice.choice([models.Log10Expression(log10=8.0), models.LnExpression(ln=8.0), models.AcoshExpression(acosh=8.0)]),
+    ]
+    return dice.choice(kinds if depth < 3 else kinds[:8])()
 
 
 def random_call(dice, ids):
@@ -359,6 +539,10 @@ def random_call(dice, ids):
         **shown,
     }
     prefetch = [models.Prefetch(query=vector_of(dice), limit=30, filter=random_filter(dice)) for _ in range(2)]
+    fusion = dice.choice(
+        [models.FusionQuery(fusion=models.Fusion.DBSF), models.RrfQuery(rrf=models.Rrf(k=5)), models.RrfQuery(rrf=models.Rrf(weights=[0.5, 2]))]
+    )
+    formula = models.FormulaQuery(formula=random_formula(dice), defaults=DEFAULTS)
     vector = vector_of(dice)
     start = dice.choice([None, dice.choice(ids)])
     order = dice.choice([None, "n", models.OrderBy(key="date", direction=models.Direction.DESC)])
@@ -371,6 +555,9 @@ def random_call(dice, ids):
         lambda client: client.query_points(
             COLLECTION, query=models.FusionQuery(fusion=models.Fusion.RRF), prefetch=prefetch, limit=limit, **shown
         ),
+        lambda client: client.query_points(COLLECTION, query=fusion, prefetch=prefetch, limit=limit, **shown),
+        lambda client: client.query_points(COLLECTION, query=formula, prefetch=prefetch, limit=limit, **shown),
+        lambda client: client.query_points(COLLECTION, query=vector, prefetch=prefetch[0], limit=limit, **shown),
         lambda client: client.query_batch_points(COLLECTION, requests=batch),
         lambda client: client.query_points_groups(COLLECTION, group_by=key, query=vector, group_size=2, **searched),
         lambda client: client.scroll(COLLECTION, scroll_filter=condition, limit=limit, offset=start, **shown),
@@ -382,6 +569,28 @@ def random_call(dice, ids):
     dice_offset, key = dice.randrange(3), dice.choice(["word", "n", "tags"])
     dice_ids = [*dice.sample(ids, 3), 987654]
     return dice.choice(calls)
+
+
+class Bits(unittest.TestCase):
+    """Clients have no name for Hamming: they read Manhattan, and what that ranks."""
+
+    def test_clients_read_hamming_as_manhattan(self):
+        port = harness.free_ports(1)[0]
+        for_class(type(self), dim=4, metric="hamming", event_time={})
+        self.windrow.tree["http"]["grpc_listen"] = f"127.0.0.1:{port}"
+        self.windrow.configure(self.windrow.tree)
+        self.windrow.create_topic(1)
+        self.windrow.start()
+        points = [models.PointStruct(id=point_id, vector=bits, payload={}) for point_id, bits in ((1, [1, 0, 1, 1]), (2, [0, 0, 0, 1]))]
+        for prefer_grpc in (False, True):
+            client = QdrantClient(url=self.windrow.url, grpc_port=port, prefer_grpc=prefer_grpc, check_compatibility=False)
+            client.upsert(COLLECTION, points, wait=True)
+            self.assertEqual(client.get_collection(COLLECTION).config.params.vectors.distance, models.Distance.MANHATTAN)
+            found = client.query_points(COLLECTION, query=[1.0, 0.0, 1.0, 0.0]).points
+            self.assertEqual([(point.id, point.score) for point in found], [(1, 1), (2, 3)])
+            with self.assertRaises((UnexpectedResponse, grpc.RpcError)) as refused:
+                client.query_points(COLLECTION, query=[1.0, 0.0, 1.0, 0.5])
+            self.assertIn("$.query[3]: 0.5 is not 0 or 1", str(refused.exception))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The stock gRPC clients of other languages, built from their registries, do what their tutorials do.
+"""The stock clients of other languages, built from their registries, do what their tutorials do: over gRPC, JavaScript over REST.
 
 Skipped with the reason where a toolchain or its registry is missing.
 """
@@ -25,6 +25,7 @@ class OtherLanguages(unittest.TestCase):
         cls.kafka = Kafka().start()
         cls.windrow = Windrow(cls.kafka.address, dim=DIM, metric="cosine")
         cls.grpc_port = harness.free_ports(1)[0]
+        cls.windrow.tree["http"]["allow_create"] = True
         cls.windrow.tree["http"]["grpc_listen"] = f"127.0.0.1:{cls.grpc_port}"
         cls.windrow.configure(cls.windrow.tree)
         cls.windrow.create_topic(1)
@@ -44,7 +45,7 @@ class OtherLanguages(unittest.TestCase):
         folder = os.path.join(harness.scratch_folder(language), "client")
         shutil.copytree(os.path.join(HERE, language), folder)
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=BUILD_SECONDS, check=False)
-        if done.returncode != 0 and any(word in done.stdout + done.stderr for word in ("dial tcp", "proxy.golang.org", "Unknown host", "transfer", "failed to download")):
+        if done.returncode != 0 and any(word in done.stdout + done.stderr for word in ("dial tcp", "proxy.golang.org", "Unknown host", "transfer", "failed to download", "npm error network", "ENOTFOUND")):
             self.skipTest(f"the registry of {language} does not answer: {(done.stdout + done.stderr)[-300:]}")
         self.assertEqual(done.returncode, 0, (done.stdout + done.stderr)[-3000:])
         return folder
@@ -65,6 +66,14 @@ class OtherLanguages(unittest.TestCase):
         with open(os.path.join(folder, "classpath"), encoding="utf-8") as file:
             classpath = os.pathsep.join([os.path.join(folder, "target", "classes"), file.read().strip()])
         self.run_client(folder, "java", "-cp", classpath, "Main")
+
+    def test_javascript(self):
+        if not shutil.which("node"):
+            self.skipTest("node is not installed")
+        folder = self.build("js", "npm", "ci", "--no-audit", "--no-fund")
+        print(f"seed {harness.Environment.seed}", flush=True)
+        done = subprocess.run(["node", "client.mjs", self.windrow.url, str(harness.Environment.seed)], cwd=folder, capture_output=True, text=True, timeout=300, check=False)
+        self.assertEqual((done.returncode, done.stdout.strip()), (0, "ok"), done.stderr[-3000:])
 
     def test_rust(self):
         folder = self.build("rust", "cargo", "build", "--quiet", "--locked")

@@ -111,7 +111,7 @@ class RunTimeCollections(unittest.TestCase):
         self.assertTrue(self.client.delete_collection("first"))
         self.assertEqual(topics.partition_count("first"), 1)
         self.assertEqual(len(self.client.scroll("second", limit=10)[0]), 6)
-        self.client.create_collection("first", vectors_config=models.VectorParams(size=4, distance=models.Distance.DOT))
+        self.client.create_collection("first", vectors_config=models.VectorParams(size=4, distance=models.Distance.DOT), sparse_vectors_config={}) # what LangChain sends
         self.assertEqual(self.nearest("first"), ["New York", "Berlin", "Moscow"])
 
     def test_what_cannot_be_is_told_and_leaves_nothing(self):
@@ -125,6 +125,7 @@ class RunTimeCollections(unittest.TestCase):
             ("none", {**create, "windrow": {"windw": "1h"}}, 400, "unknown key windw"),
             ("none", {**create, "windrow": {"ttl": "1x"}}, 400, "none.yaml:"),
             ("none", {**create, "windrow": {"topics": ["dead-letters"]}}, 400, "dead_letters"),
+            ("none", {**create, "windrow": {"embedder": {"url": "http://127.0.0.1:9/e", "key_file": "/etc/passwd"}}}, 400, "windrow.yaml only"),
         ):
             with self.subTest(body=body):
                 reply = self.windrow.request("PUT", f"/collections/{name}", body)

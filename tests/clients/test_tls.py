@@ -6,8 +6,10 @@ import json
 import os
 import pathlib
 import ssl
+import shutil
 import subprocess
 import sys
+import time
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
@@ -48,13 +50,13 @@ class Endpoint(unittest.TestCase):
     def serial(self, connection):
         return ssl.DER_cert_to_PEM_cert(connection.sock.getpeercert(binary_form=True))
 
-    def connect(self):
-        connection = http.client.HTTPSConnection("127.0.0.1", self.windrow.port, timeout=60, context=self.windrow.trusting())
+    def connect(self, context=None):
+        connection = http.client.HTTPSConnection("127.0.0.1", self.windrow.port, timeout=60, context=context or self.windrow.trusting())
         connection.connect()
         return connection
 
-    def ask(self, connection):
-        connection.request("GET", "/livez")
+    def ask(self, connection, path="/livez"):
+        connection.request("GET", path)
         response = connection.getresponse()
         response.read()
         return response.status
@@ -144,6 +146,8 @@ class Endpoint(unittest.TestCase):
         expiry_s = ssl.cert_time_to_seconds(text.strip().partition("=")[2])
         self.assertEqual(list(self.windrow.metrics("windrow_http_certificate_expiry_timestamp_seconds").values()), [expiry_s])
 
+        self.assertNotIn(b"windrow_http_client_authority", self.windrow.request("GET", "/metrics").body)
+
     def test_clients_show_certificates_where_they_have_to(self):
         authority = os.path.join(self.certificates, "ca.pem")
         self.start(client_ca_file=authority)
@@ -162,6 +166,67 @@ class Endpoint(unittest.TestCase):
                 if words:
                     self.assertIn(words, reply.json()["status"]["error"])
         self.assertEqual(self.windrow.command("status").returncode, 0)
+        text = subprocess.run(["openssl", "x509", "-enddate", "-noout", "-in", authority], capture_output=True, text=True, check=True).stdout
+        ends = self.windrow.metrics("windrow_http_client_authority_expiry_timestamp_seconds")
+        self.assertEqual(list(ends.values()), [ssl.cert_time_to_seconds(text.strip().partition("=")[2])])
+
+    def publish(self, name):
+        """The revocation lists that the next reading finds."""
+        shutil.copy(os.path.join(self.certificates, f"{name}.crl"), self.lists)
+
+    def start_with_lists(self, start):
+        self.lists = os.path.join(harness.scratch_folder("lists"), "clients.crl")
+        self.publish("none")
+        start(client_ca_file=os.path.join(self.certificates, "ca.pem"), client_crl_file=self.lists)
+
+    def refusal(self, certificate):
+        """What curl is told with this certificate, or None."""
+        shown = ("--cert", f"{self.certificates}/{certificate}.pem", "--key", f"{self.certificates}/key.pem")
+        code, text = self.curl("--cacert", self.windrow.authority, *shown, path="/collections")
+        self.assertEqual(code, 0, text)
+        status = json.loads(text)["status"]
+        return None if status == "ok" else status["error"]
+
+    def test_revoked_clients_are_refused(self):
+        self.start_with_lists(self.start)
+        self.windrow.context = self.windrow.trusting("revoked")
+        connection = self.connect(self.windrow.context)
+        self.assertEqual(self.ask(connection, "/collections"), 200)
+        self.windrow.context = self.windrow.trusting("good")
+        ends = self.windrow.metrics("windrow_http_revocation_list_expiry_timestamp_seconds")
+        self.publish("ca")
+        self.windrow.hang_up()
+        self.assertEqual(self.ask(connection, "/collections"), 403, "the connection was there before the list")
+        self.assertEqual(self.ask(connection, "/livez"), 200)
+        connection.close()
+        self.assertIsNone(self.refusal("good"))
+        self.assertIn("A client certificate is needed (this one is revoked)", self.refusal("revoked"))
+        shown = ("-cert", f"{self.certificates}/revoked.pem", "-key", f"{self.certificates}/key.pem")
+        self.assertEqual(self.openssl(*shown)[0], 0, "words tell why, not the handshake")
+        self.assertEqual(self.windrow.command("status").returncode, 0)
+        self.publish("other-ca")
+        self.assertIn("clients.crl: list 1 is not signed by an authority of http.tls.client_ca_file", self.windrow.hang_up())
+        self.assertIn("this one is revoked", self.refusal("revoked"))
+        self.publish("old")
+        self.assertIn("clients.crl is too old: client certificates of its authority are refused", self.windrow.hang_up())
+        self.assertIn("the revocation list of its authority is too old", self.refusal("good"))
+        self.publish("none")
+        self.windrow.hang_up()
+        self.assertIsNone(self.refusal("revoked"))
+        later = self.windrow.metrics("windrow_http_revocation_list_expiry_timestamp_seconds")
+        self.assertGreater(min(*ends.values(), *later.values()), time.time())
+
+    def test_commands_refuse_a_revoked_service(self):
+        self.lists = os.path.join(harness.scratch_folder("lists"), "nodes.crl")
+        self.publish("none")
+        self.start(certificate="revoked", crl_file=self.lists)
+        self.assertEqual(self.windrow.command("status").returncode, 0)
+        for name, reason in (("ca", "certificate revoked"), ("old", "CRL has expired"), ("other-ca", "unable to get certificate CRL")):
+            self.publish(name)
+            done = self.windrow.command("status")
+            self.assertEqual(done.returncode, 1)
+            self.assertIn(f"{self.windrow.url}: its certificate is refused: ", done.stderr)
+            self.assertIn(reason, done.stderr)
 
     def call(self, certificate=None):
         """Collections.List over gRPC, on a connection of its own: the status."""
@@ -203,6 +268,22 @@ class Endpoint(unittest.TestCase):
         self.assertEqual(code, grpc.StatusCode.UNAUTHENTICATED)
         self.assertIn("A client certificate is needed (there is none)", words)
         self.assertEqual(self.call("expired")[0], grpc.StatusCode.UNAUTHENTICATED)
+
+    def test_revoked_grpc_clients_are_refused(self):
+        self.start_with_lists(self.start_with_grpc)
+        read = lambda name: pathlib.Path(self.certificates, name).read_bytes()
+        credentials = grpc.ssl_channel_credentials(read("ca.pem"), private_key=read("key.pem"), certificate_chain=read("revoked.pem"))
+        with grpc.secure_channel(f"localhost:{self.grpc_port}", credentials, [("grpc.use_local_subchannel_pool", 1)]) as channel:
+            stub = wire.CollectionsStub(channel)
+            stub.List(wire.ListCollectionsRequest(), timeout=60)
+            self.publish("ca")
+            self.windrow.hang_up()
+            with self.assertRaises(grpc.RpcError) as refused:
+                stub.List(wire.ListCollectionsRequest(), timeout=60)
+        self.assertEqual(refused.exception.code(), grpc.StatusCode.UNAUTHENTICATED)
+        self.assertIn("this one is revoked", refused.exception.details())
+        self.assertEqual(self.call("revoked")[0], grpc.StatusCode.UNAUTHENTICATED)
+        self.assertEqual(self.call("good")[0], grpc.StatusCode.OK)
 
     def test_start_without_a_fitting_key_fails_with_its_name(self):
         self.windrow = Encrypted(self.certificates, key_file=os.path.join(self.certificates, "ca.key"))

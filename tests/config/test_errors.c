@@ -157,7 +157,7 @@ START_TEST(wrong_types_are_errors)
         {MINIMAL "    index: {recall_floor: nan}\n",
          "w.yaml:5:27: collections.news.index.recall_floor: \"nan\" is not a number\n"},
         {MINIMAL "    metric: euclid\n", "w.yaml:5:13: collections.news.metric: invalid value "
-                                         "\"euclid\" (use cosine, dot or l2)\n"},
+                                         "\"euclid\" (use cosine, dot, l2 or hamming)\n"},
         {MINIMAL "roles: [cook]\n",
          "w.yaml:5:9: roles: invalid role \"cook\" (use ingest, indexer, query)\n"},
         {MINIMAL "roles: []\n", "w.yaml:5:8: roles: empty list (use ingest, indexer, query)\n"},
@@ -216,24 +216,21 @@ START_TEST(styles_that_merge_by_window_need_windows)
         {MINIMAL "    compaction: {style: hybrid}\n    window: ~\n    index: {kind: hnsw}\n",
          "w.yaml:7:19: collections.news.index.kind: hnsw segments are built from sealed windows, "
          "and window: ~ has none (set a window, or index.kind: flat)\n"},
+        {MINIMAL "    compaction: {style: hybrid}\n    window: ~\n    vectors: {storage: int8}\n",
+         "w.yaml:7:24: collections.news.vectors.storage: it is the type of sealed windows, and "
+         "window: ~ has none (set a window, or storage: float32)\n"},
+        {MINIMAL "    codec: packed\n    vectors: {storage: bfloat16}\n",
+         "w.yaml:6:24: collections.news.vectors.storage: codec: packed is for float32 vectors "
+         "(take either out)\n"},
+        {MINIMAL "    vectors: {storage: float64}\n",
+         "w.yaml:5:24: collections.news.vectors.storage: invalid value \"float64\" (use float32, "
+         "float16, bfloat16 or int8)\n"},
         {MINIMAL "    compaction: {style: fifo}\n",
          "w.yaml:5:25: collections.news.compaction.style: fifo drops the oldest window above "
          "max_bytes, which is not set (set it, such as max_bytes: 100GiB, or use time_window)\n"},
         {MINIMAL "    compaction: {max_space_amplification: 1}\n",
          "w.yaml:5:43: collections.news.compaction.max_space_amplification: 1 is out of bounds "
          "(1.01 to 100)\n"},
-    };
-
-    CHECK_REFUSALS(table);
-}
-END_TEST
-
-START_TEST(features_that_are_not_there_are_refused)
-{
-    static const struct refusal table[] = {
-        {MINIMAL "    format: arrow\n",
-         "w.yaml:5:13: collections.news.format: arrow is not available in this version (use auto, "
-         "json, msgpack, protobuf or raw)\n"},
     };
 
     CHECK_REFUSALS(table);
@@ -259,6 +256,30 @@ START_TEST(users_of_nats_are_given_once)
 }
 END_TEST
 
+START_TEST(embedder_needs_an_address_and_a_private_key)
+{
+    static const struct refusal table[] = {
+        {MINIMAL "    embedder: {model: m}\n",
+         "w.yaml:5:23: collections.news.embedder.model: has no effect without embedder.url (such "
+         "as http://127.0.0.1:8080/v1/embeddings)\n"},
+        {MINIMAL "    embedder: {url: '127.0.0.1:8080'}\n",
+         "w.yaml:5:21: collections.news.embedder.url: invalid address of a service (use "
+         "http://HOST:PORT/PATH or https://, without a password)\n"},
+        {MINIMAL "    embedder: {url: 'http://localhost/e', key_file: /dev/null}\n",
+         "w.yaml:5:53: collections.news.embedder.key_file: every user may read or write /dev/null "
+         "(mode 0666; such as chmod 640 /dev/null)\n"},
+        {MINIMAL "    metric: hamming\n    embedder: {url: 'http://localhost/e'}\n",
+         "w.yaml:5:13: collections.news.metric: hamming compares bits, and embedder.url gives "
+         "vectors of other values (take either out)\n"},
+        {MINIMAL "    embedder: {url: 'http://localhost/e', timeout: 1ms, max_batch: 0}\n",
+         "w.yaml:5:52: collections.news.embedder.timeout: 1ms is out of bounds (10ms to 10m)\n"
+         "w.yaml:5:68: collections.news.embedder.max_batch: 0 is out of bounds (1 to 2048)\n"},
+    };
+
+    CHECK_REFUSALS(table);
+}
+END_TEST
+
 START_TEST(tls_needs_its_files)
 {
     static const struct refusal table[] = {
@@ -271,6 +292,12 @@ START_TEST(tls_needs_its_files)
         {MINIMAL "http: {tls: {client_ca_file: /dev/null}}\n",
          "w.yaml:5:30: http.tls.client_ca_file: clients show certificates over TLS only (set "
          "http.tls.cert_file)\n"},
+        {MINIMAL "http: {tls: {client_crl_file: /dev/null}}\n",
+         "w.yaml:5:31: http.tls.client_crl_file: needs http.tls.client_ca_file (whose certificates "
+         "it takes back)\n"},
+        {MINIMAL "http: {tls: {crl_file: /dev/null}}\n",
+         "w.yaml:5:24: http.tls.crl_file: needs http.tls.ca_file (whose certificates it takes "
+         "back)\n"},
     };
 
     CHECK_REFUSALS(table);
@@ -400,10 +427,10 @@ START_TEST(all_errors_come_at_once_in_the_order_of_the_file)
          "w.yaml:4:23: collections.a.window: invalid duration \"1y\" (use a number and a unit, "
          "such as 10m, 1h or 1h30m)\n"
          "w.yaml:4:35: collections.a.format: invalid value \"xml\" (use auto, json, msgpack, "
-         "protobuf or raw)\n"
+         "protobuf, arrow or raw)\n"
          "w.yaml:5:24: unknown key nope in collections.b (known keys: topics, format, dim, metric, "
          "event_time, window, ttl, max_bytes, max_future, idle_timeout, late, durability, codec, "
-         "compaction, index, payload_index)\n"},
+         "vectors, compaction, index, payload_index, embedder)\n"},
     };
 
     CHECK_REFUSALS(table);
@@ -501,13 +528,42 @@ START_TEST(files_of_the_folder_define_more_collections)
 }
 END_TEST
 
+START_TEST(collections_may_all_be_in_the_folder_or_be_made_later)
+{
+    static const char without[] = "kafka: {brokers: x:1}\n";
+    static const char empty[] = "kafka: {brokers: x:1}\ncollections: {}\n";
+    static const char later[] =
+        "kafka: {brokers: x:1}\ncollections: {}\nhttp: {allow_create: true}\n";
+    static const char more[] = "collections:\n  logs: {dim: 8, topics: [logs]}\n";
+    static const struct loaded_source mains[] = {{"w.yaml", without, sizeof(without) - 1},
+                                                 {"w.yaml", empty, sizeof(empty) - 1},
+                                                 {"w.yaml", later, sizeof(later) - 1}};
+
+    for (size_t i = 0; i < sizeof(mains) / sizeof(mains[0]); i++) {
+        const struct loaded_source sources[] = {mains[i],
+                                                {"conf.d/a.yaml", more, sizeof(more) - 1}};
+        struct loaded_config *loaded = NULL;
+        struct buffer report = {0};
+        ck_assert_int_eq(loaded_config_parse_all(sources, 2, &loaded, &report), 0);
+        ck_assert_uint_eq(loaded->config.collection_count, 1);
+        config_free(&loaded->config);
+        ck_assert_int_eq(loaded_config_parse_all(sources, 1, &loaded, &report),
+                         i == 2 ? 0 : ERROR_INVALID);
+        if (i == 2)
+            config_free(&loaded->config);
+        buffer_destroy(&report);
+    }
+}
+END_TEST
+
 TEST_TABLE(TEST(files_of_the_folder_define_more_collections),
+           TEST(collections_may_all_be_in_the_folder_or_be_made_later),
            TEST(unknown_keys_are_errors_with_the_nearest_known_one), TEST(wrong_types_are_errors),
            TEST(properties_that_librdkafka_lacks_are_errors_with_the_nearest_one),
            TEST(a_property_of_the_environment_that_librdkafka_lacks_is_an_error),
            TEST(variables_that_nobody_replaced_are_errors), TEST(a_tab_is_called_a_tab),
            TEST(values_out_of_bounds_are_errors), TEST(styles_that_merge_by_window_need_windows),
-           TEST(features_that_are_not_there_are_refused), TEST(tls_needs_its_files),
+           TEST(tls_needs_its_files), TEST(embedder_needs_an_address_and_a_private_key),
            TEST(users_of_nats_are_given_once), TEST(impossible_combinations_are_errors),
            TEST(names_and_addresses_are_checked), TEST(repeated_keys_are_errors),
            TEST(anchors_aliases_tags_and_second_documents_are_refused),

@@ -251,7 +251,7 @@ START_TEST(data_folder_that_nobody_can_write_is_refused)
     } table[] = {
         {"/missing/data", NULL},
         {"", NULL},
-        {"/file", "file is no folder (the service keeps its data there)\n"},
+        {"/file", "file is not a folder (the service keeps its data there)\n"},
         {"/file/data", "data_dir: a part of "},
         {"/locked", "locked is writable for nobody (the service keeps its data there)\n"},
         {"/locked/data", "locked is writable for nobody (the service keeps its data there)\n"},

@@ -32,7 +32,7 @@ static const char full[] =
     "    late: {allowed: 2s, policy: dead_letter}\n"
     "    durability: kafka\n"
     "    index: {kind: hnsw, hnsw: {m: 8, ef_construct: 64, ef: 32}, flat_below: 0, recall: 0.98, "
-    "spans: auto, recall_floor: 0.5}\n";
+    "spans: off, recall_floor: 0.5}\n";
 
 START_TEST(every_value_reaches_its_field)
 {
@@ -77,7 +77,7 @@ START_TEST(every_value_reaches_its_field)
     ck_assert_uint_eq(c->hnsw_ef, 32);
     ck_assert_uint_eq(c->flat_below_rows, 0);
     ck_assert_double_eq(c->recall, 0.98);
-    ck_assert_int_eq(c->spans, CONFIG_SPANS_AUTO);
+    ck_assert_int_eq(c->spans, CONFIG_SPANS_OFF);
     ck_assert_double_eq(c->recall_floor, 0.5);
     ck_assert_ptr_null(config_collection_find(config, "d"));
     config_free(config);
@@ -120,7 +120,7 @@ START_TEST(everything_but_brokers_and_a_collection_has_a_default)
     ck_assert_uint_eq(c->flat_below_rows, 2000);
     ck_assert_uint_eq(c->hnsw_ef, 0); /* auto */
     ck_assert_double_eq(c->recall, 0.95);
-    ck_assert_int_eq(c->spans, CONFIG_SPANS_OFF);
+    ck_assert_int_eq(c->spans, CONFIG_SPANS_AUTO);
     ck_assert_double_eq(c->recall_floor, 0.95);
     ck_assert_str_eq(buffer_text(&report),
                      "w.yaml:2:15: warning: collections.news.dim: not set, using 384 (set it to "
@@ -162,6 +162,7 @@ START_TEST(doubtful_values_are_warnings)
          "w.yaml:6:16: warning: http.listen: every machine that reaches 0.0.0.0 may read and write "
          "(set http.api_key_file)\n"},
         {"    ttl: 2d\n    payload_index: [a.b]\n", NULL},
+        {"    ttl: 2d\n    embedder: {url: 'https://e.example/v1/embeddings'}\n", NULL},
     };
     struct buffer report = {0};
 
@@ -200,6 +201,7 @@ START_TEST(defaults_of_missing_features_may_be_written_out)
     static const char yaml[] =
         MINIMAL "    ttl: 2d\n"
                 "    codec: raw\n"
+                "    vectors: {storage: float32}\n"
                 "    compaction:\n"
                 "      max_space_amplification: 1.50\n"
                 "      leveled: {target_file_size: 65536KiB, size_ratio: 10}\n"
@@ -412,6 +414,40 @@ START_TEST(fresh_keys_are_adopted_but_the_last_one_stays)
 }
 END_TEST
 
+START_TEST(key_of_an_embedder_is_read_adopted_and_warned_of_on_plain_http)
+{
+    struct buffer report = {0}, restart_needed = {0};
+    const char *path = write_file("embedder-key", "old\n");
+    struct config *running, *fresh;
+    char yaml[1024];
+
+    snprintf(yaml, sizeof(yaml),
+             "%s    ttl: 2d\n    embedder: {url: 'http://e.example/v1/embeddings', key_file: %s, "
+             "timeout: 3s}\n",
+             MINIMAL, path);
+    running = parse_text(yaml, &report);
+    ck_assert_msg(running != NULL, "%s", buffer_text(&report));
+    ck_assert_str_eq(buffer_text(&report),
+                     "w.yaml:6:21: warning: collections.news.embedder.url: the key goes over the "
+                     "network in plain text (use https://)\n");
+    ck_assert_int_eq(running->collections[0].embedder_timeout_ms, 3000);
+    ck_assert_uint_eq(running->collections[0].embedder_batch, 32);
+    ck_assert_ptr_null(running->collections[0].embedder_model);
+    (void)write_file("embedder-key", "new\n");
+    fresh = parse_text(yaml, &report);
+    ck_assert(config_compare(running, fresh, NULL, &restart_needed));
+    ck_assert_str_eq(buffer_text(&restart_needed), "");
+    ck_assert_str_eq(running->collections[0].embedder_key, "old");
+    ck_assert(config_adopt_keys(running, fresh));
+    ck_assert(!config_compare(running, fresh, NULL, NULL));
+    config_free(fresh);
+    ck_assert_str_eq(running->collections[0].embedder_key, "new");
+    config_free(running);
+    buffer_destroy(&report);
+    buffer_destroy(&restart_needed);
+}
+END_TEST
+
 START_TEST(a_missing_file_is_told_from_a_bad_one)
 {
     struct buffer report = {0};
@@ -440,4 +476,5 @@ TEST_TABLE(TEST(every_value_reaches_its_field),
            TEST(read_only_key_needs_a_key_for_writes), TEST(keys_stand_one_a_line),
            TEST(key_file_that_every_user_may_read_is_refused),
            TEST(fresh_keys_are_adopted_but_the_last_one_stays),
+           TEST(key_of_an_embedder_is_read_adopted_and_warned_of_on_plain_http),
            TEST(a_missing_file_is_told_from_a_bad_one))

@@ -1,5 +1,5 @@
-/* Any bytes as a message. The first byte chooses metric, event time and whether there is a key, and
- * the format unless FUZZ_FORMAT names it (a target a format, so that none starves another); nothing
+/* Any bytes as a message. The first byte chooses metric, event time, whether there is a key, the type of
+ * vectors that come as bytes, and the format unless FUZZ_FORMAT names it (a target a format, so that none starves another); nothing
  * may crash, and what comes out must be what the store may be given: keys within bounds, finite
  * vectors, payloads that parse, parts inside the message. */
 #include <math.h>
@@ -17,6 +17,22 @@ enum { DIM = 4 };
         if (!(condition))                                                                          \
             abort();                                                                               \
     } while (0)
+
+/* The row of an Arrow batch, which has no bytes of its own in the message. */
+static void check_row(const uint8_t *value, size_t size, struct arena *arena)
+{
+    struct doc row;
+
+    const struct doc_limits limits = {.max_depth = 128};
+
+    CHECK(doc_parse_msgpack(arena, value, size, &limits, &row, ERROR_IGNORED) == 0);
+    CHECK(row.type == DOC_MAP);
+}
+
+static bool is_part(const struct decode_message *message, const uint8_t *value)
+{
+    return value >= message->value && value <= message->value + message->value_bytes;
+}
 
 static void check_part(const struct decode_message *message, const uint8_t *value, size_t size)
 {
@@ -63,6 +79,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                                                  CONFIG_FORMAT_MSGPACK, CONFIG_FORMAT_PROTOBUF,
                                                  CONFIG_FORMAT_RAW};
 #endif
+    static const enum vector_type types[] = {VECTOR_TYPE_FLOAT32, VECTOR_TYPE_FLOAT16,
+                                             VECTOR_TYPE_INT8, VECTOR_TYPE_BINARY};
     struct config_collection collection = {.name = "c", .dim = DIM, .window_ms = 1000};
     struct decode_message message = {.topic = "t", .offset = 7, .timestamp_ms = 1700000000000};
     struct decode_result decoded;
@@ -72,6 +90,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     collection.format = formats[data[0] % (sizeof(formats) / sizeof(formats[0]))];
     collection.metric = data[0] & 0x40 ? VECTOR_METRIC_COSINE : VECTOR_METRIC_L2;
+    collection.messages = types[data[0] >> 3 & 3];
     if (data[0] & 0x20)
         collection.event_time_field = "time_ms";
     message.value = data + 1;
@@ -87,10 +106,19 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     for (size_t i = 0; i < decoded.record_count; i++) {
         check_record(&collection, &decoded.records[i], &arena);
         check_part(&message, decoded.sources[i].value, decoded.sources[i].value_bytes);
+        if (decoded.sources[i].is_row && i < 16) {
+            const struct decode_source row =
+                decode_source_whole(&collection, &message, &decoded.sources[i], &arena);
+            check_row(row.value, row.value_bytes, &arena);
+        }
     }
     for (size_t i = 0; i < decoded.reject_count; i++) {
         CHECK(decoded.rejects[i].text[0] != '\0');
-        check_part(&message, decoded.rejects[i].value, decoded.rejects[i].value_bytes);
+        if (collection.format == CONFIG_FORMAT_ARROW &&
+            !is_part(&message, decoded.rejects[i].value))
+            check_row(decoded.rejects[i].value, decoded.rejects[i].value_bytes, &arena);
+        else
+            check_part(&message, decoded.rejects[i].value, decoded.rejects[i].value_bytes);
     }
     arena_destroy(&arena);
     return 0;

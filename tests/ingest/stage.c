@@ -121,7 +121,9 @@ static int shard_opened(void *context, struct store_shard *shard, struct error *
     int number = slot_of(store_shard_name(shard));
 
     (void)error;
-    ck_assert_int_eq(atomic_fetch_add(&node->stage->owners[number], 1), 0);
+    ck_assert(atomic_fetch_add(&node->stage->owners[number], 1) == 0 || node->stage->keeps);
+    ck_assert_ptr_null(node->shards[number]);
+    node->openings++;
     node->shards[number] = shard;
     return 0;
 }
@@ -131,7 +133,7 @@ static void shard_closed(void *context, const char *name)
     struct node *node = context;
 
     node->shards[slot_of(name)] = NULL;
-    ck_assert_int_eq(atomic_fetch_sub(&node->stage->owners[slot_of(name)], 1), 1);
+    ck_assert(atomic_fetch_sub(&node->stage->owners[slot_of(name)], 1) == 1 || node->stage->keeps);
 }
 
 static void partition_left(void *context, const struct config_collection *collection,
@@ -184,7 +186,10 @@ void node_start(struct node *node)
 {
     struct ingest_options options = {.config = &node->config,
                                      .registry = node->registry,
-                                     .host = {.context = node, .partition_left = partition_left},
+                                     .host = {.context = node,
+                                              .partition_left = partition_left,
+                                              .fetch_worth = node->copies.fetch_worth,
+                                              .fetch = node->copies.fetch},
                                      .metrics = node->metrics,
                                      .io = node->io};
     struct error error = {0};

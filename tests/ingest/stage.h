@@ -19,7 +19,8 @@ struct stage {
     const char *topics[2];
     struct config_collection collection;
     struct config config;
-    atomic_int owners[64]; /* nodes that have this shard open: never two */
+    atomic_int owners[64]; /* nodes that have this shard open: never two, unless shards are kept */
+    bool keeps;            /* nodes of a cluster keep what they give back */
 };
 
 /* One process's worth: store, metrics, ingest. */
@@ -32,7 +33,9 @@ struct node {
     struct store_registry *registry;
     struct metrics *metrics;
     struct ingest *ingest;
+    struct ingest_host copies;      /* its `fetch_worth` and `fetch` count; set before node_start */
     struct store_shard *shards[64]; /* open ones, NULL otherwise */
+    atomic_int openings;            /* of shards */
     atomic_int flushes;             /* partitions given back */
     atomic_int losses;              /* lost */
 };

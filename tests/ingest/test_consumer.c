@@ -170,6 +170,71 @@ START_TEST(partitions_move_between_nodes_without_two_writers)
 }
 END_TEST
 
+static size_t handed_over_count(struct node *node)
+{
+    struct store_lease *leases;
+    struct arena arena;
+    size_t count, handed_over = 0;
+
+    arena_create(&arena, 0);
+    count = store_registry_acquire(node->registry, "points", &arena, &leases);
+    for (size_t i = 0; i < count; i++) {
+        handed_over += leases[i].handed_over;
+        store_registry_release(node->registry, &leases[i]);
+    }
+    arena_destroy(&arena);
+    return handed_over;
+}
+
+static bool first_keeps_two(void *context)
+{
+    return handed_over_count(context) == 2;
+}
+
+static bool first_keeps_none(void *context)
+{
+    return handed_over_count(context) == 0;
+}
+
+/* Nobody closes what a node of a cluster gives back: that is for who knows the other nodes. */
+START_TEST(what_a_node_of_a_cluster_gives_back_stays_open_and_is_taken_up_again)
+{
+    static char cluster_name[] = "prod";
+    struct stage stage;
+    struct node nodes[2];
+
+    stage_create(&stage, 4);
+    stage.keeps = true;
+    stage.config.cluster_name = cluster_name;
+    stage_send_points(&stage, 4, 0, 400);
+    for (int i = 0; i < 2; i++)
+        node_create(&nodes[i], &stage, stage_directory(i == 0 ? "a" : "b"));
+    node_start(&nodes[0]);
+    node_wait_ready(&nodes[0]);
+    node_start(&nodes[1]);
+    stage_wait(both_own_two, nodes, "both nodes own two partitions");
+    stage_wait(first_keeps_two, nodes, "the first node keeps the others open");
+    stage_send_points(&stage, 4, 400, 800);
+    node_wait_ready(&nodes[1]);
+    for (int number = 0; number < 4; number++) {
+        struct ingest_partition_status ignored;
+        if (!node_partition(&nodes[0], number, &ignored)) /* nothing is written twice */
+            ck_assert_int_eq(store_shard_next_offset(nodes[0].shards[number]), 100);
+    }
+    node_stop(&nodes[1]);
+    stage_wait(first_owns_all, nodes, "the first node owns all again");
+    stage_wait(first_keeps_none, nodes, "the first node writes them again");
+    for (int number = 0; number < 4; number++)
+        node_wait_offset(&nodes[0], number, 200);
+    ck_assert_int_eq(nodes[0].openings, 4);
+    node_stop(&nodes[0]);
+    ck_assert_uint_eq(node_count_rows(&nodes[0], 4), 800);
+    for (int i = 0; i < 2; i++)
+        node_destroy(&nodes[i]);
+    stage_destroy(&stage);
+}
+END_TEST
+
 /* What an answer of the node would leave out; false while that is not known. */
 static bool coverage(struct node *node, size_t *missing_count, char *first, size_t first_bytes)
 {
@@ -635,7 +700,6 @@ START_TEST(impossible_settings_are_refused_with_a_reason)
         {{NULL, NULL}, patterns, 1, CONFIG_FORMAT_AUTO, "patterns"},
         {{NULL, NULL}, letters, 1, CONFIG_FORMAT_AUTO, "kafka.dead_letters"},
         {{NULL, NULL}, twice, 2, CONFIG_FORMAT_AUTO, "twice"},
-        {{NULL, NULL}, NULL, 0, CONFIG_FORMAT_ARROW, "arrow"},
     };
 
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -702,6 +766,7 @@ TEST_TABLE(TEST(restart_goes_on_at_the_offset_beside_the_data),
            TEST(upserts_and_deletes_leave_the_newest),
            TEST(order_of_a_partition_survives_many_decoding_threads),
            TEST(partitions_move_between_nodes_without_two_writers),
+           TEST(what_a_node_of_a_cluster_gives_back_stays_open_and_is_taken_up_again),
            TEST(partitions_of_other_processes_are_known_by_name),
            TEST(consumer_that_failed_for_good_is_replaced),
            TEST(consumer_that_failed_in_a_commit_is_replaced),

@@ -159,6 +159,30 @@ START_TEST(offset_waits_until_the_letter_is_acknowledged)
 }
 END_TEST
 
+/* Without messages under way, only the next letter can notice. */
+START_TEST(letter_finds_a_failed_producer_replaced)
+{
+    struct stage stage;
+    struct node node;
+    struct letter letter;
+
+    stage_create(&stage, 1);
+    stage_send_points(&stage, 1, 0, 20);
+    rd_kafka_mock_push_request_errors(stage.cluster, 22 /* InitProducerId */, 1,
+                                      RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED);
+    node_create(&node, &stage, stage_directory("data"));
+    node_start(&node);
+    node_wait_offset(&node, 0, 20);
+    stage_send(&stage, "points", 0, "bad", "{", NULL);
+    node_wait_offset(&node, 0, 21);
+    node_stop(&node);
+    read_letters(&stage, &letter, 1);
+    ck_assert_str_eq(letter.value, "{");
+    node_destroy(&node);
+    stage_destroy(&stage);
+}
+END_TEST
+
 START_TEST(without_a_letter_topic_the_partition_stops_at_the_bad_record)
 {
     struct stage stage;
@@ -190,4 +214,5 @@ END_TEST
 
 TEST_TABLE(TEST(letter_keeps_the_record_and_says_why),
            TEST(offset_waits_until_the_letter_is_acknowledged),
+           TEST(letter_finds_a_failed_producer_replaced),
            TEST(without_a_letter_topic_the_partition_stops_at_the_bad_record))

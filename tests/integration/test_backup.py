@@ -117,7 +117,7 @@ class Backup(unittest.TestCase):
         self.assertEqual(self.found(), self.model)
 
     def check_token(self):
-        """Nobody makes the service write where he could not write himself."""
+        """A request does not make the service write where its sender may not."""
         for body, status in (
             ({"folder": self.place("x"), "token": "0" * 32}, 400),
             ({"folder": "x", "token": "0" * 32}, 400),

@@ -1,5 +1,5 @@
 """Two replica sets of two nodes answer while processes of one set are killed, stopped, slept, robbed of their data, cut off
-from the others or slowed. A writer never pauses; readers ask nodes of the set that is left alone, and check each answer against
+from the others or slowed; in the long form processes of Kafka, of NATS and builders, too. A writer never pauses; readers ask nodes of the set that is left alone, and check each answer against
 what was written:
 
 - it is whole, because one set is;
@@ -9,13 +9,15 @@ what was written:
 
 At the end each replica set holds exactly what was written.
 
-`test_cluster_chaos.py WINDROW Bounded` is the short form, `Long` the long one. `Rolling` replaces the program under the same
+`test_cluster_chaos.py WINDROW Bounded` is the short form, `Long` the long one: half an hour, or WINDROW_CHAOS_S seconds. It prints what
+each kind of disturbance did to the questions of that time. `Rolling` replaces the program under the same
 questions, node by node: with the one of WINDROW_FROM first, or the same one.
 """
 
 import json
 import os
 import random
+import re
 import sys
 import threading
 import time
@@ -24,7 +26,7 @@ import unittest
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 import harness
 from kafka_client import Sender
-from servers import Kafka, Nats, Proxy, pause, resume
+from servers import Kafka, KafkaCluster, Nats, NatsCluster, Proxy, pause, resume
 from service import COLLECTION, TOPIC, Windrow
 
 DIM = 16
@@ -35,16 +37,21 @@ FAST_GROUP = {"session.timeout.ms": "3000", "heartbeat.interval.ms": "500"}
 WAIT_S = 90
 
 
-def point(number, version, chance):
+HOUR_MS = 3_600_000
+
+
+def point(number, version, chance, hours=1):
+    """Of now, or of one of the HOURS before: always the same one for an id."""
     payload = {"steady": version == 0, "version": version}
-    return {"id": number, "vector": [chance.random() for _ in range(DIM)], "payload": payload, "time_ms": int(time.time() * 1000)}
+    return {"id": number, "vector": [chance.random() for _ in range(DIM)], "payload": payload, "time_ms": int(time.time() * 1000) - number % hours * HOUR_MS}
 
 
 class Writer(harness.Background):
     """Changes points until it is told to stop, and knows what each of them may be. A state is a version, or None."""
 
-    def __init__(self, address, seed):
+    def __init__(self, address, seed, hours):
         super().__init__(pause_s=0.05)
+        self.hours = hours
         self.chance = random.Random(seed)
         self.sender = Sender(address)
         self.sender.delivered = self.delivered
@@ -69,7 +76,7 @@ class Writer(harness.Background):
                 self.acknowledged[number] = len(self.states[number]) - 1
 
     def send_steady(self):
-        self.send([(str(number), json.dumps(point(number, 0, self.chance))) for number in range(STEADY)])
+        self.send([(str(number), json.dumps(point(number, 0, self.chance, self.hours))) for number in range(STEADY)])
 
     def work(self):
         records = []
@@ -78,7 +85,7 @@ class Writer(harness.Background):
                 self.version += 1
                 gone = self.chance.random() < 0.3
                 self.states[number].append(None if gone else self.version)
-                records.append((str(number), None if gone else json.dumps(point(number, self.version, self.chance))))
+                records.append((str(number), None if gone else json.dumps(point(number, self.version, self.chance, self.hours))))
         self.send(records)
 
     def before(self):
@@ -99,19 +106,24 @@ class Reader(threading.Thread):
     def __init__(self, chaos, seed):
         super().__init__(daemon=True)
         self.chaos, self.chance = chaos, random.Random(seed)
-        self.rounds, self.seconds, self.failures = 0, [], []
+        self.rounds, self.failures = 0, []
+        self.seconds = []  # the disturbance, what was of it when the question was asked, how long the answer took, whether it waits for records, and its path
+        self.asked = self.hedged = 0
 
     def ask(self, path, body, min_offsets=None):
         node = self.chance.choice(self.chaos.quiet)
         if min_offsets:
             body = {**body, "windrow": {"min_offsets": min_offsets}}
-        before = time.monotonic()
+        phase, before = self.chaos.phase, time.monotonic()
         reply = node.request("POST", f"/collections/{COLLECTION}{path}", body)
-        self.seconds.append(time.monotonic() - before)
+        self.seconds.append((*phase, time.monotonic() - before, "waits" if min_offsets else "does not wait", path))
         if reply.status != 200:
             raise AssertionError(f"{node.tree['node']} {path}: {reply.status} {reply.body}")
-        if reply.json()["windrow"]["partial"]:
-            raise AssertionError(f"{node.tree['node']} {path}: {reply.json()['windrow']}")
+        said = reply.json()["windrow"]
+        if said["partial"]:
+            raise AssertionError(f"{node.tree['node']} {path} {phase}: {said}")
+        self.asked += said.get("nodes", {}).get("asked", 0)
+        self.hedged += said.get("nodes", {}).get("hedged", 0)
         return reply.json()["result"]
 
     def check_steady(self):
@@ -164,29 +176,43 @@ class Reader(threading.Thread):
 
 
 class Chaos(unittest.TestCase):
+    HOURS = 1  # of event time
+    ARGUMENTS = ()  # of the owners
+
     def setUp(self):
         self.random = harness.seeded_random()
-        self.kafka = Kafka("group.min.session.timeout.ms=1000").start()
-        self.addCleanup(self.kafka.stop)
-        self.nats = Nats().start()
-        self.addCleanup(self.nats.stop)
-        self.sets = {name: [self.node(name, number) for number in range(2)] for name in "ab"}
+        self.phase = ("any", "before")
+        self.start_servers()
+        self.sets = {name: [self.node(f"{name}{number}", replica_set=name) for number in range(2)] for name in "ab"}
         self.over = threading.Event()
+        self.others = []  # nodes of no set
         self.quiet = self.sets["a"]
 
-    def node(self, name, number):
-        to_nats = Proxy(self.nats.port)
-        windrow = Windrow(self.kafka.address, nats=f"nats://{to_nats.address}", properties=FAST_GROUP, node=f"{name}{number}", group="chaos",
-                          cluster={"name": "chaos", "replica_set": name}, store={"memtable_max_bytes": "1MiB"})
-        windrow.network = [to_nats, Proxy(windrow.port)]
-        windrow.tree["cluster"]["advertise"] = windrow.network[1].address
+    def start_servers(self):
+        self.kafka = Kafka("group.min.session.timeout.ms=1000").start()
+        self.addCleanup(self.kafka.stop)
+        nats = Nats().start()
+        self.addCleanup(nats.stop)
+        self.brokers, self.nats_ports = self.kafka.address, [nats.port]
+
+    def node(self, name, **cluster):
+        to_nats = [Proxy(port) for port in self.nats_ports]
+        windrow = Windrow(self.brokers, properties=FAST_GROUP, node=name, group="chaos", cluster={"name": "chaos", **cluster}, store={"memtable_max_bytes": "1MiB"},
+                          index={"kind": "auto", "flat_below": 10})
+        windrow.network = [*to_nats, Proxy(windrow.port)]
+        windrow.tree["nats"] = {"url": ",".join(f"nats://{proxy.address}" for proxy in to_nats), "replicas": len(to_nats), "ack_wait": "5s"}
+        windrow.tree["cluster"]["advertise"] = windrow.network[-1].address
         windrow.configure(windrow.tree)
+        windrow.arguments = self.ARGUMENTS
         self.addCleanup(windrow.stop)
         return windrow
 
+    def owners(self):
+        return (*self.sets["a"], *self.sets["b"])
+
     def is_whole(self, name):
-        """Every shard has an owner in the set that says so, and nobody else has it there. Both nodes have half of them: then
-        the group moves nothing any more."""
+        """Every shard has an owner in the set that says so, and nobody else who is heard has it there; older programs list no others. Both nodes
+        have half of them: then the group moves nothing any more."""
         nodes = self.sets[name]
         owned = []
         for node in nodes:
@@ -195,29 +221,41 @@ class Chaos(unittest.TestCase):
             if len(own) != PARTITIONS // len(nodes):
                 raise ValueError(f"{node.tree['node']} has {own}")
             owned += own
-        for asked in (*self.sets["a"], *self.sets["b"]):
+        for asked in (*self.owners(), *self.others):
             cluster = asked.request("GET", "/cluster").json()["result"]
-            offered = [shard["shard"] for node in cluster["nodes"] if node["replica_set"] == name for shard in node["shards"]]
-            if sorted(offered) != sorted(owned) or len(owned) != PARTITIONS or len(cluster["nodes"]) != 4:
+            offered = [shard["shard"] for node in cluster["nodes"] if node["replica_set"] == name and not node.get("silent") for shard in node["shards"]]
+            if sorted(offered) != sorted(owned) or len(owned) != PARTITIONS or len(cluster["nodes"]) != 4 + len(self.others):
                 raise ValueError(f"{asked.tree['node']}: offered {offered}, owned {owned}, {len(cluster['nodes'])} nodes")
         return True
 
     def wait_whole(self, name):
         harness.wait_for(lambda: self.is_whole(name), f"replica set {name} is whole", WAIT_S, interval_s=0.1)
 
+    def during(self, way, name):
+        """Questions from now on are of that disturbance."""
+        print(f"{way} {name}", flush=True)
+        kind = name.rstrip("0123456789")
+        self.phase = (f"{way} {'owner' if kind in self.sets else kind}", "during")
+
+    def hinder(self, way, process, network):
+        """Not its end: it stands still, or its network is gone or slow, for shorter and longer than a silence or a session."""
+        seconds = self.random.uniform(0.5, 5)
+        if way == "pause":
+            pause(process)
+            time.sleep(seconds)
+            resume(process)
+            return
+        for proxy in network:
+            proxy.cut() if way == "cut" else proxy.slow(self.random.uniform(0.01, 0.3))
+        time.sleep(seconds)
+        for proxy in network:
+            proxy.mend()
+
     def disturb(self, node):
         way = self.random.choice(["kill", "kill", "lose", "pause", "stop", "cut", "slow"])
-        print(f"{way} {node.tree['node']}", flush=True)
-        if way in ("cut", "slow"):
-            for proxy in node.network:
-                proxy.cut() if way == "cut" else proxy.slow(self.random.uniform(0.01, 0.3))
-            time.sleep(self.random.uniform(0.5, 5))  # shorter and longer than the silence that removes a node
-            for proxy in node.network:
-                proxy.mend()
-        elif way == "pause":
-            pause(node.process)
-            time.sleep(self.random.uniform(0.5, 5))  # chance, not waiting: shorter and longer than a session
-            resume(node.process)
+        self.during(way, node.tree["node"])
+        if way in ("cut", "slow", "pause"):
+            self.hinder(way, node.process, node.network)
         elif way == "stop":
             self.assertEqual(node.stop(), 0, node.log()[-2000:])
         else:
@@ -226,11 +264,11 @@ class Chaos(unittest.TestCase):
             node.lose_data()
         if not node.alive():
             time.sleep(self.random.uniform(0, 5))  # before and after the others notice
-            node.spawn_run()
+            node.spawn_run(*node.arguments)
 
-    def leave_alone(self, name, readers):
-        """Readers ask that set from now on, and none has a question to the other one under way."""
-        self.quiet = self.sets[name]
+    def leave_alone(self, quiet, readers):
+        """Readers ask these nodes from now on, and none has a question to another one under way."""
+        self.quiet = quiet
         rounds = [reader.rounds for reader in readers]
         harness.wait_for(lambda: all(reader.rounds > seen + 1 for reader, seen in zip(readers, rounds, strict=True)), "readers go on", WAIT_S)
 
@@ -245,16 +283,16 @@ class Chaos(unittest.TestCase):
 
     def disturb_one(self, number, readers):
         disturbed, quiet = self.random.choice(["ab", "ba"])
-        self.leave_alone(quiet, readers)
+        self.leave_alone(self.sets[quiet], readers)
         self.disturb(self.random.choice(self.sets[disturbed]))
         self.wait_whole(disturbed)
 
     def run_rounds(self, again, disturb):
         self.sets["a"][0].create_topic(PARTITIONS)
-        self.writer = Writer(self.kafka.address, self.random.random())
+        self.writer = Writer(self.brokers, self.random.random(), self.HOURS)
         self.writer.send_steady()
-        for node in (*self.sets["a"], *self.sets["b"]):
-            node.spawn_run()
+        for node in (*self.owners(), *self.others):
+            node.spawn_run(*node.arguments)
         for name in "ab":
             self.wait_whole(name)
         self.writer.start()
@@ -269,12 +307,10 @@ class Chaos(unittest.TestCase):
         self.writer.finish()
         for reader in readers:
             reader.join(60)
-        seconds = sorted(second for reader in readers for second in reader.seconds)
-        print(f"{number} rounds, {len(seconds)} questions, {self.writer.version} changes; p50 {seconds[len(seconds) // 2]:.3f} s, "
-              f"p99 {seconds[len(seconds) * 99 // 100]:.3f} s, slowest {seconds[-1]:.3f} s", flush=True)
+        self.report(number, readers)
         failures = [failure for reader in readers for failure in reader.failures]
         if failures:
-            for node in (*self.sets["a"], *self.sets["b"]):
+            for node in (*self.owners(), *self.others):
                 print(f"{node.tree['node']}:\n{node.log()[-6000:]}", flush=True)
             self.fail("\n".join(failures[:10]))
         ends = self.kafka.end_offsets(TOPIC, PARTITIONS)
@@ -284,6 +320,20 @@ class Chaos(unittest.TestCase):
             for node in self.sets[name]:
                 harness.wait_for(lambda node=node: self.has_read(node, ends), "all is read", WAIT_S)
             self.assert_holds(name, expected)
+
+    def report(self, number, readers):
+        """Of all questions, and of those of each kind of disturbance."""
+        asked, hedged = sum(reader.asked for reader in readers), sum(reader.hedged for reader in readers)
+        print(f"{number} rounds, {self.writer.version} changes; {asked} requests between nodes, {hedged} of them hedges", flush=True)
+        rows = [row for reader in readers for row in reader.seconds]
+        groups = sorted({row[:2] for row in rows}, key=lambda group: (group[0], ["before", "during", "after"].index(group[1])))
+        for group in [None, *groups]:
+            seconds = sorted(row[2] for row in rows if group in (None, row[:2]))
+            print(f"{' '.join(group or ['all']):28s} {len(seconds):7d} questions; p50 {seconds[len(seconds) // 2]:.3f} s, "
+                  f"p99 {seconds[len(seconds) * 99 // 100]:.3f} s, slowest {seconds[-1]:.3f} s", flush=True)
+        for waits in ("waits", "does not wait"):  # for records that were acknowledged
+            slow = sorted((row for row in rows if row[3] == waits), key=lambda row: -row[2])[:5]
+            print(f"slowest that {waits}: {'; '.join(f'{row[2]:.3f} s {row[4]} {row[1]} {row[0]}' for row in slow)}", flush=True)
 
     def has_read(self, node, ends):
         reply = node.request("POST", f"/collections/{COLLECTION}/points/count", {"exact": True, "windrow": {"local": True}}).json()
@@ -296,16 +346,86 @@ class Bounded(Chaos):
 
 
 class Long(Chaos):
+    """With three brokers, three NATS servers and two builders, each of which has its turn, too."""
+
+    HOURS = 4
+    ARGUMENTS = ("--role", "ingest")  # so that only builders build
+    CALM_S = 2  # of questions before and after a disturbance
+
+    def setUp(self):
+        super().setUp()
+        self.others = [self.node(f"builder{number}") for number in range(2)]
+        for node in self.others:
+            node.arguments = ("--role", "indexer")
+
+    def start_servers(self):
+        self.cluster = KafkaCluster("group.min.session.timeout.ms=1000", proxied=True).start()
+        self.addCleanup(self.cluster.stop)
+        self.nats = NatsCluster().start()
+        self.addCleanup(self.nats.stop)
+        self.kafka, self.brokers = self.cluster.nodes[0], self.cluster.address
+        self.nats_proxies = [Proxy(node.port) for node in self.nats.nodes]  # cut and slowed for all clients at once
+        self.nats_ports = [int(proxy.address.rpartition(":")[2]) for proxy in self.nats_proxies]
+
+    def disturb_broker(self):
+        number = self.random.randrange(3)
+        node, proxy = self.cluster.nodes[number], self.cluster.proxies[number]
+        way = self.random.choice(["kill", "kill", "pause", "cut", "slow"])
+        self.during(way, f"broker{number}" if number > 0 else "controller")
+        if way == "kill":
+            node.kill()
+            time.sleep(self.random.uniform(0, 5))
+            node.launch()
+        else:
+            self.hinder(way, node.process, [proxy])
+        self.cluster.wait_brokers(3)
+
+    def disturb_nats(self):
+        number = self.random.randrange(3)
+        node, proxy = self.nats.nodes[number], self.nats_proxies[number]
+        way = self.random.choice(["kill", "kill", "pause", "cut", "slow"])
+        self.during(way, f"nats{number}")
+        if way == "kill":
+            node.kill()
+            time.sleep(self.random.uniform(0, 5))
+            node.launch()
+        else:
+            self.hinder(way, node.process, [proxy])
+        self.nats.wait_healthy()
+
+    def disturb_any(self, number, readers):
+        kind = self.random.choice(["owner", "owner", "broker", "nats", "builder"])
+        disturbed, quiet = self.random.choice(["ab", "ba"])
+        asked = {"owner": self.sets[quiet] + self.others, "builder": self.owners()}
+        self.leave_alone(asked.get(kind, [*self.owners(), *self.others]), readers)
+        self.phase = ("any", "before")
+        time.sleep(self.CALM_S)
+        begin = time.monotonic()
+        if kind == "broker":
+            self.disturb_broker()
+        elif kind == "nats":
+            self.disturb_nats()
+        else:
+            self.disturb(self.random.choice(self.sets[disturbed] if kind == "owner" else self.others))
+        for name in "ab":
+            self.wait_whole(name)
+        print(f"  both sets whole {time.monotonic() - begin:.1f} s after it began", flush=True)
+        self.phase = (self.phase[0], "after")
+        time.sleep(self.CALM_S)
+
     def test_disturbances_for_half_an_hour(self):
-        until = time.monotonic() + 1800
-        self.run_rounds(lambda number: time.monotonic() < until, self.disturb_one)
+        until = time.monotonic() + float(os.environ.get("WINDROW_CHAOS_S", "1800"))
+        self.run_rounds(lambda number: time.monotonic() < until, self.disturb_any)
+        built = sum(len(re.findall(r"indexed window (-?\d+) of", node.log())) for node in self.others)
+        print(f"{built} windows indexed by builders", flush=True)
+        self.assertGreater(built, 0)
 
 
 class Rolling(Chaos):
     def replace(self, number, readers):
         """As an operator upgrades: a clean stop, the new program, the next node when the set is whole."""
         name = "ab"[number // 2]
-        self.leave_alone("ba"[number // 2], readers)
+        self.leave_alone(self.sets["ba"[number // 2]], readers)
         node = self.sets[name][number % 2]
         self.assertEqual(node.stop(), 0, node.log()[-2000:])
         node.binary = harness.Environment.binary
@@ -313,7 +433,7 @@ class Rolling(Chaos):
         self.wait_whole(name)
 
     def test_an_upgrade_node_by_node(self):
-        for node in (*self.sets["a"], *self.sets["b"]):
+        for node in self.owners():
             node.binary = os.environ.get("WINDROW_FROM", node.binary)
         self.run_rounds(lambda number: number < 4, self.replace)
 

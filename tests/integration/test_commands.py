@@ -11,6 +11,7 @@ from pathlib import Path
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 import harness
+from secured import Secured
 from servers import Kafka
 from service import COLLECTION, MS_PER_HOUR, Windrow
 
@@ -80,11 +81,37 @@ class WithoutService(unittest.TestCase):
                                                     "a restart is needed for node (a -> b)"])
         self.assertEqual(run_bare("check-config", "-c", fresh, "--against", fresh).stdout, "nothing changed\n")
 
+    def test_check_config_compares_with_a_running_service(self):
+        windrow = Secured()
+        self.addCleanup(windrow.stop)
+        windrow.tree["kafka"]["properties"] = {"sasl.password": "hush"}
+        windrow.tree["http"] |= {"api_key_file": windrow.write("key", "whisper\n"), "read_only_key_file": windrow.write("read-key", "look\n")}
+        windrow.configure(windrow.tree)
+        windrow.start()
+        compare = lambda: windrow.command("check-config", "--against", windrow.url)
+        self.assertEqual(compare().stdout, "nothing changed, but for secrets, which are not compared\n")
+        windrow.tree["kafka"]["properties"] = {"sasl.password": "louder"}
+        windrow.tree["node"] = "other"
+        windrow.tree["log"] = {"levels": ["store=debug"]}
+        windrow.tree["collections"][COLLECTION]["ttl"] = "8d"
+        windrow.tree["collections"]["more"] = {"topics": ["more"], "dim": 2}
+        windrow.configure(windrow.tree)
+        restart = ["a restart is needed for node (test -> other)", "a restart is needed for collections.more (added)"]
+        self.assertEqual(compare().stdout.splitlines(), ["a reload applies log.levels ([] -> [\"store=debug\"])", f"a reload applies collections.{COLLECTION}.ttl (7d -> 8d)", *restart])
+        windrow.hang_up()
+        self.assertEqual(compare().stdout.splitlines(), restart, "the reload has applied the rest")
+        shown = windrow.request("GET", "/config", headers={"api-key": "whisper"})
+        self.assertEqual(shown.json()["result"]["node"], {"value": "test", "origin": f"{windrow.config_path}:2", "reloadable": False})
+        for secret in (b"hush", b"louder", b"whisper", b"look\n"):
+            self.assertNotIn(secret, shown.body)
+        self.assertEqual(windrow.request("GET", "/config", headers={"api-key": "look"}).status, 403)
+        self.assertEqual(windrow.request("GET", "/config").status, 403)
+
     def test_check_config_refuses_a_data_folder_that_can_be_none(self):
         path = self.config("kafka: {brokers: '127.0.0.1:9092'}\ncollections: {news: {dim: 2}}\ndata_dir: /dev/null\n")
         done = run_bare("check-config", "-c", path)
         self.assertEqual(done.returncode, 78)
-        self.assertEqual(done.stderr, f"{path}:3:11: data_dir: /dev/null is no folder (the service keeps its data there)\n")
+        self.assertEqual(done.stderr, f"{path}:3:11: data_dir: /dev/null is not a folder (the service keeps its data there)\n")
 
     def test_check_config_prints_every_value_with_its_origin(self):
         path = self.config(

@@ -18,6 +18,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 import browser
 import harness
 from kafka_client import Sender
+import service
 from servers import Kafka
 from service import COLLECTION, MS_PER_HOUR, TOPIC, Windrow
 
@@ -65,6 +66,12 @@ const wide = [...document.querySelectorAll('body *')].filter(element => !element
 return document.documentElement.scrollWidth > innerWidth ? [`page: ${document.documentElement.scrollWidth}`, ...wide] : wide;
 """
 
+# The timeline scrolls only where its windows need more room than there is, and shows now at first.
+SCROLLED = """
+const box = document.querySelector('.scroller'), needed = parseInt(document.getElementById('timeline').style.minWidth);
+return box.scrollWidth === Math.max(needed, box.clientWidth) && box.scrollLeft + box.clientWidth >= box.scrollWidth - 1;
+"""
+
 
 def record(number, now_ms):
     text = {1: HOSTILE, 2: LONG_WORD, 3: "a comet over the harbour"}.get(number, f"entry {number} about {('boats', 'trains', 'kites')[number % 3]}")
@@ -79,10 +86,7 @@ def record(number, now_ms):
 class Dashboard(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.kafka = Kafka().start()
-        cls.addClassCleanup(cls.kafka.stop)
-        cls.windrow = Windrow(cls.kafka.address, ttl="8h", payload_index=["topic"])
-        cls.addClassCleanup(cls.windrow.stop)
+        service.for_class(cls, ttl="8h", payload_index=["topic"])
         cls.windrow.create_topic(1)
         now_ms = int(time.time() * 1000)
         sender = Sender(cls.kafka.address)
@@ -90,7 +94,7 @@ class Dashboard(unittest.TestCase):
         cls.windrow.start()
         cls.windrow.wait_caught_up({"0": ROWS})
         cls.windrow.wait_indexed(HOURS - 1)
-        sender.send(TOPIC, [("bad", f"{HOSTILE} is no JSON"), ("worse", json.dumps({"id": 9999, "vector": [1, 2], "payload": {}}))])
+        sender.send(TOPIC, [("bad", f"{HOSTILE} is not JSON"), ("worse", json.dumps({"id": 9999, "vector": [1, 2], "payload": {}}))])
         cls.windrow.wait_caught_up({"0": ROWS + 2})
         cls.browser = browser.Browser().start()
         cls.addClassCleanup(cls.browser.stop)
@@ -127,6 +131,7 @@ class Dashboard(unittest.TestCase):
                     self.assertEqual(self.page.run(OVERFLOWING), [])
                     self.assertEqual(self.page.run(CONTRAST), [])
                     self.assertEqual(self.page.run(NAMELESS), [])
+                    self.assertEqual(self.page.run(SCROLLED), True)
                     self.page.screenshot(os.path.join(folder, f"dashboard-{size}-{theme}.png"))
         self.page.run("openRecord(2)")
         self.page.wait("return document.querySelector('#record[open] pre')", "a record")
@@ -238,16 +243,30 @@ class Dashboard(unittest.TestCase):
         drawn = self.page.run("return document.querySelector('.chart path').getAttribute('d')")
         self.assertTrue(drawn.startswith("M"), drawn)
 
+    def test_work_under_way_has_bars(self):
+        """Builds and merges of so few rows are over before anybody looks: the page is given a status with some."""
+        bars = self.page.run("""
+            const shard = state.status.collections[0].shards[0], rows = 200;
+            state.status.workers.builds = [{collection: "points", shard: "0", window_start_ms: 0, rows, rows_done: 20}];
+            shard.windows[0].merge = {rows, rows_done: 150};
+            drawBuilds();
+            return [...document.querySelectorAll("#builds [role=progressbar]")].map(bar => [bar.ariaLabel.split(",")[0], bar.getAttribute("aria-valuenow"), bar.firstChild.style.width]);
+        """)
+        self.assertEqual(bars, [["index of points", "10", "10%"], [f"merge of {COLLECTION}", "75", "75%"]])
+        windows = self.windrow.request("GET", "/status").json()["collections"][0]["shards"][0]["windows"]
+        self.assertEqual({window["merge"] for window in windows}, {None})
 
+
+@unittest.skipIf(browser.why_not(), browser.why_not())
 class Key(unittest.TestCase):
-    @unittest.skipIf(browser.why_not(), browser.why_not())
+    @classmethod
+    def setUpClass(cls):
+        service.for_class(cls)
+        cls.windrow.create_topic(1)
+        cls.windrow.start()
+
     def test_page_asks_for_the_key_and_keeps_it_in_the_tab(self):
-        kafka = Kafka().start()
-        self.addCleanup(kafka.stop)
-        windrow = Windrow(kafka.address)
-        self.addCleanup(windrow.stop)
-        windrow.create_topic(1)
-        windrow.start()
+        windrow = self.windrow
         page = browser.Browser().start()
         self.addCleanup(page.stop)
         page.open(windrow.url + "/")

@@ -11,6 +11,7 @@ import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 import harness
+from families import families_in_source
 from servers import Kafka, Nats
 from service import COLLECTION, TOPIC, Windrow
 
@@ -18,7 +19,6 @@ HOUR_MS = 3_600_000
 DIM = 16
 ROWS = 1500
 PARTITIONS = 2
-FOLDERS = ("base", "store", "twcs", "ingest", "indexer", "windrow")
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 GIB = 1 << 30
 
@@ -27,7 +27,7 @@ MOVES = """
     process_cpu_seconds_total process_open_fds process_resident_memory_bytes process_threads process_virtual_memory_bytes
     windrow_clock_safe_seconds windrow_clock_wall_seconds
     windrow_cluster_nodes windrow_cluster_request_seconds windrow_cluster_requests_total
-    windrow_column_hits_total windrow_column_misses_total
+    windrow_column_builds_total windrow_column_hits_total windrow_column_misses_total
     windrow_dead_letters_total windrow_dead_rows windrow_decoded_blocks_total windrow_disk_bytes
     windrow_freshness_seconds windrow_fsync_seconds
     windrow_http_queue_seconds windrow_http_request_seconds windrow_http_requests_total
@@ -67,11 +67,6 @@ def point(number, time_ms, **more):
 def read_text(path):
     with open(path, encoding="utf-8") as file:
         return file.read()
-
-
-def families_in_source():
-    sources = [path for folder in FOLDERS for path in glob.glob(os.path.join(harness.ROOT, folder, "**", "*.c"), recursive=True)]
-    return {name for path in sources for name in re.findall(r'"((?:windrow|process)_[a-z0-9]+_[a-z0-9_]+)"', read_text(path))}
 
 
 def named_in_other_tests():
@@ -130,6 +125,7 @@ class Metrics(unittest.TestCase):
     def read(cls):
         """Until all that is to come has come. Newer versions of rows of sealed windows come once there are some."""
         newer = [(str(number), json.dumps(point(number, cls.now_ms))) for number in range(100)]
+        seen = set() # a gauge may be back when the others have moved: a reseal leaves the dead rows out
         query = {"query": [0.5] * DIM, "limit": 5, "filter": {"must": [{"key": "n", "range": {"lt": 50}}]}, "params": {"exact": True}}
 
         def moved():
@@ -139,7 +135,8 @@ class Metrics(unittest.TestCase):
             if newer and cls.after["windrow_index_rows"] != cls.before["windrow_index_rows"]:
                 cls.kafka.produce(TOPIC, newer)
                 newer.clear()
-            still = [name for name in MOVES if cls.after.get(name) == cls.before.get(name)]
+            seen.update(name for name in MOVES if cls.after.get(name) != cls.before.get(name))
+            still = [name for name in MOVES if name not in seen]
             if still or reply.status != 200:
                 raise ValueError(f"status {reply.status}; these did not move: {still}")
             return True
@@ -161,7 +158,8 @@ class Metrics(unittest.TestCase):
         reasons = {label for series in self.before["windrow_dead_letters_total"] for label in re.findall(r'reason="(\w+)"', series)}
         self.assertGreater(reasons, {"syntax", "dimension", "future", "late"})
         for name in ("windrow_dead_letters_total", "windrow_records_rejected_total", "windrow_ids_in_two_shards_total", "windrow_index_build_failures_total",
-                     "windrow_index_dead_letters_total", "windrow_window_drops_total", "windrow_records_late_total", "windrow_seal_seconds"):
+                     "windrow_index_dead_letters_total", "windrow_window_drops_total", "windrow_records_late_total", "windrow_seal_seconds",
+                     "windrow_index_build_seconds", "windrow_index_span_build_seconds"):
             self.assertEqual({value for value in self.before[name].values()}, {0.0}, name)
         for code in (429, 500, 503):
             self.assertIn(f'windrow_http_requests_total{{route="/collections/{{}}/points/query",code="{code}"}}', self.before["windrow_http_requests_total"])
@@ -201,7 +199,7 @@ class Metrics(unittest.TestCase):
 
     def test_lag_grows_while_nobody_reads(self):
         lag = lambda: max(self.scrape()["windrow_kafka_lag_seconds"].values())
-        self.assertEqual(lag(), 0)
+        harness.wait_for(lambda: lag() == 0, "all is read", 30)
         self.assertEqual(self.first.command("pause", "-C", COLLECTION).returncode, 0)
         self.kafka.produce(TOPIC, [(str(number), json.dumps(point(number, self.now_ms))) for number in range(50)])
         harness.wait_for(lambda: lag() > 0, "the pause shows as lag", 30)
@@ -210,6 +208,9 @@ class Metrics(unittest.TestCase):
 
     def test_z_damage_is_counted(self): # last: it takes a window away
         self.assertEqual(set(self.scrape()["windrow_damaged_blocks_total"].values()), {0.0})
+        # Alone it has every shard again after its start, also the damaged one.
+        self.second.stop()
+        harness.wait_for(lambda: self.first.search_reply({"limit": 1, "windrow": {"local": True}})["windrow"]["partial"] is False, "it has all shards", 60)
         self.first.stop()
         run = max(glob.glob(os.path.join(self.first.folder, "data", COLLECTION, "*", "*.run")), key=os.path.getsize)
         with open(run, "r+b") as file:

@@ -91,12 +91,18 @@ class Outages(unittest.TestCase):
     def test_missing_nats_only_delays_the_index(self):
         self.start_with_topic(nats=self.nats.url)
         self.produce_old_window()
+        ready = self.windrow.request("GET", "/readyz")
+        self.assertEqual((ready.status, ready.body.splitlines()[0]), (200, b"ready"))
+        self.assertRegex(ready.body.decode(), r"(?m)^disconnected: NATS does not answer.*; index jobs wait$")
+        harness.wait_for(lambda: sum(self.windrow.metrics("windrow_index_queue_connected").values()) == 0, "the metric says so")
         self.assert_stored(ROWS + 1)
         harness.wait_for(lambda: [w for w in self.windrow.windows() if w["state"] == "sealed"], "the window is sealed")
         self.assertEqual([w["segment"] for w in self.windrow.windows()], [None, None])
         self.nats.start()
         self.windrow.wait_indexed(1, timeout_s=90)
         self.assert_stored(ROWS + 1)
+        self.assertEqual(self.windrow.request("GET", "/readyz").body, b"ready\n")
+        harness.wait_for(lambda: sum(self.windrow.metrics("windrow_index_queue_connected").values()) == 1, "the metric says so")
 
     def test_lost_message_is_found_by_reconciliation(self):
         """The seal is published while nobody builds; then the queue forgets it."""

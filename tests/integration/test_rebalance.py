@@ -18,7 +18,7 @@ import harness
 from kafka_client import Sender
 from model import Stream, assert_stored
 from servers import Kafka
-from service import DEAD_LETTERS, TOPIC, Windrow
+from service import COLLECTION, DEAD_LETTERS, TOPIC, Windrow
 
 PARTITIONS = 12
 NODES = 3
@@ -112,9 +112,11 @@ class Rebalance(unittest.TestCase):
         for server in (*self.nodes, self.kafka):
             server.stop()
 
-    def bring_back(self, node):
-        """In one of the ways in which a killed process comes back."""
-        way = self.random.choice(["as it was", "with an empty folder", "as another machine"])
+    def bring_back(self, node, last):
+        """In one of the ways in which a killed process comes back. One that is killed between giving partitions back and joining again, and
+        comes back under its name within its session, is given what it had left, and the group does not move: what it gave back belongs to
+        nobody until it does. So the last one makes it move."""
+        way = "as another machine" if last else self.random.choice(["as it was", "with an empty folder", "as another machine"])
         if way != "as it was":
             node.lose_data()
         if way == "as another machine":
@@ -125,7 +127,7 @@ class Rebalance(unittest.TestCase):
     def moves(self):
         return sum(len(events) for node in self.nodes for events in node.events())
 
-    def kill_at_some_moment(self, owner):
+    def kill_at_some_moment(self, owner, last):
         """A process comes back or comes new, which moves partitions; meanwhile one is killed, sometimes that one. An owner
         has partitions by then, which somebody has to get anew."""
         before = self.moves()
@@ -136,11 +138,15 @@ class Rebalance(unittest.TestCase):
             harness.wait_for(lambda: self.moves() > before, "partitions move", 60, interval_s=0.01)
         time.sleep(self.random.uniform(0, 0.3)) # chance, not waiting: the moment of the kill
         victim.kill()
-        self.bring_back(victim)
+        self.bring_back(victim, last)
 
     def settled(self, ends):
-        """Each partition at its end in exactly one process, and counted there."""
-        found = [node.offsets() for node in self.nodes]
+        """Each partition at its end in exactly one process, and counted there. While partitions move, a search may be
+        broken off with 503."""
+        replies = [node.request("POST", f"/collections/{COLLECTION}/points/query", {"limit": 1}) for node in self.nodes]
+        if any(reply.status == 503 for reply in replies):
+            return False
+        found = [reply.json()["windrow"]["offsets"] for reply in replies]
         counted = {}
         for node in self.nodes:
             counted.update(node.next_offsets())
@@ -175,7 +181,7 @@ class Rebalance(unittest.TestCase):
         for node in self.nodes:
             node.spawn_run()
         for number in range(kills):
-            self.kill_at_some_moment(owner=number == 0)  # else all may come before anything is assigned
+            self.kill_at_some_moment(owner=number == 0, last=number == kills - 1)  # an owner first: else all may come before anything is assigned
         for node in self.nodes:
             node.wait_ready(lambda n=node: n.request("GET", "/livez").status == 200, 60)
         feed.finish()

@@ -3,7 +3,6 @@
   test_monitoring.py WINDROW_BINARY
 """
 
-import glob
 import json
 import os
 import re
@@ -13,12 +12,12 @@ import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 import harness
+from families import families_in_source, sources
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 RULES = os.path.join(harness.ROOT, "share", "prometheus", "windrow.rules.yml")
 RULES_TEST = os.path.join(HERE, "rules_test.yml")
 DASHBOARD = os.path.join(harness.ROOT, "share", "grafana", "windrow.json")
-FOLDERS = ("base", "store", "twcs", "ingest", "indexer", "windrow")
 NAME = re.compile(r"\bwindrow_[a-z0-9_]+\b")
 # What Grafana puts in for its variables.
 VARIABLES = {"$__rate_interval": "5m", "$instance": ".*", "$collection": ".*"}
@@ -27,12 +26,6 @@ VARIABLES = {"$__rate_interval": "5m", "$instance": ".*", "$collection": ".*"}
 def read(path):
     with open(path, encoding="utf-8") as file:
         return file.read()
-
-
-def known_names():
-    """Each family is named once, as a string in the source."""
-    sources = [path for folder in FOLDERS for path in glob.glob(os.path.join(harness.ROOT, folder, "**", "*.c"), recursive=True)]
-    return {name for path in sources for name in re.findall(r'"(windrow_[a-z0-9_]+)"', read(path))}
 
 
 def panels():
@@ -59,7 +52,7 @@ class Monitoring(unittest.TestCase):
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
 
     def test_every_metric_named_exists(self):
-        known = known_names()
+        known = families_in_source()
         self.assertIn("windrow_build_info", known)
         for path in (RULES, DASHBOARD):
             text = re.sub(r"windrow\.(rules\.yml|json)", "", read(path))
@@ -70,8 +63,7 @@ class Monitoring(unittest.TestCase):
     def test_every_room_that_logs_has_a_level(self):
         rooms = set(re.search(r"logger_rooms\[\] = \{(.*?)\}", read(os.path.join(harness.ROOT, "base", "logger.c")), re.S)[1].replace('"', "").replace(",", " ").split()) - {"NULL"}
         logging = r'(?:log_(?:error|warning|info|debug)\(\s*|logger_write(?:_event)?\(\s*\w+,\s*|logger_write_limited\([^"]*?)"([a-z_]+)",'
-        sources = [path for folder in FOLDERS for path in glob.glob(os.path.join(harness.ROOT, folder, "**", "*.c"), recursive=True)]
-        used = {room for path in sources for room in re.findall(logging, read(path))}
+        used = {room for text in sources() for room in re.findall(logging, text)}
         self.assertGreater(used, {"store", "query", "windrow"})
         self.assertEqual(used - rooms, set())
 

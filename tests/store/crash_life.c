@@ -18,7 +18,7 @@ static void make_group(const struct life_event *event, struct fixture_group *gro
     memset(&group->group, 0, sizeof(group->group));
     fixture_group_random(group, &random, event->next_offset, (uint32_t)(test_random(&random) % 12),
                          IDS, NOW_MS - 2 * LIFE_WINDOW_MS, NOW_MS);
-    /* Nothing expires here: the wall clock stands still. */
+    /* Nothing expires here: the wall clock does not move. */
     for (size_t i = 0; i < group->group.record_count; i++)
         group->records[i].ttl_ms = 0;
 }

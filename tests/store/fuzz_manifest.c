@@ -66,7 +66,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static struct memory_io memory;
     struct buffer file = {0};
-    uint16_t version;
+    struct manifest_state state = {0};
     size_t first;
 
     if (size < 1)
@@ -82,11 +82,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         read_current(&memory);
         break;
     default:
-        version = 1 + data[0] / 4 % 2;
+        state.version = (uint16_t)(1 + data[0] / 4 % 2);
         first = data[0] % 4 == FILE_TWO_BODIES ? (size - 1) / 2 : size - 1;
-        manifest_frame_encode(&file, version, NUMBER, 0, 0, data + 1, first);
+        manifest_frame_encode(&file, &state, NUMBER, 0, 0, data + 1, first);
         if (first < size - 1)
-            manifest_frame_encode(&file, version, NUMBER, 1, file.size, data + 1 + first,
+            manifest_frame_encode(&file, &state, NUMBER, 1, file.size, data + 1 + first,
                                   size - 1 - first);
         memory_io_put(&memory, "d/MANIFEST-000001", file.data, file.size);
         read_manifest(&memory);

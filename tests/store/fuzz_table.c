@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/bytes.h"
 #include "base/checksum.h"
 #include "store/table.h"
 #include "store/table_format.h"
@@ -25,7 +26,7 @@ static void sign_column(uint8_t *file, uint64_t file_bytes, struct table_footer 
         extent->block_count > footer->block_count - extent->first_block ||
         extent->offset > file_bytes || extent->size_bytes > file_bytes - extent->offset)
         return;
-    checksums = table_align(extent->offset + extent->size_bytes, 8);
+    checksums = bytes_align(extent->offset + extent->size_bytes, 8);
     for (uint32_t i = 0; i < extent->block_count; i++) {
         struct table_block *block = &blocks[extent->first_block + i];
         if (block->offset > file_bytes || block->size_bytes > file_bytes - block->offset)
@@ -110,7 +111,8 @@ static void read_everything(struct table *table)
     arena_create(&arena, 1 << 24);
     for (uint32_t row = 0; row < table_row_count(table); row++) {
         const uint8_t *payload;
-        const float *vectors;
+        struct vector_row rows;
+        float values[4096];
         size_t key_bytes, payload_bytes;
         uint32_t count, found;
         const uint8_t *key = table_key(table, row, &key_bytes);
@@ -123,8 +125,11 @@ static void read_everything(struct table *table)
         if (table_payload(table, row, &arena, &payload, &payload_bytes, ERROR_IGNORED) == 0 &&
             payload_bytes > 0)
             assert(payload[0] <= 255 && payload[payload_bytes - 1] <= 255);
-        if (table_vectors(table, row, &vectors, &count, ERROR_IGNORED) == 0)
+        if (table_rows(table, row, &rows, &count, ERROR_IGNORED) == 0) {
             assert(count >= 1 && count <= table_row_count(table) - row);
+            if (table_describe(table)->dim <= 4096)
+                vector_row_decode(rows, table_describe(table)->dim, values);
+        }
     }
     (void)table_verify(table, &findings, ERROR_IGNORED);
     buffer_destroy(&findings);

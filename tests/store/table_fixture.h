@@ -5,6 +5,8 @@
 #include "base/arena.h"
 #include "store/table.h"
 
+enum { TABLE_FIXTURE_DIM_MAX = 65536 };
+
 struct table_fixture_options {
     enum table_kind kind;
     enum vector_codec codec;

@@ -64,7 +64,7 @@ static const struct field fields[] = {
     FIELD(table_footer, index_offset),
     FIELD(table_footer, index_checksum),
     FIELD(table_footer, columns),
-    FIELD(table_footer, reserved),
+    FIELD(table_footer, recall),
     FIELD(table_footer, checksum),
     FIELD(mask_header, magic),
     FIELD(mask_header, version),
@@ -113,7 +113,8 @@ static const struct field fields[] = {
     FIELD(manifest_frame_header, position),
     FIELD(manifest_frame_header, frame_bytes),
     FIELD(manifest_frame_header, body_bytes),
-    FIELD(manifest_frame_header, reserved),
+    FIELD(manifest_frame_header, group),
+    FIELD(manifest_frame_header, generation),
 };
 
 enum { FIELDS = sizeof(fields) / sizeof(fields[0]) };

@@ -94,12 +94,12 @@ static void check_all_there(struct scene *scene, uint32_t first)
     store_snapshot_release(snapshot);
 }
 
-/* Waits, at most ten seconds, for what the preallocator does by itself. */
+/* Waits for what the preallocator does by itself; the limit is for hangs only. */
 static bool soon(bool (*done)(struct scene *scene), struct scene *scene)
 {
     const struct timespec pause = {.tv_nsec = 1000000};
 
-    for (int i = 0; i < 10000; i++) {
+    for (int i = 0; i < 60000; i++) {
         if (done(scene))
             return true;
         nanosleep(&pause, NULL);

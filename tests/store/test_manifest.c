@@ -257,6 +257,43 @@ START_TEST(progress_without_a_mark_takes_the_old_one_away)
 }
 END_TEST
 
+START_TEST(the_ownership_of_the_last_edit_is_there_after_opening_again)
+{
+    struct manifest *manifest = reopen(NULL);
+    struct store_ownership none = manifest->state.ownership, former;
+    struct manifest_state copy;
+    struct manifest_edit edit = {0};
+
+    ck_assert_int_eq(none.generation, 0);
+    former = manifest_set_ownership(manifest, (struct store_ownership){77, 5});
+    ck_assert_int_eq(former.generation, 0);
+    manifest = reopen(manifest); /* nothing was written under it */
+    ck_assert_int_eq(manifest->state.ownership.generation, 0);
+
+    (void)manifest_set_ownership(manifest, (struct store_ownership){77, 5});
+    manifest_edit_forget(&edit, 3);
+    commit(manifest, &edit);
+    manifest = reopen(manifest);
+    ck_assert_uint_eq(manifest->state.ownership.group, 77);
+    ck_assert_int_eq(manifest->state.ownership.generation, 5);
+
+    /* The first frame of the next file has it, too, and what is copied. */
+    manifest->roll_bytes = 1;
+    for (int i = 0; i < 8; i++) {
+        manifest_edit_forget(&edit, 3);
+        commit(manifest, &edit);
+    }
+    ck_assert_uint_gt(manifest->manifest_number, 1);
+    manifest_copy_state(manifest, &copy);
+    ck_assert_int_eq(copy.ownership.generation, 5);
+    manifest_state_destroy(&copy);
+    manifest = reopen(manifest);
+    former = manifest_set_ownership(manifest, (struct store_ownership){77, 6});
+    ck_assert_int_eq(former.generation, 5);
+    manifest_close(manifest);
+}
+END_TEST
+
 START_TEST(hostile_edits_are_refused)
 {
     uint64_t random = test_seed();
@@ -288,7 +325,8 @@ START_TEST(hostile_edits_are_refused)
 }
 END_TEST
 
-TEST_TABLE(TEST(edits_are_there_after_opening_again), TEST(numbers_are_never_handed_out_twice),
+TEST_TABLE(TEST(the_ownership_of_the_last_edit_is_there_after_opening_again),
+           TEST(edits_are_there_after_opening_again), TEST(numbers_are_never_handed_out_twice),
            TEST(manifest_rolls_over_and_the_old_file_goes), TEST(torn_last_edit_does_not_count),
            TEST(damaged_edit_before_others_fails_the_opening),
            TEST(damaged_or_missing_current_fails_the_opening),

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/bytes.h"
 #include "store/memtable.h"
 #include "store/shard.h"
 #include "store/skiplist.h"
@@ -61,8 +62,8 @@ START_TEST(key_order_is_bytes_then_length)
                  {"b", "ab", 1}, {"a\1", "a", 1}, {"abcdefgh1", "abcdefgh2", -1}};
 
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-        int order = skiplist_compare((const uint8_t *)cases[i].a, strlen(cases[i].a),
-                                     (const uint8_t *)cases[i].b, strlen(cases[i].b));
+        int order = bytes_compare((const uint8_t *)cases[i].a, strlen(cases[i].a),
+                                  (const uint8_t *)cases[i].b, strlen(cases[i].b));
         ck_assert_int_eq((order > 0) - (order < 0), cases[i].order);
     }
 }

@@ -57,13 +57,17 @@ static void look(struct blink *blink, int64_t last[IDS])
     size_t source_count;
     const struct store_source *sources = store_snapshot_sources(snapshot, &source_count);
 
-    for (size_t s = 0; s < source_count; s++)
+    for (size_t s = 0; s < source_count; s++) {
+        bool all = store_source_all_visible(snapshot, &sources[s]);
         for (uint32_t row = 0; row < sources[s].row_count; row++) {
             size_t key_bytes;
             const uint8_t *key;
             uint32_t id;
-            if (!store_row_visible(snapshot, &sources[s], row))
+            if (!store_row_visible(snapshot, &sources[s], row)) {
+                if (all)
+                    complain(blink, "row %u was said to be visible and is not", row);
                 continue;
+            }
             key = store_row_key(&sources[s], row, &key_bytes);
             id = id_of(key, key_bytes);
             if (id == UINT32_MAX)
@@ -71,6 +75,7 @@ static void look(struct blink *blink, int64_t last[IDS])
             else
                 seen[id]++;
         }
+    }
     for (uint32_t id = 0; id < IDS; id++) {
         const struct store_source *source;
         struct store_key key;
@@ -201,5 +206,69 @@ START_TEST(upserted_ids_never_blink_without_synced_log)
 }
 END_TEST
 
+/* Of the youngest file. */
+static bool all_visible(struct store_snapshot *snapshot)
+{
+    size_t count;
+    const struct store_source *sources = store_snapshot_sources(snapshot, &count);
+    const struct store_source *last = &sources[count - 1]; /* memtables come first */
+
+    return store_source_all_visible(snapshot, last);
+}
+
+static bool all_visible_at(struct store_shard *shard, int64_t now_ms)
+{
+    struct store_snapshot *snapshot = store_snapshot_acquire(shard, now_ms);
+    bool all = all_visible(snapshot);
+
+    store_snapshot_release(snapshot);
+    return all;
+}
+
+START_TEST(all_rows_are_visible_until_one_dies_or_expires)
+{
+    struct fixture_group *group = calloc(1, sizeof(*group));
+    int64_t *wall_ms;
+    struct store *store = fixture_store(fixture_io(&wall_ms), test_directory(), 64 * 1024);
+    struct store_shard *shard =
+        fixture_shard(store, WINDOW_MS, 5 * WINDOW_MS, STORE_DURABILITY_LOG);
+    struct store_snapshot *before;
+    struct error error = {0};
+
+    *wall_ms = 0;
+    fixture_group_start(group, 0);
+    for (uint32_t id = 0; id < IDS; id++)
+        fixture_group_put(group, id, 100 + id, 0, 20, false);
+    ck_assert_int_eq(store_shard_append(shard, &group->group, &error), 0);
+    ck_assert(!all_visible_at(shard, 0)); /* of a memtable it is not known */
+    ck_assert_int_eq(store_shard_flush(shard, &error), 0);
+    ck_assert(all_visible_at(shard, 5 * WINDOW_MS + 99));
+    ck_assert(!all_visible_at(shard, 5 * WINDOW_MS + 100));
+    ck_assert_int_eq(compact_seal(shard, 0, WINDOW_MS, 0, &error), 0);
+    before = store_snapshot_acquire(shard, 0);
+    ck_assert(all_visible(before));
+    fixture_group_start(group, IDS);
+    fixture_group_delete(group, 7, false);
+    ck_assert_int_eq(store_shard_append(shard, &group->group, &error), 0);
+    ck_assert(!all_visible_at(shard, 0));
+    store_snapshot_release(before);
+    /* A record with a time to live of its own, in a window behind it. */
+    fixture_group_start(group, IDS + 1);
+    fixture_group_put(group, 8, WINDOW_MS, 10, 20, false);
+    ck_assert_int_eq(store_shard_append(shard, &group->group, &error), 0);
+    ck_assert_int_eq(store_shard_flush(shard, &error), 0);
+    ck_assert(!all_visible_at(shard, 0));
+    fixture_group_start(group, IDS + 2);
+    fixture_group_put(group, 9, 2 * WINDOW_MS, 0, 20, false);
+    ck_assert_int_eq(store_shard_append(shard, &group->group, &error), 0);
+    ck_assert_int_eq(store_shard_flush(shard, &error), 0);
+    ck_assert(all_visible_at(shard, 0));
+    ck_assert_int_eq(store_shard_close(shard, true, &error), 0);
+    store_close(store);
+    free(group);
+}
+END_TEST
+
 TEST_TABLE(TEST(upserted_ids_never_blink_beside_flush_seal_and_tier),
-           TEST(upserted_ids_never_blink_without_synced_log))
+           TEST(upserted_ids_never_blink_without_synced_log),
+           TEST(all_rows_are_visible_until_one_dies_or_expires))

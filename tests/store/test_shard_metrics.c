@@ -16,11 +16,49 @@ static struct io watching_io = {&watching_operations};
 static struct metric *watched;
 static double most;
 
+/* And at how far a merge is, when it creates its file and when it writes to it: no lock is held then. */
+static struct store_shard *merging; /* NULL: it does not */
+static int run_file = -1;
+static uint64_t seen_rows, seen_done;
+static unsigned looks;
+
+static void look_at_merge(void)
+{
+    struct store_shard_info info;
+    struct arena arena;
+
+    arena_create(&arena, 0);
+    store_shard_describe(merging, &arena, &info);
+    ck_assert_uint_eq(info.window_count, 1);
+    if (looks++ == 0)
+        ck_assert_uint_eq(info.windows[0].merge_rows_done, 0);
+    ck_assert_uint_ge(info.windows[0].merge_rows_done, seen_done);
+    seen_rows = info.windows[0].merge_rows;
+    seen_done = info.windows[0].merge_rows_done;
+    arena_destroy(&arena);
+}
+
+static int watching_open(struct io *io, const char *path, unsigned flags)
+{
+    const char *suffix = strrchr(path, '.');
+    int file = io_posix()->operations->open(io_posix(), path, flags);
+
+    (void)io;
+    if (merging && (flags & IO_CREATE) && suffix && strcmp(suffix, ".run") == 0) {
+        run_file = file;
+        look_at_merge();
+    }
+    return file;
+}
+
 static int64_t watching_pwrite(struct io *io, int file, const void *bytes, size_t size_bytes,
                                uint64_t offset)
 {
     (void)io;
-    most = metric_value(watched) > most ? metric_value(watched) : most;
+    if (watched && metric_value(watched) > most)
+        most = metric_value(watched);
+    if (merging && file == run_file)
+        look_at_merge();
     return io_posix()->operations->pwrite(io_posix(), file, bytes, size_bytes, offset);
 }
 
@@ -40,12 +78,13 @@ static struct store_shard *open_shard(struct metrics *metrics, struct store **st
 
     watching_operations = *io_posix()->operations;
     watching_operations.pwrite = watching_pwrite;
+    watching_operations.open = watching_open;
     ck_assert_int_eq(store_open(&options, store, ERROR_IGNORED), 0);
     ck_assert_int_eq(store_shard_open(*store, &shard_options, &shard, ERROR_IGNORED), 0);
     return shard;
 }
 
-static int append(struct store_shard *shard, uint32_t first)
+static int append_ids(struct store_shard *shard, uint32_t first, uint32_t first_id)
 {
     static float vectors[GROUP][DIM];
     struct store_record records[GROUP];
@@ -54,7 +93,7 @@ static int append(struct store_shard *shard, uint32_t first)
         .records = records, .record_count = GROUP, .next_offset = first + GROUP};
 
     for (uint32_t i = 0; i < GROUP; i++) {
-        store_key_from_u64(first + i, &keys[i]);
+        store_key_from_u64(first_id + i, &keys[i]);
         records[i] = (struct store_record){.key = keys[i].bytes,
                                            .key_bytes = keys[i].size_bytes,
                                            .offset = first + i,
@@ -62,6 +101,11 @@ static int append(struct store_shard *shard, uint32_t first)
                                            .vector = vectors[i]};
     }
     return store_shard_append(shard, &group, ERROR_IGNORED);
+}
+
+static int append(struct store_shard *shard, uint32_t first)
+{
+    return append_ids(shard, first, first);
 }
 
 static uint32_t immutable_memtables(struct store_shard *shard)
@@ -121,5 +165,33 @@ START_TEST(merge_under_way_is_seen)
 }
 END_TEST
 
+/* Of two chunks with the same rows those of the older one are left out. */
+START_TEST(description_tells_how_far_a_merge_is)
+{
+    struct metrics *metrics = metrics_new();
+    struct store *store;
+    struct store_shard *shard = open_shard(metrics, &store);
+
+    watched = NULL;
+    ck_assert_int_eq(append(shard, 0), 0);
+    ck_assert_int_eq(store_shard_flush(shard, ERROR_IGNORED), 0);
+    ck_assert_int_eq(append_ids(shard, GROUP, 0), 0);
+    ck_assert_int_eq(store_shard_flush(shard, ERROR_IGNORED), 0);
+    merging = shard;
+    ck_assert_int_eq(compact_seal(shard, 0, 1000, 0, ERROR_IGNORED), 0);
+    ck_assert_uint_gt(looks, 1);
+    ck_assert_uint_eq(seen_rows, 2 * GROUP);
+    ck_assert_uint_eq(seen_done, 2 * GROUP);
+    run_file = -1;
+    seen_done = 0;
+    look_at_merge();
+    ck_assert_uint_eq(seen_rows, 0);
+    merging = NULL;
+    ck_assert_int_eq(store_shard_close(shard, false, ERROR_IGNORED), 0);
+    store_close(store);
+    metrics_delete(metrics);
+}
+END_TEST
+
 TEST_TABLE(TEST(full_memtables_wait_then_appends_do_and_a_flush_ends_both),
-           TEST(merge_under_way_is_seen))
+           TEST(merge_under_way_is_seen), TEST(description_tells_how_far_a_merge_is))

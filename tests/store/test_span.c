@@ -349,6 +349,11 @@ START_TEST(manifest_with_spans_has_a_version_that_older_ones_refuse)
     reopen(&world);
     ck_assert_uint_eq(manifest_version(&world), MANIFEST_VERSION_SPANS);
     OK(store_shard_load_span(world.shard, number, NULL, NULL, &ok_error));
+    reopen(&world); /* nothing but a stop */
+    ck_assert_uint_eq(manifest_version(&world), MANIFEST_VERSION);
+    number = span_over(&world, 2, 0, 2);
+    ck_assert_uint_eq(manifest_version(&world), MANIFEST_VERSION_SPANS);
+    OK(store_shard_load_span(world.shard, number, NULL, NULL, &ok_error));
     world.shard->manifest->roll_bytes = 0;
     for (uint32_t i = 0; i < 100 && manifest_version(&world) != MANIFEST_VERSION; i++) {
         append(&world, 1, 1, i);

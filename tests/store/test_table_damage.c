@@ -103,6 +103,19 @@ START_TEST(every_flipped_byte_of_a_packed_run_is_found)
 }
 END_TEST
 
+START_TEST(every_flipped_byte_of_a_run_of_another_type_is_found)
+{
+    for (int codec = VECTOR_CODEC_FLOAT16; codec < VECTOR_CODEC_COUNT; codec++) {
+        struct table_fixture fixture;
+        struct memory_io memory;
+        create(&fixture, &memory, TABLE_RUN, (enum vector_codec)codec, 5, 12);
+        flip_every_byte(&fixture, &memory, "d/000005.run", true);
+        flip_every_byte(&fixture, &memory, "d/000005.vectors", true);
+        destroy(&fixture, &memory);
+    }
+}
+END_TEST
+
 START_TEST(every_shorter_file_is_found)
 {
     static const char *const paths[] = {"d/000005.run", "d/000005.vectors"};
@@ -234,6 +247,7 @@ END_TEST
 
 TEST_TABLE(TEST(every_flipped_byte_of_a_chunk_is_found), TEST(every_flipped_byte_of_a_run_is_found),
            TEST(every_flipped_byte_of_a_packed_run_is_found),
+           TEST(every_flipped_byte_of_a_run_of_another_type_is_found),
            TEST(every_damaged_page_of_a_packed_run_is_found), TEST(every_shorter_file_is_found),
            TEST(every_damaged_page_of_a_chunk_is_found), TEST(every_damaged_page_of_a_run_is_found),
            TEST(vectors_of_an_older_file_with_the_same_number_are_refused))

@@ -402,9 +402,10 @@ START_TEST(verify_lists_what_is_wrong_inside_a_segment)
     struct buffer findings = {0};
 
     create(&folder);
-    ck_assert_int_eq(
-        store_verify(folder.io, folder.data_dir, refuse_segment, &findings, ERROR_IGNORED),
-        ERROR_CORRUPT);
+    ck_assert_int_eq(store_verify(folder.io, folder.data_dir,
+                                  &(struct store_verify_checks){.segment = refuse_segment},
+                                  &findings, ERROR_IGNORED),
+                     ERROR_CORRUPT);
     ck_assert_uint_eq(checks, 2); /* of the run and of the span over it */
     ck_assert_ptr_nonnull(strstr(buffer_text(&findings), ".segment: not a graph\n"));
     buffer_destroy(&findings);
@@ -425,8 +426,10 @@ START_TEST(segment_of_another_format_version_is_no_damage)
     struct error error = {0};
 
     create(&folder);
-    ck_assert_int_eq(
-        store_verify(folder.io, folder.data_dir, know_no_such_version, &findings, &error), 0);
+    ck_assert_int_eq(store_verify(folder.io, folder.data_dir,
+                                  &(struct store_verify_checks){.segment = know_no_such_version},
+                                  &findings, &error),
+                     0);
     ck_assert_uint_eq(checks, 2); /* of the run and of the span over it */
     ck_assert_str_eq(buffer_text(&findings), "");
     buffer_destroy(&findings);

@@ -21,17 +21,18 @@ def why_not():
 
 
 class Browser(Server):
-    """One window of one browser."""
+    """One window of one browser, with more ARGUMENTS than it needs."""
 
-    def __init__(self):
+    def __init__(self, *arguments):
         super().__init__(harness.scratch_folder("browser"))
         self.url = f"http://127.0.0.1:{harness.free_ports(1)[0]}"
+        self.arguments = arguments
         self.session = None
 
     def start(self):
         self.spawn(["chromedriver", f"--port={self.url.rpartition(':')[2]}"])
         self.wait_ready(lambda: self.call("GET", "/status")["ready"], timeout_s=60)
-        options = {"args": [*ARGUMENTS, f"--user-data-dir={self.folder}/profile"]}
+        options = {"args": [*ARGUMENTS, *self.arguments, f"--user-data-dir={self.folder}/profile"]}
         capabilities = {"browserName": "chrome", "goog:chromeOptions": options, "goog:loggingPrefs": {"browser": "ALL"}}
         self.session = self.call("POST", "/session", {"capabilities": {"alwaysMatch": capabilities}})["sessionId"]
         return self

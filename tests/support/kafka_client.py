@@ -30,9 +30,9 @@ class Sender:
             self.failed.append((message.key(), error))
 
     def send(self, topic, records, partition=-1):
-        """RECORDS as (key, value) texts; a value of None is a tombstone. Returns when all are acknowledged."""
+        """RECORDS as (key, value) texts, values also as bytes; a value of None is a tombstone. Returns when all are acknowledged."""
         for key, value in records:
-            value = None if value is None else value.encode()
+            value = value.encode() if isinstance(value, str) else value
             while True:
                 try:
                     self.producer.produce(topic, value, key.encode(), partition, on_delivery=self.delivered)

@@ -147,7 +147,9 @@ QUICK_SUCCESSION = ("broker.heartbeat.interval.ms=500", "broker.session.timeout.
 
 
 class KafkaCluster:
-    """Three brokers that write to two at least. The first is also the only controller: it must not be stopped."""
+    """Three brokers that write to two at least. The first is also the only controller: while it is away nobody takes over a partition or
+    leaves the replicas in sync, and a broker that is stopped does not end. PROPERTIES as of Kafka.
+    PROXIED: clients and the other brokers reach each through a Proxy of its own (`proxies`)."""
 
     NODES = 3
     PROPERTIES = (
@@ -159,16 +161,20 @@ class KafkaCluster:
         *QUICK_SUCCESSION,
     )
 
-    def __init__(self):
-        self.nodes = [Kafka(*self.PROPERTIES)]
+    def __init__(self, *properties, proxied=False):
+        self.nodes = [Kafka(*self.PROPERTIES, *properties)]
         for number in range(2, self.NODES + 1):
-            self.nodes.append(Kafka(*self.PROPERTIES, controller_port=self.nodes[0].controller_port))
+            self.nodes.append(Kafka(*self.PROPERTIES, *properties, controller_port=self.nodes[0].controller_port))
             self.nodes[-1].properties += (
                 "process.roles=broker",
                 f"node.id={number}",
                 f"listeners=PLAINTEXT://{self.nodes[-1].address}",
+                f"advertised.listeners=PLAINTEXT://{self.nodes[-1].address}",
             )
-        self.address = ",".join(node.address for node in self.nodes)
+        self.proxies = [Proxy(node.port) for node in self.nodes] if proxied else []
+        for node, proxy in zip(self.nodes, self.proxies, strict=False):
+            node.properties += (f"advertised.listeners=PLAINTEXT://{proxy.address}",)
+        self.address = ",".join(each.address for each in self.proxies or self.nodes)
 
     def start(self):
         for node in self.nodes:
@@ -230,7 +236,7 @@ class NatsNode(Nats):
 
     def __init__(self, name, route_port, routes):
         super().__init__()
-        self.arguments = ["-n", name, "--cluster_name", "windrow-test", "--cluster", f"nats://127.0.0.1:{route_port}", "--routes", routes]
+        self.arguments = ["-n", name, "--cluster_name", "windrow-test", "--cluster", f"nats://127.0.0.1:{route_port}", "--routes", routes, "--no_advertise"]
 
     def launch(self):
         store = os.path.join(self.folder, "store")
@@ -238,7 +244,8 @@ class NatsNode(Nats):
 
 
 class NatsCluster:
-    """Three servers whose streams may have three replicas. Any one of them may be killed."""
+    """Three servers whose streams may have three replicas. Any one of them may be killed. Clients know only the addresses that they were
+    given, which may be those of proxies."""
 
     NODES = 3
 
@@ -267,13 +274,15 @@ class NatsCluster:
 class Proxy:
     """Carries connections to PORT of the loopback interface, as the network between two machines does. cut() lets nothing
     through any more, in either direction and without a word, also on connections that stand; slow() delays each piece;
-    mend() ends both. What a cut held back arrives then, as TCP would send it again."""
+    mend() ends both. What a cut held back arrives then, as TCP would send it again. `carried_bytes`, both ways together, is exact while
+    one connection speaks at a time."""
 
     def __init__(self, port):
         self.target = ("127.0.0.1", port)
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.address = f"127.0.0.1:{self.listener.getsockname()[1]}"
         self.delay_s = 0
+        self.carried_bytes = 0
         self.open = threading.Event()
         self.open.set()
         threading.Thread(target=self.accept, daemon=True).start()
@@ -307,6 +316,7 @@ class Proxy:
                 if self.delay_s:
                     time.sleep(self.delay_s)
                 self.open.wait()
+                self.carried_bytes += len(data)
                 sink.sendall(data)
             sink.shutdown(socket.SHUT_WR)
         except OSError:

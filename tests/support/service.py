@@ -10,7 +10,7 @@ import urllib.error
 import urllib.request
 
 import harness
-from servers import Server
+from servers import Kafka, Server
 
 MS_PER_HOUR = 3_600_000
 COLLECTION = "points"
@@ -112,7 +112,7 @@ class Windrow(Server):
         """BODY is sent as JSON, RAW as it is. Every status is a reply; only no answer at all raises."""
         data = raw if raw is not None else json.dumps(body).encode() if body is not None else None
         request = urllib.request.Request(self.url + path, data=data, method=method, headers=headers or {})
-        if data is not None:
+        if data is not None and not request.has_header("Content-type"):
             request.add_header("Content-Type", "application/json")
         try:
             with urllib.request.urlopen(request, timeout=30, context=self.context) as response:
@@ -164,8 +164,8 @@ class Windrow(Server):
         return {outcome: int(count) for outcome, count in counts.items() if count}
 
     def next_offsets(self):
-        """Per partition that is read here, the offset behind the last record that outcomes() counts."""
-        series = self.metrics("windrow_kafka_next_offset").items()
+        """Per partition of COLLECTION that is read here, the offset behind the last record that outcomes() counts."""
+        series = [(labels, value) for labels, value in self.metrics("windrow_kafka_next_offset").items() if f'collection="{COLLECTION}"' in labels]
         return {label.split('"')[1]: max(int(value), 0) for labels, value in series for label in labels if label.startswith("shard=")}
 
     def wait_caught_up(self, end_offsets, timeout_s=60):
@@ -217,3 +217,12 @@ class Windrow(Server):
             offset = page.get("next_page_offset")
             if offset is None:
                 return points
+
+
+def for_class(cls, **options):
+    """Sets cls.kafka, which runs, and cls.windrow, which does not yet. Both end after the last test of the class. OPTIONS as in
+    configuration()."""
+    cls.kafka = Kafka().start()
+    cls.addClassCleanup(cls.kafka.stop)
+    cls.windrow = Windrow(cls.kafka.address, **options)
+    cls.addClassCleanup(cls.windrow.stop)

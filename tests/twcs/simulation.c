@@ -128,7 +128,7 @@ static void tick_all(struct world *world, int64_t elapsed_ms)
 
 /* One step. */
 
-/* The clock begins where the latest of the shards' stood; a start is no word to leap. */
+/* The clock begins where the latest of the shards' stood; a start does not confirm a leap. */
 static void restart_clock(struct world *world)
 {
     bool stood = world->stands;

@@ -164,6 +164,33 @@ START_TEST(span_whose_larger_part_is_dead_is_built_again_or_dropped)
 }
 END_TEST
 
+/* The span may push out as many windows as half of its group has. */
+START_TEST(under_a_byte_cap_a_group_has_its_length_of_windows_before_it)
+{
+    enum { END = FANOUT * FANOUT * 3 };
+    struct world world;
+
+    create(&world, 0, END, 1000, 0);
+    world.policy.max_bytes = 1;
+    decide(&world);
+    ck_assert_uint_eq(builds(&world, 1), END / FANOUT - 1);
+    ck_assert_uint_eq(builds(&world, 2), 2);
+    carry_out(&world);
+    /* The oldest go, and a span with its windows; none is built anew over what is left of one. */
+    for (size_t gone = 0; gone < END; gone++) {
+        memmove(world.windows, world.windows + 1, --world.window_count * sizeof(world.windows[0]));
+        for (size_t i = 0; i < world.span_count; i++)
+            if (world.spans[i].start_ms <= (int64_t)gone * HOUR_MS && world.spans[i].live_rows > 0)
+                world.spans[i].live_rows -= 10;
+        decide(&world);
+        ck_assert_uint_eq(builds(&world, 1) + builds(&world, 2), 0);
+        for (size_t i = 0; i < world.decision_count; i++)
+            ck_assert_uint_lt(world.spans[world.decisions[i].span].live_rows * 2,
+                              world.spans[world.decisions[i].span].rows);
+    }
+}
+END_TEST
+
 START_TEST(one_window_and_windows_of_other_lengths_get_none)
 {
     struct world world;
@@ -254,5 +281,6 @@ TEST_TABLE(TEST(windows_without_an_end_get_tiers_that_lie_in_each_other),
            TEST(group_waits_until_nothing_more_is_expected),
            TEST(span_has_to_live_for_as_long_as_its_group),
            TEST(span_whose_larger_part_is_dead_is_built_again_or_dropped),
+           TEST(under_a_byte_cap_a_group_has_its_length_of_windows_before_it),
            TEST(one_window_and_windows_of_other_lengths_get_none),
            TEST(every_window_is_built_into_one_span_a_tier))

@@ -106,6 +106,8 @@ START_TEST(operators_are_answered_without_a_broker)
         {"/livez", NULL, 200, "alive"},
         {"/history", NULL, 200, "\"columns\":[\"time_ms\",\"records_per_s\""},
         {"/history?since_ms=soon", NULL, 400, "since_ms"},
+        {"/config", NULL, 200,
+         "\"collections.news.ttl\": {\"value\": \"7d\", \"origin\": \"default\","},
         {"/dead-letters", NULL, 200, "\"reasons\":[]"},
         {"/status", NULL, 200, "\"why\":\"no Kafka broker has answered yet"},
         {"/openapi.json", NULL, 200, "\"/collections/{collection}/points/query\""},

@@ -21,6 +21,7 @@ int command_compact(int argc, char **argv);
 int command_produce(int argc, char **argv);
 int command_pause(int argc, char **argv);
 int command_drain(int argc, char **argv);
+int command_export(int argc, char **argv);
 int command_resume(int argc, char **argv);
 int command_rebuild(int argc, char **argv);
 int command_search(int argc, char **argv);

@@ -125,6 +125,24 @@ const char *client_address(const struct client *client)
     return client->address;
 }
 
+void client_accept(struct client *client, const char *type)
+{
+    struct buffer line = {0};
+
+    buffer_append_format(&line, "Accept: %s", type);
+    client->headers = memory_checked(curl_slist_append(client->headers, buffer_text(&line)));
+    buffer_destroy(&line);
+}
+
+const char *client_reply_header(struct client *client, const char *name)
+{
+    struct curl_header *header;
+
+    if (curl_easy_header(client->curl, name, 0, CURLH_HEADER, -1, &header) != CURLHE_OK)
+        return NULL;
+    return header->value;
+}
+
 static CURLcode perform(struct client *client, const char *path, const struct buffer *body,
                         struct reply_sink *sink)
 {

@@ -36,6 +36,11 @@ const char *client_address(const struct client *client);
 int client_request(struct client *client, const char *path, const struct buffer *body,
                    struct buffer *reply, long *status, struct error *error);
 
+/** The type that replies are asked for from now on, as the header Accept. */
+void client_accept(struct client *client, const char *type);
+/** A header of the last reply, or NULL. Valid until the next request. */
+const char *client_reply_header(struct client *client, const char *name);
+
 /** The same, with the reply parsed into `arena`. `reply` must live as long as the document. */
 int client_request_doc(struct client *client, const char *path, const struct buffer *body,
                        struct arena *arena, struct buffer *reply, struct doc *doc,

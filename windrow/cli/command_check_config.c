@@ -3,6 +3,8 @@
 #include <string.h>
 
 #include "base/buffer.h"
+#include "base/memory.h"
+#include "windrow/cli/client.h"
 #include "windrow/cli/command.h"
 #include "windrow/cli/options.h"
 
@@ -41,6 +43,92 @@ static int compare(const struct config *config, const char *against)
     return COMMAND_OK;
 }
 
+/* A service that runs. */
+
+struct differences {
+    const struct config *config; /* of the file */
+    const struct doc *running;   /* {KEY: {"value", "reloadable"}} */
+    struct buffer applied, restart_needed;
+    struct arena arena;
+};
+
+static const struct doc *find(struct differences *all, const struct doc *map, const struct doc *key)
+{
+    return doc_get(map, memory_checked(arena_copy(&all->arena, key->string, key->count)));
+}
+
+static void append_value(struct buffer *out, const struct doc *value)
+{
+    if (value->type == DOC_STRING)
+        buffer_append(out, value->string, value->count);
+    else if (value->type == DOC_NULL)
+        buffer_append_byte(out, '~');
+    else
+        doc_write_json(out, value);
+}
+
+static void add_difference(struct differences *all, const struct doc *key, const struct doc *file)
+{
+    const struct doc *running = find(all, all->running, key);
+    struct buffer *out = reply_is_true(file, "reloadable") ? &all->applied : &all->restart_needed;
+
+    if (!running || doc_equal(reply_get(file, "value"), reply_get(running, "value")))
+        return; /* a collection that is new, or nothing */
+    buffer_append_format(out, "%.*s (", (int)key->count, key->string);
+    append_value(out, reply_get(running, "value"));
+    buffer_append_text(out, " -> ");
+    append_value(out, reply_get(file, "value"));
+    buffer_append_text(out, ")\n");
+}
+
+/* Collections of one side alone: each has a `dim`. */
+static void add_missing(struct differences *all, const struct doc *keys, const struct doc *others,
+                        const char *what)
+{
+    static const char first[] = "collections.", last[] = ".dim";
+    const size_t around = strlen(first) + strlen(last);
+
+    for (uint32_t i = 0; i < keys->count; i++) {
+        const struct doc *key = &keys->items[2 * (size_t)i];
+        if (key->count > around && memcmp(key->string, first, strlen(first)) == 0 &&
+            memcmp(key->string + key->count - strlen(last), last, strlen(last)) == 0 &&
+            !find(all, others, key))
+            buffer_append_format(&all->restart_needed, "%.*s (%s)\n",
+                                 (int)(key->count - strlen(last)), key->string, what);
+    }
+}
+
+static void print_differences(const struct doc *reply, const void *context)
+{
+    struct differences all = {.config = context, .running = reply_get(reply, "result")};
+    struct buffer text = {0};
+    struct doc file;
+
+    arena_create(&all.arena, 0);
+    (void)config_show(all.config, NULL, true, &text);
+    if (doc_parse_json(&all.arena, buffer_text(&text), text.size, NULL, &file, ERROR_IGNORED) ==
+            0 &&
+        all.running->type == DOC_MAP) {
+        for (uint32_t i = 0; i < file.count; i++)
+            add_difference(&all, &file.items[2 * (size_t)i], &file.items[2 * (size_t)i + 1]);
+        add_missing(&all, all.running, &file, "removed");
+        add_missing(&all, &file, all.running, "added");
+    }
+    if (all.applied.size + all.restart_needed.size == 0)
+        printf("nothing changed, but for secrets, which are not compared\n");
+    print_changes("a reload applies", &all.applied);
+    print_changes("a restart is needed for", &all.restart_needed);
+    buffer_destroy(&text);
+    arena_destroy(&all.arena);
+}
+
+static int compare_running(const struct config *config, const char *url)
+{
+    client_choice.url = url;
+    return ask_service(
+        config, &(struct ask){.path = "/config", .print = print_differences, .context = config});
+}
+
 static int check(const char *path, const char *against, bool print, bool json)
 {
     struct config *config = NULL;
@@ -59,7 +147,8 @@ static int check(const char *path, const char *against, bool print, bool json)
     } else {
         fprintf(stderr, "windrow: %s is valid\n", config->path);
         if (against)
-            status = compare(config, against);
+            status = strstr(against, "://") ? compare_running(config, against)
+                                            : compare(config, against);
     }
     config_free(config);
     return status;
@@ -84,9 +173,9 @@ int command_check_config(int argc, char **argv)
          .target = &json},
         {.name = "against",
          .type = OPTION_TEXT,
-         .argument = "FILE",
-         .help = "what a service that runs with FILE would apply of this one on a reload, and what "
-                 "needs a restart",
+         .argument = "FILE|URL",
+         .help = "what a service that runs with FILE, or the one at URL, would apply of this one "
+                 "on a reload, and what needs a restart",
          .target = &against},
         {.name = "documentation",
          .help = "print docs/configuration.md, made from the same table",
@@ -96,11 +185,12 @@ int command_check_config(int argc, char **argv)
          .target = &schema},
     };
     const struct command_line line = {
-        .usage = "[-c FILE] [--print [--json]]\n[-c FILE] --against FILE",
+        .usage = "[-c FILE] [--print [--json]]\n[-c FILE] --against FILE|URL",
         .about = "Reads the config and reports every problem at once, as FILE:LINE:COL: message "
                  "(hint). Exits 0 "
                  "if the service could start with it (warnings are shown), else 78.",
-        .examples = "windrow check-config -c /etc/windrow/windrow.yaml --print",
+        .examples = "windrow check-config -c /etc/windrow/windrow.yaml --print\n"
+                    "windrow check-config --against http://127.0.0.1:6333",
         .rows = rows,
         .row_count = OPTION_ROWS(rows),
     };

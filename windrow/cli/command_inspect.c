@@ -4,23 +4,26 @@
 
 #include "base/io.h"
 #include "indexer/index/index.h"
+#include "indexer/query/query.h"
 #include "store/store.h"
 #include "windrow/cli/command.h"
 #include "windrow/cli/options.h"
 
-static bool is_segment(const char *path)
+static bool is_named(const char *path, const char *extension)
 {
     const char *dot = strrchr(path, '.');
 
-    return dot && strcmp(dot, ".segment") == 0;
+    return dot && strcmp(dot, extension) == 0;
 }
 
 static int inspect_one(const char *path, bool json)
 {
     struct buffer out = {0};
     struct error error = {0};
-    int code = is_segment(path) ? index_segment_inspect(io_posix(), path, json, &out, &error)
-                                : store_inspect(io_posix(), path, json, &out, &error);
+    int code =
+        is_named(path, ".segment")   ? index_segment_inspect(io_posix(), path, json, &out, &error)
+        : is_named(path, ".columns") ? query_columns_inspect(io_posix(), path, json, &out, &error)
+                                     : store_inspect(io_posix(), path, json, &out, &error);
 
     fwrite(out.data, 1, out.size, stdout);
     buffer_destroy(&out);
@@ -35,7 +38,7 @@ int command_inspect(int argc, char **argv)
     const struct command_line line = {
         .usage = "[--json] PATH...",
         .about = "Decodes windrow files (CURRENT, MANIFEST, .log, .chunk, .run, .vectors, .mask, "
-                 ".segment): header, "
+                 ".segment, .columns): header, "
                  "columns, counts, smallest and largest values, checksums.",
         .examples = "windrow inspect /var/lib/windrow/news/0/000007.run",
         .rows = rows,

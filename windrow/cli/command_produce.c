@@ -376,9 +376,7 @@ static void encode_row(struct produce *run, uint32_t row, const float *vector)
     items[0] = doc_string(&run->arena, "id");
     items[1] = doc_integer(row);
     items[2] = doc_string(&run->arena, "vector");
-    items[3] = (struct doc){.type = DOC_BYTES,
-                            .count = (uint32_t)(collection->dim * sizeof(float)),
-                            .string = (const char *)vector};
+    items[3] = vector_to_message(&run->arena, vector, collection->dim, collection->messages);
     if (collection->format == CONFIG_FORMAT_JSON) {
         values = doc_items(&run->arena, collection->dim);
         for (uint32_t i = 0; i < collection->dim; i++)
@@ -448,7 +446,11 @@ static int send_file(struct produce *run, const char *name)
 
     if (!input)
         return command_fail("%s: %s", name, strerror(errno));
-    if (is_fbin(name))
+    if (is_fbin(name) && run->collection->format == CONFIG_FORMAT_RAW &&
+        run->collection->messages != VECTOR_TYPE_FLOAT32)
+        code = command_fail("collection %s: its raw messages are %s, .fbin files have float32",
+                            run->collection->name, vector_type_name(run->collection->messages));
+    else if (is_fbin(name))
         code = send_fbin(run, input, name);
     else if (run->collection->format == CONFIG_FORMAT_RAW)
         code = command_fail("collection %s has format raw, so it takes .fbin files, not JSON lines",

@@ -4,6 +4,7 @@
 
 #include "base/text.h"
 #include "indexer/index/index.h"
+#include "indexer/query/query.h"
 #include "store/store.h"
 #include "windrow/cli/command.h"
 #include "windrow/cli/options.h"
@@ -15,7 +16,10 @@ static int restore(const char *folder, const char *data_dir)
     char text[TEXT_TIME_BYTES];
     size_t shard_count = 0;
     uint64_t bytes = 0;
-    int code = store_verify(io_posix(), folder, index_segment_check, &findings, &error);
+    int code = store_verify(io_posix(), folder,
+                            &(struct store_verify_checks){.segment = index_segment_check,
+                                                          .columns = query_columns_check},
+                            &findings, &error);
 
     fputs(buffer_text(&findings), stderr);
     buffer_destroy(&findings);

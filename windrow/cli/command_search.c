@@ -186,6 +186,9 @@ int command_search(int argc, char **argv)
         OPTION_ROW_CONFIG(arguments.config_path),
         OPTION_ROWS_SERVICE,
         OPTION_ROW_COLLECTION(arguments.collection, "may be left out if the config has only one"),
+        {"text", 0, OPTION_TEXT, "WORDS",
+         "words, of which the embedder of the collection makes the query vector", &arguments.text,
+         0},
         {"vector", 0, OPTION_TEXT, "JSON", "the query vector, such as [0.1, 0.9]",
          &arguments.vector, 0},
         {"like", 0, OPTION_TEXT, "ID",
@@ -211,10 +214,11 @@ int command_search(int argc, char **argv)
         OPTION_ROW_JSON(arguments.json),
     };
     const struct command_line line = {
-        .usage = "-C COLLECTION (--vector JSON | --like ID | --file F) [options]",
+        .usage = "-C COLLECTION (--text WORDS | --vector JSON | --like ID | --file F) [options]",
         .about = "Prints the nearest neighbours that the running service (http.listen of the "
                  "config) finds.",
         .examples =
+            "windrow search -C news --text 'storm over the harbour'\n"
             "windrow search -C news --like 17 -k 5\n"
             "windrow search -C news --file query.json --from 6h --filter '{\"must\": [{\"key\": "
             "\"lang\", \"match\": {\"value\": \"en\"}}]}'",
@@ -225,8 +229,9 @@ int command_search(int argc, char **argv)
 
     if (status != -1)
         return status;
-    if (!!arguments.vector + !!arguments.like + !!arguments.file != 1)
-        return command_usage_error("search", "use exactly one of --vector, --like and --file");
+    if (!!arguments.text + !!arguments.vector + !!arguments.like + !!arguments.file != 1)
+        return command_usage_error("search",
+                                   "use exactly one of --text, --vector, --like and --file");
     status = command_load_config_quietly(arguments.config_path, &config);
     if (status == COMMAND_OK)
         status = search(config, &arguments);

@@ -32,6 +32,19 @@ static const char *size_text(const struct doc *map, const char *key, char text[T
     return text_format_size((uint64_t)reply_number(map, key, 0), text);
 }
 
+static void append_builds(struct buffer *out, const struct doc *builds)
+{
+    for (uint32_t i = 0; builds->type == DOC_ARRAY && i < builds->count; i++) {
+        const struct doc *build = &builds->items[i];
+        long long rows = reply_number(build, "rows", 1);
+        buffer_append_format(out, "  building %.*s shard %.*s, window ",
+                             REPLY_TEXT(build, "collection"), REPLY_TEXT(build, "shard"));
+        append_time(out, build, "window_start_ms");
+        buffer_append_format(out, ": %lld %% of %lld rows\n",
+                             100 * (long long)reply_number(build, "rows_done", 0) / rows, rows);
+    }
+}
+
 static void append_head(struct buffer *out, const struct doc *status)
 {
     const struct doc *workers = reply_get(status, "workers");
@@ -61,11 +74,12 @@ static void append_head(struct buffer *out, const struct doc *status)
     if (!reply_is_true(workers, "connected"))
         buffer_append_format(out, ", NOT CONNECTED: %.*s", REPLY_TEXT(workers, "why"));
     buffer_append_byte(out, '\n');
+    append_builds(out, reply_get(workers, "builds"));
 }
 
 static void append_window(struct buffer *out, const struct doc *window)
 {
-    const struct doc *segment = reply_get(window, "segment");
+    const struct doc *segment = reply_get(window, "segment"), *merge = reply_get(window, "merge");
     char bytes[TEXT_TIME_BYTES];
     double recall;
 
@@ -83,6 +97,11 @@ static void append_window(struct buffer *out, const struct doc *window)
     if (reply_get(window, "drop_blocked_by")->type == DOC_STRING)
         buffer_append_format(out, "  expired, not dropped: %.*s",
                              REPLY_TEXT(window, "drop_blocked_by"));
+    if (merge->type == DOC_MAP)
+        buffer_append_format(out, "  merging: %lld %% of %lld rows",
+                             100 * (long long)reply_number(merge, "rows_done", 0) /
+                                 (long long)reply_number(merge, "rows", 1),
+                             (long long)reply_number(merge, "rows", 1));
     buffer_append_byte(out, '\n');
 }
 
@@ -98,8 +117,9 @@ static void append_windows(struct buffer *out, const struct doc *windows, bool a
                          "bytes", "segment");
     for (uint32_t i = 0; i < windows->count; i++) {
         const struct doc *window = &windows->items[i];
-        bool blocked = reply_get(window, "drop_blocked_by")->type == DOC_STRING;
-        if (all || blocked || i + WINDOWS_SHOWN >= windows->count)
+        bool told = reply_get(window, "drop_blocked_by")->type == DOC_STRING ||
+                    reply_get(window, "merge")->type == DOC_MAP;
+        if (all || told || i + WINDOWS_SHOWN >= windows->count)
             append_window(out, window);
         else
             hidden++;

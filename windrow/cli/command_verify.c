@@ -5,6 +5,7 @@
 #include "base/doc.h"
 #include "base/io.h"
 #include "indexer/index/index.h"
+#include "indexer/query/query.h"
 #include "store/store.h"
 #include "windrow/cli/command.h"
 #include "windrow/cli/options.h"
@@ -37,7 +38,10 @@ static int verify(const char *data_dir, bool json)
 {
     struct buffer findings = {0};
     struct error error = {0};
-    int code = store_verify(io_posix(), data_dir, index_segment_check, &findings, &error);
+    int code = store_verify(io_posix(), data_dir,
+                            &(struct store_verify_checks){.segment = index_segment_check,
+                                                          .columns = query_columns_check},
+                            &findings, &error);
 
     print_findings(&findings, json);
     buffer_destroy(&findings);

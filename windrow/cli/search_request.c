@@ -109,6 +109,12 @@ static int write_query(struct arena *arena, const struct search_arguments *argum
     struct doc doc;
     uint64_t number;
 
+    if (arguments->text) {
+        buffer_append_text(body, "{\"nearest\":{\"text\":");
+        doc_write_json_string(body, arguments->text, strlen(arguments->text));
+        buffer_append_text(body, "}}");
+        return 0;
+    }
     if (arguments->file)
         return write_file(arena, arguments->file, body, error);
     if (arguments->like) {

@@ -11,7 +11,7 @@
 struct search_arguments {
     const char *config_path;
     const char *collection;
-    const char *vector, *like, *file; /* exactly one is given */
+    const char *text, *vector, *like, *file; /* exactly one is given */
     const char *filter;
     const char *from, *to;
     const char *half_life;

@@ -42,6 +42,16 @@ static void append_missing(struct service *service, struct http_request *request
     }
 }
 
+/* A process that is away from NATS answers for what it has, and says so. */
+static void append_disconnected(struct service *service, struct http_request *request)
+{
+    const struct indexer *indexer = atomic_load(&service->indexer);
+    char why[512];
+
+    if (indexer && !indexer_connected(indexer, why, sizeof(why)))
+        buffer_append_format(&request->reply, "disconnected: %s\n", why);
+}
+
 static void handle_readyz(struct http_request *request)
 {
     char why[512] = "";
@@ -50,10 +60,12 @@ static void handle_readyz(struct http_request *request)
         http_reply_plain(request, 200, HTTP_TYPE_TEXT);
         buffer_append_text(&request->reply, "ready\n");
         append_missing(request->context, request);
+        append_disconnected(request->context, request);
         return;
     }
     http_reply_plain(request, 503, HTTP_TYPE_TEXT);
     buffer_append_format(&request->reply, "not ready: %s\n", why);
+    append_disconnected(request->context, request);
     request->retry_after_seconds = 1;
 }
 
@@ -274,6 +286,7 @@ static const struct http_route routes[] = {
     {"GET", "/history", history_handle, HTTP_READ, &history_schema},
     {"POST", "/backup", handle_backup, HTTP_CONTROL, &backup_schema},
     {"POST", "/drain", drain_handle, HTTP_CONTROL, &drain_schema},
+    {"GET", "/config", service_handle_config, HTTP_CONTROL, NULL},
     {"GET", "/log-level", log_control_get, HTTP_READ, NULL},
     {"POST", "/log-level", log_control_set, HTTP_CONTROL, &log_control_schema},
     {"POST", "/clock/trust", handle_trust_clock, HTTP_CONTROL, &empty_schema},

@@ -20,8 +20,8 @@
 
 /* Between two looks at what nobody tells of: ingestion's list of partitions. */
 #define LOOK_NS INT64_C(50000000)
-
-#define MARK "# Made over HTTP"
+/* What other nodes are given to answer a look. */
+#define USABLE_LOOK_MS 2000
 
 struct collections {
     struct service *service;
@@ -73,6 +73,16 @@ void collections_unlisten(struct collections *collections)
     store_registry_unlisten(collections->service->registry, &collections->listener);
 }
 
+void collections_begin_change(struct collections *collections)
+{
+    pthread_mutex_lock(&collections->change);
+}
+
+void collections_end_change(struct collections *collections)
+{
+    pthread_mutex_unlock(&collections->change);
+}
+
 /* Waiting. */
 
 typedef bool (*wanted_function)(struct collections *collections,
@@ -113,51 +123,69 @@ static bool is_served(struct collections *collections, const struct config_colle
     return served;
 }
 
+/* Every partition has an owner that answers, on whatever node. */
+static bool is_usable(struct collections *collections, const struct config_collection *collection)
+{
+    struct service *service = collections->service;
+    struct indexer *indexer = atomic_load(&service->indexer);
+    const struct query_view_options options = {.collection = collection,
+                                               .registry = service->registry,
+                                               .io = service->io,
+                                               .timeout_ms = USABLE_LOOK_MS,
+                                               .peers = indexer ? indexer_peers(indexer) : NULL};
+    struct query_totals totals;
+    struct query_view *view = NULL;
+    struct error error = {0};
+    bool usable;
+
+    if (collection->removed) /* somebody else did it: nothing is waited for */
+        return true;
+    usable = query_view_open(&options, &view, &error) == 0 &&
+             query_totals(view, &totals, &error) == 0 &&
+             store_coverage_whole(query_view_coverage(view));
+    query_view_close(view);
+    return usable;
+}
+
 /* What is still open then belongs to nobody. */
 static bool is_left(struct collections *collections, const struct config_collection *collection)
 {
     struct service *service = collections->service;
 
-    return ingest_reads_nothing_of(atomic_load(&service->ingest), collection) &&
+    struct ingest *ingest = atomic_load(&service->ingest);
+
+    return (!ingest || ingest_reads_nothing_of(ingest, collection)) &&
            !store_registry_in_use(service->registry, collection->name);
 }
 
 /* The file. */
 
-static void append_setting(struct buffer *text, const struct doc *key, const struct doc *value)
+/* As keys of windrow.yaml. What is given twice is in there twice: the check of the file tells. */
+struct doc collections_settings(const struct rest_collection_wish *wish, struct arena *arena)
 {
-    buffer_append_text(text, "    ");
-    doc_write_json(text, key);
-    buffer_append_text(text, ": ");
-    doc_write_json(text, value);
-    buffer_append_byte(text, '\n');
-}
+    const struct doc *more = wish->settings;
+    struct doc settings = doc_map(arena, 4 + (more ? more->count : 0));
+    struct doc index = doc_map(arena, 1), hnsw = doc_map(arena, 2), *topics = doc_items(arena, 1);
 
-/* JSON is YAML. A key that is given twice is an error of the file, as everywhere. */
-static void write_text(const struct rest_collection_wish *wish, struct buffer *text)
-{
-    static const char *const metrics[] = {
-        [VECTOR_METRIC_COSINE] = "cosine", [VECTOR_METRIC_DOT] = "dot", [VECTOR_METRIC_L2] = "l2"};
-    const struct doc *settings = wish->settings;
-
-    buffer_append_text(text,
-                       MARK " (PUT /collections/NAME). DELETE takes this file away.\n"
-                            "# A change here needs a restart; of `ttl` only a reload (SIGHUP).\n"
-                            "collections:\n  ");
-    doc_write_json_string(text, wish->name, strlen(wish->name));
-    buffer_append_text(text, ":\n");
-    if (!settings || !doc_get(settings, "topics")) {
-        buffer_append_text(text, "    topics: [");
-        doc_write_json_string(text, wish->name, strlen(wish->name));
-        buffer_append_text(text, "]\n");
+    if (!more || !doc_get(more, "topics")) {
+        topics[0] = doc_string(arena, wish->name);
+        doc_put(&settings, "topics", (struct doc){.type = DOC_ARRAY, .count = 1, .items = topics});
     }
-    buffer_append_format(text, "    dim: %u\n    metric: %s\n", wish->dim, metrics[wish->metric]);
-    if (wish->hnsw_m > 0 || wish->hnsw_ef_construct > 0)
-        buffer_append_format(text, "    index: {hnsw: {m: %u, ef_construct: %u}}\n",
-                             wish->hnsw_m ? wish->hnsw_m : 16,
-                             wish->hnsw_ef_construct ? wish->hnsw_ef_construct : 200);
-    for (uint32_t i = 0; settings && i < settings->count; i++)
-        append_setting(text, &settings->items[2 * i], &settings->items[2 * i + 1]);
+    doc_put(&settings, "dim", doc_integer(wish->dim));
+    doc_put(&settings, "metric", doc_string(arena, vector_metric_name(wish->metric)));
+    if (wish->hnsw_m > 0 || wish->hnsw_ef_construct > 0) {
+        doc_put(&hnsw, "m", doc_integer(wish->hnsw_m ? wish->hnsw_m : 16));
+        doc_put(&hnsw, "ef_construct",
+                doc_integer(wish->hnsw_ef_construct ? wish->hnsw_ef_construct : 200));
+        doc_put(&index, "hnsw", hnsw);
+        doc_put(&settings, "index", index);
+    }
+    for (uint32_t i = 0; more && i < more->count; i++) {
+        struct doc *pair = (struct doc *)settings.items + (size_t)2 * settings.count++;
+        pair[0] = more->items[2 * i];
+        pair[1] = more->items[2 * i + 1];
+    }
+    return settings;
 }
 
 struct file {
@@ -207,6 +235,29 @@ static int remove_file(struct collections *collections, const struct file *file,
     return io_sync_directory(collections->service->io, file->folder, error);
 }
 
+static bool is_ours(const struct buffer *text)
+{
+    const size_t length = strlen(DEFINITION_MARK);
+
+    return text->size >= length && memcmp(text->data, DEFINITION_MARK, length) == 0;
+}
+
+/* A file of this name that defines other collections is not written over. */
+static int check_free(struct collections *collections, const struct file *file, struct error *error)
+{
+    struct buffer text = {0};
+    struct error unread = {0};
+    int code = io_read_file(collections->service->io, file->folder, file->name, &text, &unread);
+
+    if (code == 0 && !is_ours(&text))
+        code = error_set(error, ERROR_EXISTS, "%s/%s is there, and was not made over HTTP",
+                         file->folder, file->name);
+    else
+        code = 0;
+    buffer_destroy(&text);
+    return code;
+}
+
 /* The text of a collection's file, if it is ours. */
 static int read_file(struct collections *collections, const struct config_collection *collection,
                      const struct file *file, struct buffer *text, struct error *error)
@@ -215,7 +266,7 @@ static int read_file(struct collections *collections, const struct config_collec
                    ? ERROR_NOT_FOUND
                    : io_read_file(collections->service->io, file->folder, file->name, text, error);
 
-    if (code == 0 && text->size >= strlen(MARK) && memcmp(text->data, MARK, strlen(MARK)) == 0)
+    if (code == 0 && is_ours(text))
         return 0;
     return error_set(error, ERROR_UNSUPPORTED,
                      "Collection `%s` was not made over HTTP: change %s and restart",
@@ -226,95 +277,150 @@ static int read_file(struct collections *collections, const struct config_collec
 
 static int check_possible(const struct collections *collections, struct error *error)
 {
-    const struct service *service = collections->service;
-
-    if (service->config->cluster_name)
-        return error_set(
-            error, ERROR_UNSUPPORTED,
-            "The nodes of a cluster read their collections from files: add it to those "
-            "of each node and restart them");
-    if (!atomic_load(&service->ingest))
+    if (!atomic_load(&collections->service->ingest))
         return error_set(error, ERROR_UNSUPPORTED, "This process does not read from Kafka");
     return 0;
 }
 
-/* The running service takes over what the file says. */
-static int adopt(struct collections *collections, const struct rest_collection_wish *wish,
-                 struct config *fresh, struct config_collection **collection, struct error *error)
+/* The running service takes over what the file says. A process that only asks others reads nothing. */
+static int adopt(struct collections *collections, const char *name, struct config *fresh,
+                 struct error *error)
 {
     struct service *service = collections->service;
+    struct ingest *ingest = atomic_load(&service->ingest);
+    struct config_collection *collection = config_adopt_collection(service->config, fresh, name);
     int code;
 
-    *collection = config_adopt_collection(service->config, fresh, wish->name);
-    if (!*collection) {
+    if (!collection) {
         config_free(fresh);
         return error_set(error, ERROR_BUSY,
                          "%d collections were added since the start: restart to add more",
                          CONFIG_COLLECTIONS_ADDED_MAX);
     }
-    code = ingest_add_collection(atomic_load(&service->ingest), *collection, error);
+    code = ingest ? ingest_add_collection(ingest, collection, error) : 0;
     if (code != 0)
-        (*collection)->removed = true;
+        collection->removed = true;
     return code;
 }
 
-static int make_topic(struct collections *collections, const struct rest_collection_wish *wish,
-                      const struct config *fresh, struct error *error)
+/* The file as it would be, checked. */
+static int draw_up(struct collections *collections, const char *name,
+                   const struct definition *definition, struct file *file, struct buffer *text,
+                   struct config **fresh, struct error *error)
 {
-    const struct config_collection *made = config_collection_find(fresh, wish->name);
+    const char *cluster = collections->service->config->cluster_name;
+    const struct config_collection *made;
 
+    /* It names a file that is read and an address that is called: not for whoever may write. */
+    if (doc_get(definition->settings, "embedder"))
+        return error_set(error, ERROR_INVALID,
+                         "Wrong input: an `embedder` can be set in windrow.yaml only");
+    name_file(collections, name, file);
+    definition_write_file(name, definition, cluster, text);
+    if (check_free(collections, file, error) != 0 ||
+        check_file(collections, file, text, fresh, error) != 0)
+        return error->code;
+    made = config_collection_find(*fresh, name);
     if (made->topic_count != 1)
         return error_set(error, ERROR_UNSUPPORTED,
                          "A collection that is made over HTTP has one topic: define `%s` in a file",
-                         wish->name);
-    return writer_create_topic(collections->service->writer, made->topics[0],
-                               wish->partitions ? (int)wish->partitions : 1, (int)wish->replication,
-                               error);
+                         name);
+    return 0;
 }
 
-static int create_now(struct collections *collections, const struct rest_collection_wish *wish,
-                      struct stop *stop, struct error *error)
+int collections_check(struct collections *collections, const char *name,
+                      const struct definition *definition, struct error *error)
 {
-    struct config_collection *collection = NULL;
     struct config *fresh = NULL;
     struct buffer text = {0};
     struct file file;
-    int code;
+    int code = draw_up(collections, name, definition, &file, &text, &fresh, error);
 
-    name_file(collections, wish->name, &file);
-    write_text(wish, &text);
-    code = check_file(collections, &file, &text, &fresh, error);
-    if (code == 0 && (code = make_topic(collections, wish, fresh, error)) == 0)
+    config_free(fresh);
+    buffer_destroy(&text);
+    return code;
+}
+
+int collections_make_topic(struct collections *collections, const struct rest_collection_wish *wish,
+                           const struct definition *definition, struct error *error)
+{
+    struct config *fresh = NULL;
+    struct buffer text = {0};
+    struct file file;
+    int code = draw_up(collections, wish->name, definition, &file, &text, &fresh, error);
+
+    if (code == 0)
+        code = writer_create_topic(
+            collections->service->writer, config_collection_find(fresh, wish->name)->topics[0],
+            wish->partitions ? (int)wish->partitions : 1, (int)wish->replication, error);
+    config_free(fresh);
+    buffer_destroy(&text);
+    return code;
+}
+
+int collections_make(struct collections *collections, const char *name,
+                     const struct definition *definition, struct error *error)
+{
+    struct config *fresh = NULL;
+    struct buffer text = {0};
+    struct file file;
+    int code = draw_up(collections, name, definition, &file, &text, &fresh, error);
+
+    if (code == 0)
         code = write_file(collections, &file, &text, error);
     buffer_destroy(&text);
     if (code != 0) {
         config_free(fresh);
         return code;
     }
-    code = adopt(collections, wish, fresh, &collection, error);
+    code = adopt(collections, name, fresh, error);
     if (code != 0) {
         (void)remove_file(collections, &file, ERROR_IGNORED);
         return code;
     }
-    log_info("windrow", "collection %s was created over HTTP: %s/%s", wish->name, file.folder,
-             file.name);
-    return wait_until(collections, collection, is_served, stop, error);
+    log_info("windrow", "collection %s was created over HTTP: %s/%s", name, file.folder, file.name);
+    return 0;
+}
+
+int collections_wait(struct collections *collections, const char *name, struct stop *stop,
+                     struct error *error)
+{
+    const struct config *config = collections->service->config;
+    const struct config_collection *collection = config_collection_find(config, name);
+    int code = collection ? wait_until(collections, collection,
+                                       config->cluster_name ? is_usable : is_served, stop, error)
+                          : 0;
+
+    if (code == 0 && (!collection || collection->removed))
+        code = error_set(error, ERROR_NOT_FOUND, "Collection `%s` was deleted meanwhile", name);
+    return code;
 }
 
 static int create(void *context, const struct rest_collection_wish *wish, struct stop *stop,
                   struct error *error)
 {
     struct collections *collections = context;
+    struct definition definition = {.created = 1, .revision = 1};
+    struct doc settings;
+    struct arena arena;
     int code;
 
-    pthread_mutex_lock(&collections->change);
+    arena_create(&arena, 0);
+    settings = collections_settings(wish, &arena);
+    definition.settings = &settings;
+    collections_begin_change(collections);
     code = check_possible(collections, error);
     if (code == 0 && config_collection_find(collections->service->config, wish->name))
         code = error_set(error, ERROR_EXISTS, "Wrong input: Collection `%s` already exists!",
                          wish->name);
     if (code == 0)
-        code = create_now(collections, wish, stop, error);
-    pthread_mutex_unlock(&collections->change);
+        code = collections_make_topic(collections, wish, &definition, error);
+    if (code == 0)
+        code = collections_make(collections, wish->name, &definition, error);
+    if (code == 0)
+        code = collections_wait(collections, wish->name, stop, error);
+    collections_end_change(collections);
+    arena_destroy(&arena);
     return code;
 }
 
@@ -324,7 +430,6 @@ static int create(void *context, const struct rest_collection_wish *wish, struct
 static void replace_ttl(const struct buffer *old, const struct doc *ttl, struct buffer *text)
 {
     static const char prefix[] = "    \"ttl\":";
-    const struct doc key = {.type = DOC_STRING, .count = 3, .string = "ttl"};
     const char *line = (const char *)old->data, *end = line + old->size;
 
     while (line < end) {
@@ -334,7 +439,36 @@ static void replace_ttl(const struct buffer *old, const struct doc *ttl, struct 
             buffer_append(text, line, length);
         line += length;
     }
-    append_setting(text, &key, ttl);
+    buffer_append_text(text, prefix);
+    buffer_append_byte(text, ' ');
+    doc_write_json(text, ttl);
+    buffer_append_byte(text, '\n');
+}
+
+/* Writes the checked file, and applies what changes while running. */
+static int apply_file(struct collections *collections, const char *name, const struct file *file,
+                      struct buffer *text, const struct config *fresh, struct error *error)
+{
+    int code = write_file(collections, file, text, error);
+
+    if (code == 0)
+        service_set_ttl(collections->service, name, config_collection_find(fresh, name)->ttl_ms);
+    return code;
+}
+
+int collections_alter(struct collections *collections, const char *name,
+                      const struct definition *definition, struct error *error)
+{
+    struct config *fresh = NULL;
+    struct buffer text = {0};
+    struct file file;
+    int code = draw_up(collections, name, definition, &file, &text, &fresh, error);
+
+    if (code == 0)
+        code = apply_file(collections, name, &file, &text, fresh, error);
+    config_free(fresh);
+    buffer_destroy(&text);
+    return code;
 }
 
 static int change(void *context, const struct config_collection *collection, const struct doc *ttl,
@@ -346,7 +480,7 @@ static int change(void *context, const struct config_collection *collection, con
     struct file file;
     int code;
 
-    pthread_mutex_lock(&collections->change);
+    collections_begin_change(collections);
     name_file(collections, collection->name, &file);
     code = read_file(collections, collection, &file, &old, error);
     if (code == 0) {
@@ -354,14 +488,11 @@ static int change(void *context, const struct config_collection *collection, con
         code = check_file(collections, &file, &text, &fresh, error);
     }
     if (code == 0)
-        code = write_file(collections, &file, &text, error);
-    if (code == 0)
-        service_set_ttl(collections->service, collection->name,
-                        config_collection_find(fresh, collection->name)->ttl_ms);
+        code = apply_file(collections, collection->name, &file, &text, fresh, error);
     config_free(fresh);
     buffer_destroy(&old);
     buffer_destroy(&text);
-    pthread_mutex_unlock(&collections->change);
+    collections_end_change(collections);
     return code;
 }
 
@@ -407,10 +538,46 @@ static int remove_data(struct collections *collections, const struct config_coll
     return code;
 }
 
-static int remove_now(struct collections *collections, struct config_collection *collection,
-                      struct stop *stop, struct error *error)
+/* The newest of the name: those before were dropped. */
+static struct config_collection *newest(struct config *config, const char *name)
+{
+    for (size_t i = config->collection_count; i-- > 0;)
+        if (strcmp(config->collections[i].name, name) == 0)
+            return &config->collections[i];
+    return NULL;
+}
+
+int collections_drop(struct collections *collections, const char *name, struct stop *stop,
+                     struct error *error)
 {
     struct service *service = collections->service;
+    struct config_collection *collection = newest(service->config, name);
+    struct ingest *ingest = atomic_load(&service->ingest);
+    struct file file;
+    int code = 0;
+
+    name_file(collections, name, &file);
+    if (collection) {
+        collection->removed = true;
+        if (ingest)
+            code = ingest_remove_collection(ingest, collection, error);
+        if (code == 0)
+            code = wait_until(collections, collection, is_left, stop, error);
+        if (code == 0)
+            code = remove_data(collections, collection, error);
+    }
+    if (code == 0)
+        code = remove_file(collections, &file, error);
+    if (code != 0)
+        return error_wrap(error, "Collection `%s` is no longer served, but its data is still here",
+                          name);
+    log_info("windrow", "collection %s was deleted over HTTP; its topic stays", name);
+    return 0;
+}
+
+static int remove_alone(struct collections *collections, const struct config_collection *collection,
+                        struct stop *stop, struct error *error)
+{
     struct buffer text = {0};
     struct file file;
     int code;
@@ -418,40 +585,45 @@ static int remove_now(struct collections *collections, struct config_collection 
     name_file(collections, collection->name, &file);
     code = read_file(collections, collection, &file, &text, error);
     buffer_destroy(&text);
-    if (code != 0)
-        return code;
-    collection->removed = true;
-    code = ingest_remove_collection(atomic_load(&service->ingest), collection, error);
-    if (code == 0)
-        code = wait_until(collections, collection, is_left, stop, error);
-    if (code == 0)
-        code = remove_data(collections, collection, error);
-    if (code == 0)
-        code = remove_file(collections, &file, error);
-    if (code != 0)
-        return error_wrap(error,
-                          "Collection `%s` is no longer served, but it comes back with a "
-                          "restart",
-                          collection->name);
-    log_info("windrow", "collection %s was deleted over HTTP; its topic %s stays", collection->name,
-             collection->topics[0]);
-    return 0;
+    if (code == 0 && collections_drop(collections, collection->name, stop, error) != 0)
+        code = error_wrap(error, "A restart brings it back");
+    return code;
 }
 
 static int remove_collection(void *context, const struct config_collection *collection,
                              struct stop *stop, struct error *error)
 {
     struct collections *collections = context;
-    struct config *config = collections->service->config;
     int code;
 
-    pthread_mutex_lock(&collections->change);
+    collections_begin_change(collections);
     code = check_possible(collections, error);
     if (code == 0 && !collection->removed)
-        code = remove_now(collections, &config->collections[collection - config->collections], stop,
-                          error);
-    pthread_mutex_unlock(&collections->change);
+        code = remove_alone(collections, collection, stop, error);
+    collections_end_change(collections);
     return code;
+}
+
+/* What is here. */
+
+enum definition_local collections_look(struct collections *collections, const char *name,
+                                       struct arena *arena, struct definition *mine)
+{
+    const struct config *config = collections->service->config;
+    const struct config_collection *served = config_collection_find(config, name);
+    enum definition_local local = served ? DEFINITION_OWN : DEFINITION_NONE;
+    struct buffer text = {0};
+    struct file file;
+
+    *mine = (struct definition){0};
+    name_file(collections, name, &file);
+    if ((!served || served->file_number > 0) &&
+        io_read_file(collections->service->io, file.folder, file.name, &text, ERROR_IGNORED) == 0 &&
+        definition_read_file(arena_copy(arena, buffer_text(&text), text.size), text.size,
+                             config->cluster_name, arena, mine, ERROR_IGNORED) == 0)
+        local = served ? DEFINITION_SHARED : DEFINITION_HALF;
+    buffer_destroy(&text);
+    return local;
 }
 
 struct rest_collections collections_rest(struct collections *collections)

@@ -9,6 +9,9 @@
 
 enum { WAIT_MS = 60000, LOOK_NS = 200 * 1000000 };
 
+/* How long a shard that was given back answers although other nodes have more of it: a group settles in less. */
+#define AHEAD_NS INT64_C(3000000000)
+
 void drain_create(struct drain *drain)
 {
     pthread_mutex_init(&drain->lock, NULL);
@@ -49,26 +52,61 @@ int drain_begin(struct service *service, struct error *error)
     return 0;
 }
 
-/* A shard whose next owner is behind it stays here, and is asked for meanwhile. */
+/* A shard whose next owner is behind it stays here, and is asked for meanwhile. So it is with those that Kafka took
+ * back or took away without a word (store/registry_kept.c). */
+static bool is_taken(struct cluster *cluster, const struct store_registry_position *position,
+                     const struct store_lease *lease)
+{
+    if (store_lease_collection(lease)->removed)
+        return true;
+    if (!cluster_taken_over(cluster, position->collection, position->name,
+                            store_shard_next_offset(lease->shard)))
+        return false;
+    log_info("windrow", "%s/%s: another node serves it", position->collection, position->name);
+    return true;
+}
+
+/* Of one that nobody took: in time others have gone on without it, or nobody comes for it. */
+static bool is_forsaken(struct service *service, struct cluster *cluster,
+                        const struct store_registry_position *position,
+                        const struct store_lease *lease)
+{
+    int64_t now_ns = io_monotonic_ns(service->io);
+
+    if (!lease->behind && now_ns - lease->handed_over_ns > AHEAD_NS &&
+        cluster_ahead(cluster, position->collection, position->name,
+                      store_shard_next_offset(lease->shard)))
+        store_registry_set_behind(service->registry, position->collection, position->name, true);
+    if (!store_lease_is_forsaken(lease, now_ns, service->drain.settled_ns))
+        return false;
+    log_warning("windrow",
+                "%s/%s: closed at offset %lld: it was given back, and no node of this replica set "
+                "was heard since that has it or will have it. Its folder stays",
+                position->collection, position->name,
+                (long long)store_shard_next_offset(lease->shard));
+    return true;
+}
+
 static void look(struct service *service, struct cluster *cluster)
 {
+    const bool drains = atomic_load(&service->drain.begun);
     struct store_registry_position position = {0};
     struct store_lease lease;
     size_t closed = 0, left = 0;
 
     while (store_registry_acquire_next(service->registry, &position, &lease)) {
         struct store_shard *shard = lease.shard;
-        bool taken =
-            lease.handed_over && cluster_taken_over(cluster, position.collection, position.name,
-                                                    store_shard_next_offset(shard));
+        bool taken = lease.handed_over && is_taken(cluster, &position, &lease);
+        bool forsaken = lease.handed_over && !taken && !drains &&
+                        is_forsaken(service, cluster, &position, &lease);
         left += lease.handed_over && !taken;
         store_registry_release(service->registry, &lease);
-        if (!taken)
-            continue;
-        log_info("windrow", "%s/%s: another node serves it", position.collection, position.name);
-        store_registry_close(service->registry, shard, true);
-        closed++;
+        if (taken || forsaken)
+            store_registry_close(service->registry, shard, true);
+        closed += taken;
     }
+    if (!drains)
+        return;
     pthread_mutex_lock(&service->drain.lock);
     if (left == 0 && (!service->drain.left_group || service->drain.left > 0))
         log_info("windrow", "all shards are handed over");
@@ -82,9 +120,12 @@ static void look(struct service *service, struct cluster *cluster)
 void drain_tick(struct service *service)
 {
     struct ingest *ingest = atomic_load(&service->ingest);
+    struct cluster *cluster = cluster_of(service);
 
-    if (atomic_load(&service->drain.begun) && ingest && ingest_handed_over(ingest))
-        look(service, cluster_of(service));
+    if (!ingest || !ingest_settled(ingest))
+        service->drain.settled_ns = io_monotonic_ns(service->io);
+    if (cluster && ingest && (!atomic_load(&service->drain.begun) || ingest_handed_over(ingest)))
+        look(service, cluster);
 }
 
 static bool is_done(struct drain *drain)

@@ -2,7 +2,9 @@
  *
  *     begin   leave the consumer group; shards stay open, and answer as they are
  *     tick    close each one that another node of the replica set serves up to the same offset
- *     done    none is left, or nobody is there any more who could take one */
+ *     done    none is left, or nobody is there any more who could take one
+ *
+ * The tick also looks after shards that the consumer group took back from a process that goes on. */
 #ifndef WINDROW_DRAIN_H
 #define WINDROW_DRAIN_H
 
@@ -20,6 +22,7 @@ struct http_request;
 
 struct drain {
     atomic_bool begun;
+    int64_t settled_ns; /* when it was last not known which partitions are ours; main thread */
     /* Under the lock: */
     pthread_mutex_t lock;
     pthread_cond_t changed;

@@ -2,16 +2,14 @@
 
 #include <math.h>
 #include <pthread.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/statvfs.h>
-#include <unistd.h>
 
 #include "base/memory.h"
 #include "base/text.h"
 #include "indexer/http/http.h"
 #include "windrow/daemon/service.h"
+#include "windrow/daemon/telemetry.h"
 
 enum {
     STEP_MS = 5000,
@@ -103,23 +101,10 @@ static double quantile(const struct metrics_total *now, const struct metrics_tot
     return low;
 }
 
-static double resident_bytes(void)
-{
-    FILE *file = fopen("/proc/self/statm", "r");
-    unsigned long pages;
-    int found;
-
-    if (!file)
-        return (double)NAN;
-    found = fscanf(file, "%*u %lu", &pages);
-    (void)fclose(file);
-    return found == 1 ? (double)pages * (double)sysconf(_SC_PAGESIZE) : (double)NAN;
-}
-
 static void look_at_disk(struct history *history, struct service *service)
 {
     const struct config *config = service->config;
-    struct statvfs disk;
+    uint64_t free_bytes, size_bytes;
     struct arena arena;
     double bytes = 0;
 
@@ -139,8 +124,8 @@ static void look_at_disk(struct history *history, struct service *service)
     }
     arena_destroy(&arena);
     history->disk_bytes = bytes;
-    if (statvfs(config->data_dir, &disk) == 0)
-        history->disk_free_bytes = (double)disk.f_bavail * (double)disk.f_frsize;
+    if (io_disk_room(config->data_dir, &free_bytes, &size_bytes))
+        history->disk_free_bytes = (double)free_bytes;
 }
 
 static double sum(struct service *service, const char *name)
@@ -169,7 +154,7 @@ static void fill(struct history *history, struct service *service, double second
     sample[SEARCH_P99_S] = quantile(&searches, &history->searches, 0.99);
     sample[BUILDS] = indexer ? indexer_builds(indexer) : 0;
     sample[MERGES] = sum(service, "windrow_lsm_compaction_running");
-    sample[RESIDENT_BYTES] = resident_bytes();
+    sample[RESIDENT_BYTES] = process_resident_bytes();
     sample[MEMTABLE_BYTES] = sum(service, "windrow_lsm_memtable_size_bytes");
     sample[DISK_BYTES] = history->disk_bytes;
     sample[DISK_FREE_BYTES] = history->disk_free_bytes;

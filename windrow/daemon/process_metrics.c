@@ -2,11 +2,11 @@
  * time of its threads and what its pools have queued; the pressure on the machine; the disk's room.
  * A file of /proc that is not there leaves its series out. */
 #include <dirent.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "base/thread.h"
@@ -60,17 +60,32 @@ static double boot_seconds(void)
 /* Fields of /proc/PID/stat (proc(5)), counted from the third one, behind the name. */
 enum { STAT_THREADS = 20 - 3, STAT_START = 22 - 3, STAT_VIRTUAL = 23 - 3, STAT_RESIDENT = 24 - 3 };
 
-static void publish_stat(struct metrics *metrics)
+static bool read_stat(double fields[STAT_RESIDENT + 1])
 {
-    double fields[STAT_RESIDENT + 1] = {0};
     char text[2048];
     char *at;
 
     if (read_file("/proc/self/stat", text, sizeof(text)) == 0 || !(at = strrchr(text, ')')))
-        return;
+        return false;
     at += strcspn(at, " ") + 2; /* behind the state, a letter */
     for (size_t i = 1; i <= STAT_RESIDENT; i++)
         fields[i] = strtod(at, &at);
+    return true;
+}
+
+double process_resident_bytes(void)
+{
+    double fields[STAT_RESIDENT + 1];
+
+    return read_stat(fields) ? fields[STAT_RESIDENT] * (double)sysconf(_SC_PAGESIZE) : (double)NAN;
+}
+
+static void publish_stat(struct metrics *metrics)
+{
+    double fields[STAT_RESIDENT + 1];
+
+    if (!read_stat(fields))
+        return;
     set(metrics, "process_threads", "Threads of the process", fields[STAT_THREADS]);
     set(metrics, "process_start_time_seconds", "When the process started, since the epoch",
         boot_seconds() + fields[STAT_START] / (double)sysconf(_SC_CLK_TCK));
@@ -157,14 +172,14 @@ static void publish_pressure(struct metrics *metrics, const char *resource)
 
 static void publish_disk(struct service *service)
 {
-    struct statvfs disk;
+    uint64_t free_bytes, size_bytes;
 
-    if (statvfs(service->config->data_dir, &disk) != 0)
+    if (!io_disk_room(service->config->data_dir, &free_bytes, &size_bytes))
         return;
     set(service->metrics, "windrow_disk_free_bytes", "Room on the disk of data_dir",
-        (double)disk.f_bavail * (double)disk.f_frsize);
+        (double)free_bytes);
     set(service->metrics, "windrow_disk_size_bytes", "Size of the disk of data_dir",
-        (double)disk.f_blocks * (double)disk.f_frsize);
+        (double)size_bytes);
 }
 
 static void refresh(void *context)

@@ -1,10 +1,26 @@
 /* SIGHUP: reads the config again and applies what may change while running: the TTLs, API keys, and what
  * is logged in which format. All other settings keep the values that the process started with; the log names those that changed. */
+#include <pthread.h>
 #include <string.h>
 
 #include "base/logger.h"
+#include "indexer/http/http.h"
 #include "windrow/daemon/log_control.h"
 #include "windrow/daemon/service.h"
+
+static pthread_mutex_t applying = PTHREAD_MUTEX_INITIALIZER; /* lists are replaced */
+
+/* {KEY: {"value", "origin", "reloadable"}} of all keys as the process has them, secrets hidden. */
+void service_handle_config(struct http_request *request)
+{
+    struct service *service = request->context;
+
+    http_reply_begin(request);
+    pthread_mutex_lock(&applying);
+    (void)config_show(service->config, NULL, true, &request->reply);
+    pthread_mutex_unlock(&applying);
+    http_reply_end(request, NULL);
+}
 
 static void log_lines(enum logger_level level, const char *event, const char *prefix,
                       struct buffer *lines)
@@ -46,6 +62,7 @@ static void apply(struct service *service, const struct config *fresh)
 {
     struct config *running = service->config;
 
+    pthread_mutex_lock(&applying);
     if (!config_adopt_keys(running, fresh))
         log_warning("windrow", "http.api_key_file is gone: the API keys stay in force until a "
                                "restart");
@@ -57,6 +74,7 @@ static void apply(struct service *service, const struct config *fresh)
         if (changed && !collection->removed)
             service_set_ttl(service, collection->name, changed->ttl_ms);
     }
+    pthread_mutex_unlock(&applying);
     if (atomic_load(&service->scheduler))
         compaction_scheduler_wake(service->scheduler);
 }

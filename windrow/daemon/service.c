@@ -57,7 +57,8 @@ static int start_indexer(struct service *service, struct error *error)
         .config = service->config,
         .registry = service->registry,
         .writer = writer_rest(service->writer),
-        .collections = collections_rest(service->collections),
+        .collections = service->shared ? shared_collections_rest(service->shared)
+                                       : collections_rest(service->collections),
         .metrics = service->metrics,
         .io = service->io,
         .roles = service->roles,
@@ -225,6 +226,7 @@ int service_start(const struct daemon_options *options, struct service **service
     atomic_store(&fresh->ingest_alive_ns, fresh->start_ns);
     fresh->writer = writer_new(fresh->config, fresh->metrics);
     fresh->collections = collections_new(fresh);
+    fresh->shared = shared_collections_new(fresh);
     set_build_info(fresh->metrics);
 
     code = trace_export_start(fresh->config, fresh->metrics, &fresh->traces, error);
@@ -238,6 +240,8 @@ int service_start(const struct daemon_options *options, struct service **service
         code = start_compaction(fresh, error);
     if (code == 0 && (fresh->roles & CONFIG_ROLE_INGEST) != 0)
         code = start_ingest(fresh, error);
+    if (code == 0)
+        code = shared_collections_start(fresh, fresh->shared, error);
     if (code != 0) {
         service_stop(fresh);
         return code;
@@ -250,9 +254,11 @@ int service_start(const struct daemon_options *options, struct service **service
  * consumer closes the shards it owns, which waits for the searches that hold them. */
 void service_stop(struct service *service)
 {
-    struct ingest *ingest = atomic_exchange(&service->ingest, NULL);
+    struct ingest *ingest;
 
     writer_interrupt(service->writer); /* requests that wait for Kafka would hold up the rest */
+    shared_collections_stop(service->shared);
+    ingest = atomic_exchange(&service->ingest, NULL);
     if (service->indexer)
         indexer_stop_accepting(service->indexer);
     if (service->registry)
@@ -269,6 +275,7 @@ void service_stop(struct service *service)
     writer_delete(service->writer);
     if (service->registry)
         collections_unlisten(service->collections);
+    shared_collections_delete(service->shared);
     collections_delete(service->collections);
     store_registry_delete(service->registry);
     if (service->store)
@@ -284,12 +291,24 @@ void service_stop(struct service *service)
     free(service);
 }
 
+/* A process without shards has nothing to catch up with. One that is there to ask others has to reach them. */
+static bool reaches_others(struct service *service, char *why, size_t why_bytes)
+{
+    const struct indexer *indexer = atomic_load(&service->indexer);
+    const struct cluster *cluster = indexer ? indexer_cluster(indexer) : NULL;
+
+    if ((service->roles & CONFIG_ROLE_QUERY) == 0 || !cluster || cluster_reaches_others(cluster))
+        return true;
+    snprintf(why, why_bytes, "NATS does not answer; other nodes are not heard");
+    return false;
+}
+
 bool service_ready(struct service *service, char *why, size_t why_bytes)
 {
     struct ingest *ingest = atomic_load(&service->ingest);
 
     if ((service->roles & CONFIG_ROLE_INGEST) == 0)
-        return true; /* builds for others: nothing to catch up with */
+        return reaches_others(service, why, why_bytes);
     if (!ingest) {
         snprintf(why, why_bytes, "starting or stopping");
         return false;

@@ -23,6 +23,7 @@
 #include "windrow/daemon/history.h"
 #include "windrow/daemon/moved.h"
 #include "windrow/daemon/safe_clock.h"
+#include "windrow/daemon/shared_collections.h"
 #include "windrow/daemon/writer.h"
 
 /* A loop is alive while its heartbeat is younger than this; a stuck one stops the watchdog's pings.
@@ -45,7 +46,8 @@ struct service {
     struct query_describer describer;                 /* of shards, for /windows and /status */
     struct writer *writer;
     struct collections *collections;
-    _Atomic(struct ingest *) ingest; /* NULL until started and after it stopped */
+    struct shared_collections *shared; /* NULL: the process is alone */
+    _Atomic(struct ingest *) ingest;   /* NULL until started and after it stopped */
     int64_t start_ns;
     _Atomic int64_t ingest_alive_ns; /* heartbeat, monotonic */
     struct clock_watch clock_watch;
@@ -65,6 +67,8 @@ void service_stop(struct service *service);
 void service_tick(struct service *service);
 /** Reads the config again and applies what may change while running; logs what needs a restart. */
 void service_reload(struct service *service);
+/** GET /config: what `windrow check-config --against URL` compares a file with. */
+void service_handle_config(struct http_request *request);
 /** Another TTL for a collection, in open shards too. */
 void service_set_ttl(struct service *service, const char *collection, int64_t ttl_ms);
 /** Every loop gave a sign of life lately. Any thread. */

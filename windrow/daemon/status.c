@@ -144,6 +144,17 @@ static void put_shards(struct service *service, const struct config_collection *
     query_view_close(view);
 }
 
+/* Whether queries may bring words. */
+static struct doc embedder_doc(const struct config_collection *collection, struct arena *arena)
+{
+    struct doc map = doc_map(arena, 1);
+
+    if (!collection->embedder_url)
+        return doc_null();
+    doc_put(&map, "model", doc_text(arena, collection->embedder_model));
+    return map;
+}
+
 static struct doc collection_doc(struct service *service,
                                  const struct config_collection *collection,
                                  const struct status_request *request, struct arena *arena)
@@ -157,6 +168,7 @@ static struct doc collection_doc(struct service *service,
     doc_put(&map, "window_ms", doc_integer(collection->window_ms));
     doc_put(&map, "paused", doc_bool(ingest && ingest_paused(ingest, collection->name)));
     doc_put(&map, "ttl_ms", doc_integer(collection->ttl_ms));
+    doc_put(&map, "embedder", embedder_doc(collection, arena));
     put_shards(service, collection, request, arena, &map);
     return map;
 }

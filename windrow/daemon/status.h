@@ -10,7 +10,7 @@
  *          "end_offset", "lag_records" (-1 unknown), "watermark_ms" (null: none yet),
  *          "last_timestamp_ms", "paused", "stopped" (text or null), "waiting" (for what, or null),
  *          "damage" (text or null), "memtable_bytes", "log_bytes", "total_bytes",
- *          "windows": [as query_window_doc, "drop_blocked_by": text or null]}]}]}
+ *          "windows": [as struct query_shard_doc, "drop_blocked_by": text or null]}]}]}
  *
  * In a cluster the shards are those of all nodes, each as its owner describes it; the rest is of the
  * node that is asked. topic, partition, end_offset, lag_records and paused are null for a shard that

@@ -21,6 +21,7 @@ struct sums {
     uint64_t level_files[TWCS_LEVEL_COUNT];
     uint64_t segment_bytes[SEGMENT_KIND_COUNT];
     uint64_t rows, live_rows, indexed_rows;
+    uint64_t spans[STORE_SPAN_TIERS], span_bytes[STORE_SPAN_TIERS], span_rows[STORE_SPAN_TIERS];
     uint64_t immutable_memtables, damaged_windows, pending_bytes;
     int64_t lag_ms;
 };
@@ -50,6 +51,14 @@ static void add_window(struct sums *sums, const struct store_window_info *window
     }
 }
 
+static void add_span(struct sums *sums, const struct store_span_info *span)
+{
+    sums->segment_bytes[span->segment.kind] += span->segment.bytes;
+    sums->spans[span->tier - 1]++;
+    sums->span_bytes[span->tier - 1] += span->segment.bytes;
+    sums->span_rows[span->tier - 1] += span->live_rows;
+}
+
 static void add_shard(struct sums *sums, struct service *service, const struct store_lease *lease)
 {
     struct compaction_debt debt;
@@ -61,6 +70,8 @@ static void add_shard(struct sums *sums, struct service *service, const struct s
                         &arena, &view);
     for (size_t i = 0; i < view.info.window_count; i++)
         add_window(sums, &view.info.windows[i]);
+    for (size_t i = 0; i < view.info.span_count; i++)
+        add_span(sums, &view.info.spans[i]);
     for (size_t i = 0; i < STORE_BYTES_COUNT; i++)
         sums->bytes[i] += view.info.bytes[i];
     sums->immutable_memtables += view.info.immutable_memtables;
@@ -107,12 +118,29 @@ static void publish_kinds(struct metrics *metrics, const char *name, const struc
     }
 }
 
+static void publish_spans(struct metrics *metrics, const char *name, const struct sums *sums)
+{
+    for (size_t i = 0; i < STORE_SPAN_TIERS; i++) {
+        char tier[8];
+        snprintf(tier, sizeof(tier), "%zu", i + 1);
+        set_kind(metrics, name, "windrow_index_spans", "Segments over several windows, by tier",
+                 "tier", tier, sums->spans[i]);
+        set_kind(metrics, name, "windrow_index_span_bytes",
+                 "Bytes of segments over several windows, by tier", "tier", tier,
+                 sums->span_bytes[i]);
+        set_kind(metrics, name, "windrow_index_span_rows",
+                 "Rows in segments over several windows whose window is still there, by tier",
+                 "tier", tier, sums->span_rows[i]);
+    }
+}
+
 static void publish(struct metrics *metrics, const struct config_collection *collection,
                     const struct sums *sums)
 {
     const char *name = collection->name;
 
     publish_kinds(metrics, name, sums);
+    publish_spans(metrics, name, sums);
     if (collection->max_bytes > 0)
         set(metrics, name, "windrow_disk_max_bytes", "The collection's max_bytes",
             (double)collection->max_bytes);
@@ -177,6 +205,7 @@ static void publish_memory(struct service *service)
     memory(metrics, "buffers", info.buffer_bytes);
     memory(metrics, "decoded_blocks", info.decoded_bytes);
     memory(metrics, "columns", columns.bytes);
+    memory(metrics, "columns_mapped", columns.mapped_bytes);
     set(metrics, NULL, "windrow_memory_max_bytes",
         "store.memory_max_bytes: bound of memtables, buffers and decoded blocks",
         (double)info.max_bytes);
@@ -187,6 +216,10 @@ static void publish_memory(struct service *service)
                                  "Columns of payload fields that filters did not find in memory",
                                  NULL, 0),
                  (double)columns.misses);
+    metric_raise(metrics_counter(metrics, "windrow_column_builds_total",
+                                 "Tables whose payloads were all read to make columns of them",
+                                 NULL, 0),
+                 (double)columns.passes);
     metric_raise(metrics_counter(metrics, "windrow_decoded_blocks_total",
                                  "Blocks of packed runs decoded for searches", NULL, 0),
                  (double)store_decoded_blocks());

@@ -9,5 +9,7 @@ struct service;
 void store_metrics_register(struct service *service);
 /** process_*, threads, pools, the pressure that the kernel measures, the disk's room. */
 void process_metrics_register(struct service *service);
+/** Memory of the process in use; NaN when the kernel does not tell. */
+double process_resident_bytes(void);
 
 #endif

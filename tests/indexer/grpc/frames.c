@@ -12,8 +12,6 @@
 
 enum { FRAME_HEADER = 9 };
 
-#define ANY UINT32_MAX
-
 void frames_put_frame(struct buffer *out, uint8_t type, uint8_t flags, uint32_t stream,
                       const void *payload, size_t size)
 {
@@ -189,7 +187,7 @@ static uint32_t number_at(const uint8_t *bytes)
     return (uint32_t)bytes[0] << 24 | (uint32_t)bytes[1] << 16 | (uint32_t)bytes[2] << 8 | bytes[3];
 }
 
-/* True: that was all. `wanted` ANY: of any stream. */
+/* True: that was all. `wanted` FRAMES_ANY: of any stream. */
 static bool take_frame(struct frames *frames, uint32_t wanted, struct frames_reply *reply)
 {
     uint8_t header[FRAME_HEADER];
@@ -204,7 +202,7 @@ static bool take_frame(struct frames *frames, uint32_t wanted, struct frames_rep
     }
     size = (size_t)header[0] << 16 | (size_t)header[1] << 8 | header[2];
     stream = number_at(header + 5);
-    ours = stream == wanted || (wanted == ANY && stream != 0);
+    ours = stream == wanted || (wanted == FRAMES_ANY && stream != 0);
     payload = malloc(size + 1);
     ck_assert(payload && read_all(frames, payload, size));
     if (header[3] == NGHTTP2_HEADERS)
@@ -242,7 +240,7 @@ uint32_t frames_wait_all(struct frames *frames, uint32_t count)
 
     while (ended < count && !reply.closed) {
         reply.status = -1;
-        ended += take_frame(frames, ANY, &reply) && reply.status == 0;
+        ended += take_frame(frames, FRAMES_ANY, &reply) && reply.status == 0;
     }
     frames_reply_free(&reply);
     return ended;

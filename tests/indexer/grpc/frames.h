@@ -8,6 +8,8 @@
 
 #include "base/buffer.h"
 
+#define FRAMES_ANY UINT32_MAX /* not one stream but all */
+
 struct frames {
     int socket;
     nghttp2_hd_inflater *inflater;
@@ -39,7 +41,7 @@ void frames_put_call(struct buffer *out, uint32_t stream, const char *path, cons
 void frames_put_prefixed(struct buffer *out, uint8_t flag, uint32_t length, const void *message,
                          size_t size);
 
-/** Reads until the stream has ended (0: until the server closes). */
+/** Reads until the stream has ended (0: until the server closes; FRAMES_ANY: until one has). */
 struct frames_reply frames_wait(struct frames *frames, uint32_t stream);
 /** Reads until `count` streams have ended with grpc-status 0, in any order; returns how many did before the
  * server closed. */

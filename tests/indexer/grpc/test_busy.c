@@ -1,4 +1,5 @@
 /* Calls that take long: who ends them, and who is told that there are too many. */
+#include <pthread.h>
 #include <sched.h>
 #include <string.h>
 
@@ -8,6 +9,7 @@
 
 #define COUNT    "/qdrant.Points/Count"
 #define UPSERT   "/qdrant.Points/Upsert"
+#define QUERY    "/qdrant.Points/Query"
 #define CANCELED "\0\0\0\x8"
 
 /* Routes that work until they are told to stop. */
@@ -19,6 +21,9 @@ struct busy {
     struct frames client;
     atomic_uint begun, cancelled, ended;
     atomic_bool released;
+    atomic_bool is_stuck; /* searches get through in the pool alone */
+    atomic_uint begun_here, begun_in_pool;
+    atomic_uint held; /* the search that waits for `released`, counted from 1; 0: none */
 };
 
 static void handle_busy(struct http_request *request)
@@ -41,10 +46,36 @@ static void handle_busy(struct http_request *request)
     atomic_fetch_add(&busy->ended, 1);
 }
 
+static void handle_search(struct http_request *request)
+{
+    struct busy *busy = request->context;
+    struct error error = {0};
+    char name[16] = "";
+    bool in_pool;
+
+    ck_assert_int_eq(pthread_getname_np(pthread_self(), name, sizeof(name)), 0);
+    in_pool = strcmp(name, "http") == 0;
+    atomic_fetch_add(in_pool ? &busy->begun_in_pool : &busy->begun_here, 1);
+    while (atomic_load(&busy->begun_here) + atomic_load(&busy->begun_in_pool) ==
+               atomic_load(&busy->held) &&
+           !atomic_load(&busy->released))
+        (void)sched_yield();
+    while (!in_pool && atomic_load(&busy->is_stuck) && stop_check(&request->stop, &error) == 0)
+        ;
+    if (error.code != 0) {
+        http_reply_from_error(request, &error);
+        return;
+    }
+    http_reply_begin(request);
+    buffer_append_text(&request->reply, "{\"points\":[]}");
+    http_reply_end(request, NULL);
+}
+
 static const struct http_schema any = {.not_offered = true};
 static const struct http_route routes[] = {
     {"POST", "/collections/{}/points/count", handle_busy, HTTP_READ, &any},
     {"PUT", "/collections/{}/points", handle_busy, HTTP_WRITE, &any},
+    {"POST", "/collections/{}/points/query", handle_search, HTTP_SEARCH, &any},
 };
 
 static void busy_open(struct busy *busy)
@@ -142,8 +173,8 @@ START_TEST(a_write_goes_on_without_its_client)
     send_call(&busy.client, 3, COUNT);
     wait_for(&busy.begun, 2);
     frames_close(&busy.client);
-    wait_for(&busy.cancelled, 1); /* the read was looked at, and so was the write */
-    ck_assert_uint_eq(atomic_load(&busy.ended), 1);
+    wait_for(&busy.ended, 1); /* the read was looked at, and so was the write */
+    ck_assert_uint_eq(atomic_load(&busy.cancelled), 1);
     atomic_store(&busy.released, true);
     wait_for(&busy.ended, 2);
     ck_assert_uint_eq(atomic_load(&busy.cancelled), 1);
@@ -173,7 +204,8 @@ START_TEST(a_call_ends_at_its_deadline)
 }
 END_TEST
 
-/* A client has 256 places in the queue; its threads have as many calls as run at a time. */
+/* A client has 256 places in the queue; its threads have as many calls as run at a time. Calls that run for long step
+ * aside and let a few of the queue begin, so the last connection sends more than those. */
 START_TEST(too_many_calls_are_told_when_to_come_again)
 {
     enum { CONNECTIONS = 4, CALLS = 127 };
@@ -183,20 +215,21 @@ START_TEST(too_many_calls_are_told_when_to_come_again)
     struct buffer out = {0};
 
     busy_open(&busy);
+    for (uint32_t i = 0; i < CALLS; i++)
+        frames_put_call(&out, 2 * i + 1, COUNT, "\x0a\x01x", 3);
+    frames_put_call(&out, 2 * CALLS + 1, "/none/None", "", 0); /* behind them, answered at once */
     for (uint32_t c = 0; c < CONNECTIONS; c++) {
         frames_open(&others[c], grpc_server_port(busy.grpc));
-        out.size = 0;
-        for (uint32_t i = 0; i < CALLS; i++)
-            frames_put_call(&out, 2 * i + 1, COUNT, "\x0a\x01x", 3);
-        frames_put_call(&out, 2 * CALLS + 1, "/none/None", "",
-                        0); /* behind them, answered at once */
         frames_send(&others[c], out.data, out.size);
         reply = frames_wait(&others[c], 2 * CALLS + 1);
         ck_assert_int_eq(reply.status, 12);
         frames_reply_free(&reply);
     }
-    send_call(&busy.client, 1, COUNT);
-    reply = frames_wait(&busy.client, 1);
+    out.size = 0;
+    for (uint32_t i = 0; i < CALLS; i++)
+        frames_put_call(&out, 2 * i + 1, COUNT, "\x0a\x01x", 3);
+    frames_send(&busy.client, out.data, out.size);
+    reply = frames_wait(&busy.client, FRAMES_ANY);
     ck_assert_msg(reply.status == 8 && strcmp(reply.retry_after, "1") == 0, "%d %s", reply.status,
                   reply.message);
     frames_reply_free(&reply);
@@ -209,6 +242,71 @@ START_TEST(too_many_calls_are_told_when_to_come_again)
 }
 END_TEST
 
+static void ask_search(struct busy *busy, uint32_t *stream)
+{
+    struct frames_reply reply;
+
+    send_call(&busy->client, *stream, QUERY);
+    reply = frames_wait(&busy->client, *stream);
+    ck_assert_msg(reply.status == 0, "%d %s", reply.status, reply.message);
+    frames_reply_free(&reply);
+    *stream += 2;
+}
+
+START_TEST(short_search_runs_where_it_was_read_and_moves_when_it_takes_long)
+{
+    struct busy busy;
+    uint32_t stream = 1;
+
+    busy_open(&busy);
+    ask_search(&busy, &stream);
+    ck_assert_uint_eq(atomic_load(&busy.begun_in_pool), 1); /* nobody knows yet */
+    do {
+        atomic_store(&busy.is_stuck, false);
+        while (atomic_load(&busy.begun_here) == 0)
+            ask_search(&busy, &stream);
+        atomic_store(&busy.begun_here, 0);
+        atomic_store(&busy.begun_in_pool, 0);
+        atomic_store(&busy.is_stuck, true);
+        ask_search(&busy, &stream);
+        ck_assert_uint_eq(atomic_load(&busy.begun_in_pool), 1);
+    } while (atomic_load(&busy.begun_here) == 0);
+    frames_close(&busy.client);
+    busy_close(&busy);
+}
+END_TEST
+
+START_TEST(replies_do_not_wait_for_all_that_was_read_with_their_calls)
+{
+    enum { CALLS = 120 };
+    struct busy busy;
+    struct frames_reply reply;
+    struct buffer out = {0};
+    uint32_t stream = 1;
+
+    thread_budget_set(2); /* calls that come together run where they were read */
+    busy_open(&busy);
+    while (atomic_load(&busy.begun_here) == 0)
+        ask_search(&busy, &stream);
+    atomic_store(&busy.begun_here, 0);
+    atomic_store(&busy.begun_in_pool, 0);
+    atomic_store(&busy.held, CALLS);
+    for (uint32_t i = 0; i < CALLS; i++)
+        frames_put_call(&out, stream + 2 * i, QUERY, "\x0a\x01x", 3);
+    frames_send(&busy.client, out.data, out.size);
+    reply = frames_wait(&busy.client, stream); /* while the last one still runs */
+    ck_assert_int_eq(reply.status, 0);
+    frames_reply_free(&reply);
+    atomic_store(&busy.released, true);
+    buffer_destroy(&out);
+    frames_close(&busy.client);
+    busy_close(&busy);
+}
+END_TEST
+
 TEST_TABLE(TEST(a_cancelled_read_ends_and_its_connection_goes_on),
            TEST(a_closed_connection_ends_its_reads), TEST(a_write_goes_on_without_its_client),
-           TEST(a_call_ends_at_its_deadline), TEST(too_many_calls_are_told_when_to_come_again))
+           TEST(a_call_ends_at_its_deadline),
+           TEST(short_search_runs_where_it_was_read_and_moves_when_it_takes_long),
+           TEST(replies_do_not_wait_for_all_that_was_read_with_their_calls),
+           TEST(too_many_calls_are_told_when_to_come_again))

@@ -127,9 +127,14 @@ START_TEST(unclear_framing_is_refused_and_ends_the_connection)
         COUNT "Content-Length : 2\r\n\r\n{}" NEXT,
         COUNT "Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n" NEXT,
         COUNT "Transfer-Encoding\t: chunked\r\nContent-Length: 2\r\n\r\n{}" NEXT,
+        COUNT "Content-Length: 5\r\nTransfer-Encoding:\r\n chunked\r\n\r\n0\r\n\r\n" NEXT,
+        COUNT "Content-Length: 5\r\nX: y\r\n Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n" NEXT,
+        COUNT "Content-Length:\r\n 2\r\n\r\n{}" NEXT,
         COUNT "Content-Length: -2\r\n\r\n{}" NEXT,
         COUNT "Content-Length: 2, 2\r\n\r\n{}" NEXT,
         COUNT "Host: localhost\r\nContent-Length: 2\r\n\r\n{}" NEXT,
+        "POST /collections/news/points/count HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}" NEXT,
+        "GET /healthz HTTP/1.1\r\n\r\n" NEXT,
     };
     struct fixture fixture;
 
@@ -139,9 +144,75 @@ START_TEST(unclear_framing_is_refused_and_ends_the_connection)
         ck_assert_msg(strncmp(reply, "HTTP/1.1 400", 12) == 0 && !strstr(reply, "HTTP/1.1 200"),
                       "case %zu: %s", i, reply);
     }
+    ck_assert_int_eq(strncmp(converse(&fixture, "GET /healthz HTTP/1.0\r\n\r\n") + 8, " 200", 4),
+                     0);
     fixture_close(&fixture);
 #undef COUNT
 #undef NEXT
+}
+END_TEST
+
+/* The end may come with the bytes before it, or after them. */
+START_TEST(an_end_inside_a_body_ends_the_connection)
+{
+    static const char *const heads[] = {
+        "POST /collections/news/points/count HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+        "Content-Type: application/json\r\nContent-Length: 9000000\r\n\r\n",
+        "POST /nothing HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: "
+        "chunked\r\n\r\n100000\r\n"};
+    static const size_t sizes[] = {0, 1, 1000, 20000, 70000, 200000, 1000000};
+    static char body[1000000];
+    struct fixture fixture;
+    char byte;
+
+    memset(body, 'a', sizeof(body));
+    fixture_open(&fixture);
+    for (size_t i = 0; i < 5 * 2 * sizeof(sizes) / sizeof(sizes[0]); i++) {
+        int connection = connect_to(&fixture);
+        send_bytes(connection, heads[i % 2], strlen(heads[i % 2]));
+        send_bytes(connection, body, sizes[i / 2 % (sizeof(sizes) / sizeof(sizes[0]))]);
+        ck_assert_int_eq(shutdown(connection, SHUT_WR), 0);
+        ck_assert_msg(recv(connection, &byte, 1, 0) == 0, "case %zu", i);
+        close(connection);
+    }
+    fixture_close(&fixture);
+}
+END_TEST
+
+START_TEST(names_that_are_no_utf8_are_shown_in_full)
+{
+    struct fixture fixture;
+
+    fixture_open(&fixture);
+    ck_assert_ptr_nonnull(
+        strstr(converse(&fixture, "GET /collections/a%ff%c3%a9%c3 HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+                                  "Connection: close\r\n\r\n"),
+               "Collection `a\\\\xff\xc3\xa9\\\\xc3` doesn't exist!"));
+    fixture_close(&fixture);
+}
+END_TEST
+
+START_TEST(parameters_are_bounded_in_number)
+{
+    static const int counts[] = {100, 101, 1000, 10000};
+    static char request[40000];
+    struct fixture fixture;
+
+    fixture_open(&fixture);
+    for (size_t i = 0; i < sizeof(counts) / sizeof(counts[0]); i++) {
+        size_t size = (size_t)snprintf(request, sizeof(request), "GET /collections?");
+        const char *reply;
+        for (int k = 0; k < counts[i]; k++)
+            size +=
+                (size_t)snprintf(request + size, sizeof(request) - size, "%sa=", k > 0 ? "&" : "");
+        snprintf(request + size, sizeof(request) - size,
+                 " HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        reply = converse(&fixture, request);
+        ck_assert_msg(strncmp(reply, "HTTP/1.1 400", 12) == 0 &&
+                          !strstr(reply, "more than 100 parameters") == (counts[i] <= 100),
+                      "case %zu: %s", i, reply);
+    }
+    fixture_close(&fixture);
 }
 END_TEST
 
@@ -164,6 +235,26 @@ static const char *ask_with_headers(const struct fixture *fixture, int count, si
     buffer_destroy(&request);
     return converse(fixture, copy);
 }
+
+START_TEST(nul_ends_no_name)
+{
+    static const char *const lines[] = {"GET /collections/news%00more", "GET /collections/%00news",
+                                        "GET /windows?collection=news%00", "GET /livez?%00=1"};
+    struct fixture fixture;
+    char request[200];
+
+    fixture_open(&fixture);
+    for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
+        const char *reply;
+        snprintf(request, sizeof(request), "%s HTTP/1.1\r\nHost: localhost\r\n\r\n", lines[i]);
+        reply = converse(&fixture, request);
+        ck_assert_msg(strncmp(reply, "HTTP/1.1 400", 12) == 0 &&
+                          strstr(reply, "{\"status\":{\"error\":\"%00 stands in no name"),
+                      "case %zu: %s", i, reply);
+    }
+    fixture_close(&fixture);
+}
+END_TEST
 
 START_TEST(headers_are_bounded_in_number_and_size)
 {
@@ -320,6 +411,36 @@ START_TEST(writes_come_as_json)
 
     fixture_open(&fixture);
     check_browsers(&fixture, cases, sizeof(cases) / sizeof(cases[0]));
+    fixture_close(&fixture);
+}
+END_TEST
+
+static void handle_internal(struct http_request *request)
+{
+    http_reply_plain(request, 200, HTTP_TYPE_BINARY);
+}
+
+START_TEST(replies_to_other_processes_of_windrow_have_no_policy_for_pages)
+{
+    static const struct http_route route = {"GET", "/internal/thing", handle_internal,
+                                            HTTP_INTERNAL, NULL};
+    struct fixture fixture;
+    struct error error = {0};
+    const char *reply;
+
+    fixture_open(&fixture);
+    http_server_delete(fixture.server);
+    fixture.server = http_server_new(
+        &(struct http_options){.config = &fixture.config, .metrics = fixture.metrics});
+    http_server_add_routes(fixture.server, &route, 1, NULL);
+    ck_assert_msg(http_server_start(fixture.server, &error) == 0, "%s", error.text);
+    reply = ask_raw(&fixture, "GET /internal/thing", HOST);
+    ck_assert_msg(strstr(reply, "HTTP/1.1 200") == reply, "%s", reply);
+    ck_assert_ptr_nonnull(strstr(reply, "X-Content-Type-Options: nosniff\r\n"));
+    ck_assert_ptr_null(strstr(reply, "Content-Security-Policy"));
+    /* What it refuses may be shown by a browser. */
+    reply = ask_raw(&fixture, "POST /internal/thing", HOST);
+    ck_assert_msg(strstr(reply, "Content-Security-Policy"), "%s", reply);
     fixture_close(&fixture);
 }
 END_TEST
@@ -487,12 +608,15 @@ START_TEST(bodies_of_one_client_leave_room_for_those_of_another)
 }
 END_TEST
 
-TEST_TABLE(TEST(replies_tell_browsers_what_they_may_do_with_them),
+TEST_TABLE(TEST(replies_to_other_processes_of_windrow_have_no_policy_for_pages),
+           TEST(replies_tell_browsers_what_they_may_do_with_them),
            TEST(without_a_key_the_host_must_be_ours), TEST(foreign_web_pages_are_refused),
            TEST(writes_come_as_json), TEST(read_only_key_reads),
            TEST(bodies_without_a_key_take_no_room_from_requests_with_one),
            TEST(refused_client_that_asks_first_is_not_told_to_continue),
-           TEST(unclear_framing_is_refused_and_ends_the_connection),
+           TEST(unclear_framing_is_refused_and_ends_the_connection), TEST(nul_ends_no_name),
+           TEST(an_end_inside_a_body_ends_the_connection),
+           TEST(names_that_are_no_utf8_are_shown_in_full), TEST(parameters_are_bounded_in_number),
            TEST(headers_are_bounded_in_number_and_size), TEST(chunked_bodies_are_understood),
            TEST(idle_connections_keep_out_neither_probes_nor_requests),
            TEST(crowd_of_one_client_closes_no_connection_of_another),

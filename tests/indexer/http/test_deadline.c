@@ -37,10 +37,13 @@ static void handle_quick(struct http_request *request)
     http_reply_plain(request, 200, HTTP_TYPE_TEXT);
 }
 
+static const struct http_key parameters[] = {{.name = "timeout_ms", .shape = &http_integer},
+                                             {.name = NULL}};
+static const struct http_schema schema = {.parameters = parameters};
 static const struct http_route routes[] = {
     {"GET", "/busy", handle_busy, HTTP_READ, NULL},
     {"GET", "/busy_write", handle_busy, HTTP_WRITE, NULL},
-    {"GET", "/quick", handle_quick, HTTP_READ, NULL},
+    {"GET", "/quick", handle_quick, HTTP_READ, &schema},
 };
 
 static void busy_open(struct busy *busy)
@@ -178,6 +181,48 @@ START_TEST(quick_request_overtakes_slow_ones_of_its_own_client)
 }
 END_TEST
 
+/* Fills the server with slow requests of one client, until some wait. */
+static void fill(struct busy *busy, int *slow, int count)
+{
+    struct thread_pool_usage pools[THREAD_POOLS_MAX];
+    uint32_t queued = 0;
+
+    for (int i = 0; i < count; i++)
+        slow[i] = ask_from(busy, "127.0.0.1", "/busy");
+    while (queued == 0) {
+        uint32_t names = thread_pool_usage_list(pools);
+        for (uint32_t i = 0; i < names; i++)
+            if (strcmp(pools[i].name, "http") == 0)
+                queued = pools[i].queued;
+        usleep(1000);
+    }
+}
+
+START_TEST(request_whose_turn_would_come_too_late_is_refused_at_once)
+{
+    enum { SLOW = 200 };
+    struct busy busy;
+    int slow[SLOW], patient;
+
+    busy_open(&busy);
+    /* The first ones tell how long requests wait. */
+    fill(&busy, slow, SLOW);
+    atomic_store(&busy.released, true);
+    for (int i = 0; i < SLOW; i++)
+        check_status(slow[i], "500");
+    atomic_store(&busy.released, false);
+    fill(&busy, slow, SLOW);
+    check_status(ask_from(&busy, "127.0.0.1", "/quick?timeout_ms=0"), "504");
+    check_status(ask_from(&busy, "127.0.0.2", "/quick?timeout_ms=0"), "200");
+    patient = ask_from(&busy, "127.0.0.1", "/quick?timeout_ms=3600000");
+    atomic_store(&busy.released, true);
+    check_status(patient, "200");
+    for (int i = 0; i < SLOW; i++)
+        close(slow[i]);
+    busy_close(&busy);
+}
+END_TEST
+
 static void check_search(const struct fixture *fixture, const char *more, long status,
                          const char *contains)
 {
@@ -234,5 +279,6 @@ TEST_TABLE(TEST(closed_connection_ends_the_work_for_its_request),
            TEST(closed_connection_does_not_end_a_write),
            TEST(slow_requests_of_one_client_hold_up_nobody),
            TEST(quick_request_overtakes_slow_ones_of_its_own_client),
+           TEST(request_whose_turn_would_come_too_late_is_refused_at_once),
            TEST(query_over_its_time_is_408_or_partial_on_request),
            TEST(stopping_server_gives_up_what_takes_too_long))

@@ -64,24 +64,24 @@ START_TEST(each_key_does_what_its_table_says)
     static const struct {
         const char *key, *who, *allowed; /* allowed: one letter an access, in their order */
     } cases[] = {
-        {"first", "admin:chief", "RWPCIi"},
-        {"second", "admin", "RWPCIi"},
-        {"reader", "read-only", "R.P..."},
-        {"node", "internal", "R.PCIi"},
-        {"backup", "internal:nightly", "R.PCIi"},
-        {"chief", "", "..P..."},
-        {"firs", "", "..P..."},
-        {"firstx", "", "..P..."},
-        {"first chief", "", "..P..."},
-        {"", "", "..P..."},
-        {NULL, "", "..P..."},
+        {"first", "admin:chief", "RWPCIiS"},
+        {"second", "admin", "RWPCIiS"},
+        {"reader", "read-only", "R.P...S"},
+        {"node", "internal", "R.PCIiS"},
+        {"backup", "internal:nightly", "R.PCIiS"},
+        {"chief", "", "..P...."},
+        {"firs", "", "..P...."},
+        {"firstx", "", "..P...."},
+        {"first chief", "", "..P...."},
+        {"", "", "..P...."},
+        {NULL, "", "..P...."},
     };
-    static const char letters[] = "RWPCIi";
+    static const char letters[] = "RWPCIiS";
     struct stage stage;
 
     stage_open(&stage);
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-        for (enum http_access access = HTTP_READ; access <= HTTP_INTERNAL_WRITE; access++) {
+        for (enum http_access access = HTTP_READ; access <= HTTP_SEARCH; access++) {
             enum http_verdict verdict = ask_from(&stage, 1 + (uint32_t)i, cases[i].key, access);
             ck_assert_msg((verdict == HTTP_ALLOWED) ==
                               (cases[i].allowed[access] == letters[access]),

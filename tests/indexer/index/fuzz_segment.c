@@ -82,11 +82,11 @@ static void sign(uint8_t *bytes, size_t size)
     }
 }
 
-static const float *vector_of(void *context, uint32_t row, struct error *error)
+static struct vector_row vector_of(void *context, uint32_t row, struct error *error)
 {
     (void)row;
     (void)error;
-    return context;
+    return vector_row_float32(context);
 }
 
 static bool accept_odd(void *context, uint32_t row)

@@ -109,14 +109,14 @@ struct index_segment *fixture_segment(const struct fixture_data *data,
     return open_segment(data, options->metric, size_bytes);
 }
 
-const float *fixture_vector(void *context, uint32_t row, struct error *error)
+struct vector_row fixture_vector(void *context, uint32_t row, struct error *error)
 {
     const struct fixture_data *data = context;
 
     (void)error;
     if (row >= data->count) /* an assertion of check writes a message each time: too slow here */
         ck_abort_msg("row %u of %u", row, data->count);
-    return data->vectors + (size_t)row * data->dim;
+    return vector_row_float32(data->vectors + (size_t)row * data->dim);
 }
 
 struct index_search fixture_search(const struct fixture_data *data, const float *query, uint32_t k,

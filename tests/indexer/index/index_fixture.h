@@ -31,7 +31,7 @@ struct index_segment *fixture_ivf_segment(const struct fixture_data *data,
 /** The path of that file. */
 const char *fixture_path(void);
 
-const float *fixture_vector(void *context, uint32_t row, struct error *error);
+struct vector_row fixture_vector(void *context, uint32_t row, struct error *error);
 
 /** A search over `data` without a filter. */
 struct index_search fixture_search(const struct fixture_data *data, const float *query, uint32_t k,

@@ -252,7 +252,8 @@ static void watch(void *context, uint32_t done, uint32_t total)
 START_TEST(a_build_reports_progress_and_stops_when_cancelled)
 {
     uint64_t state = test_seed();
-    struct fixture_data data = fixture_clusters(VECTOR_METRIC_L2, 8000, 40, 30, 0.5f, &state);
+    struct fixture_data data =
+        fixture_clusters(VECTOR_METRIC_L2, TEST_SANITIZED ? 3000 : 8000, 40, 30, 0.5f, &state);
     struct index_build_options options = fixture_options(VECTOR_METRIC_L2, 40);
     struct watched watched = {.limit = UINT32_MAX};
     struct index_hnsw_graph *graph;

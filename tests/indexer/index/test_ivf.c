@@ -199,7 +199,7 @@ struct counted {
     uint32_t vectors;
 };
 
-static const float *count_vector(void *context, uint32_t row, struct error *error)
+static struct vector_row count_vector(void *context, uint32_t row, struct error *error)
 {
     struct counted *counted = context;
 
@@ -456,6 +456,73 @@ static void on_progress(void *context, uint32_t done, uint32_t total)
         atomic_store(&progress->cancel, true);
 }
 
+/* Queries of all kinds in one call: other k, ef and floors, filters from all rows down to none. Whatever
+ * order the lists are read in, each has the hits that it has alone, bit for bit. */
+START_TEST(queries_searched_together_have_the_answers_that_each_has_alone)
+{
+    enum { TOGETHER = 50, K_MOST = 700 };
+    uint64_t state = test_seed();
+
+    for (size_t m = 0; m < 3; m++) {
+        /* Few distinct rows: many candidates are equally near. */
+        struct fixture_data data = fixture_clusters(metrics[m], ROWS, DIM, 30, 0.7f, &state);
+        struct index_build_options options = fixture_options(metrics[m], DIM);
+        struct index_group_query *queries = calloc(TOGETHER, sizeof(*queries));
+        struct index_group_member members[TOGETHER];
+        struct index_search searches[TOGETHER];
+        struct accept accepts[TOGETHER];
+        struct index_segment *segment;
+        for (uint32_t row = ROWS / 2; row < ROWS; row++)
+            memcpy(data.vectors + (size_t)row * DIM, data.vectors + (size_t)(row % 50) * DIM,
+                   DIM * sizeof(float));
+        segment = fixture_ivf_segment(&data, &options);
+        for (uint32_t i = 0; i < TOGETHER; i++) {
+            static const uint32_t ks[] = {1, 10, 10, 100, K_MOST};
+            static const uint32_t ways[] = {1, 1, 2, 10, 200, ROWS};
+            uint8_t *accepted = calloc(ROWS, 1);
+            for (uint32_t row = 0; row < ROWS; row++)
+                accepted[row] = test_random(&state) % ways[i % 6] == 0;
+            accepts[i].accepted = accepted;
+            searches[i] =
+                fixture_search(&data, data.vectors + (size_t)(test_random(&state) % ROWS) * DIM,
+                               ks[i % 5], i % 4 ? 48 : 128);
+            if (i % 7 == 0)
+                searches[i].floor_score = metrics[m] == VECTOR_METRIC_L2 ? -1.0f : 0.5f;
+            members[i] = (struct index_group_member){.segment = segment,
+                                                     .accept = i % 6 ? accept_row : NULL,
+                                                     .accept_context = &accepts[i],
+                                                     .vector = fixture_vector,
+                                                     .vector_context = searches[i].vector_context};
+            queries[i] =
+                (struct index_group_query){.members = &members[i],
+                                           .search = &searches[i],
+                                           .hits = calloc(K_MOST, sizeof(struct index_hit)),
+                                           .hit_members = calloc(K_MOST, sizeof(uint32_t))};
+        }
+        index_group_searches(queries, TOGETHER, 1);
+        for (uint32_t i = 0; i < TOGETHER; i++) {
+            struct index_hit hits[K_MOST];
+            uint32_t hit_members[K_MOST], count;
+            struct error error;
+            bool exhausted;
+            ck_assert_int_eq(queries[i].status, 0);
+            ck_assert_int_eq(index_group_search(&members[i], 1, &searches[i], hits, hit_members,
+                                                &count, &exhausted, &error),
+                             0);
+            ck_assert_uint_eq(queries[i].hit_count, count);
+            ck_assert_int_eq(queries[i].exhausted, exhausted);
+            ck_assert_mem_eq(queries[i].hits, hits, count * sizeof(hits[0]));
+            free(queries[i].hits);
+            free(queries[i].hit_members);
+            free((void *)(uintptr_t)accepts[i].accepted);
+        }
+        free(queries);
+        index_segment_close(segment);
+        fixture_data_destroy(&data);
+    }
+}
+END_TEST
+
 START_TEST(a_build_reports_progress_and_can_be_cancelled)
 {
     uint64_t state = test_seed();
@@ -520,5 +587,6 @@ TEST_TABLE(TEST(recall_is_high_for_all_metrics_and_thread_counts),
            TEST(windows_share_a_codebook_until_the_data_drift),
            TEST(a_codebook_goes_through_bytes_and_damage_is_told),
            TEST(windows_of_one_codebook_are_searched_as_one),
+           TEST(queries_searched_together_have_the_answers_that_each_has_alone),
            TEST(a_build_reports_progress_and_can_be_cancelled),
            TEST(lists_and_probes_are_what_was_asked_for))

@@ -98,6 +98,42 @@ START_TEST(code_kernels_agree_with_scalar_exactly)
 }
 END_TEST
 
+/* Every byte is two half codes; levels are any codes. */
+START_TEST(half_code_kernels_agree_with_scalar_exactly)
+{
+    uint64_t state = test_seed();
+
+    for (size_t set = 0; set < 2; set++) {
+        const struct index_kernels *kernels = index_kernels_find(set_names[set]);
+        for (size_t d = 0; kernels && d < sizeof(dims) / sizeof(dims[0]); d++) {
+            uint32_t stride = padded(dims[d]);
+            uint8_t *halves = aligned_alloc(INDEX_CODE_ALIGN, (size_t)4 * stride);
+            uint8_t *codes = random_codes(2, stride, &state);
+            uint8_t *levels = random_codes(1, 64, &state);
+            int8_t *query = aligned_alloc(INDEX_CODE_ALIGN, (size_t)2 * stride);
+            const uint8_t *rows[4];
+            int32_t got[4], want[4];
+            for (uint32_t i = 0; i < 4 * stride; i++)
+                halves[i] = (uint8_t)(test_random(&state) >> 40);
+            for (uint32_t i = 0; i < 2 * stride; i++)
+                query[i] = (int8_t)((int)(test_random(&state) >> 40 & 255) % 255 - 127);
+            for (uint32_t i = 0; i < 4; i++)
+                rows[i] = halves + (size_t)i * stride;
+            kernels->half_l2_4(codes, rows, stride, levels, got);
+            index_kernels_scalar.half_l2_4(codes, rows, stride, levels, want);
+            ck_assert_mem_eq(got, want, sizeof(want));
+            kernels->half_dot_4(query, rows, stride, levels, got);
+            index_kernels_scalar.half_dot_4(query, rows, stride, levels, want);
+            ck_assert_mem_eq(got, want, sizeof(want));
+            free(halves);
+            free(codes);
+            free(levels);
+            free(query);
+        }
+    }
+}
+END_TEST
+
 static void check_distances(const struct index_kernels *kernels, uint32_t row_count,
                             uint32_t column_count, uint32_t stride, uint64_t *state)
 {
@@ -393,6 +429,31 @@ START_TEST(selection_brings_the_smallest_to_the_front_in_any_order)
 }
 END_TEST
 
+START_TEST(marked_rows_are_found_and_others_not_looked_at)
+{
+    enum { MARKED_ROWS = 3000 };
+    uint64_t state = test_seed(), bits[MARKED_ROWS / 64 + 1];
+
+    for (size_t i = 0; i < sizeof(bits) / sizeof(bits[0]); i++)
+        bits[i] = test_random(&state);
+    for (uint32_t round = 0; round < 500; round++) {
+        uint32_t rows[32], mask = (uint32_t)(test_random(&state) >> 20), want = 0;
+        mask = round == 0 ? 0 : round == 1 ? UINT32_MAX : mask;
+        for (uint32_t i = 0; i < 32; i++) {
+            bool asked = mask >> i & 1;
+            rows[i] = asked ? (uint32_t)(test_random(&state) >> 20) % MARKED_ROWS : UINT32_MAX;
+            want |= (uint32_t)(asked && bits[rows[i] / 64] >> rows[i] % 64 & 1) << i;
+        }
+        ck_assert_uint_eq(index_kernels_scalar.rows_marked(rows, bits, mask), want);
+        for (size_t set = 0; set < 2; set++) {
+            const struct index_kernels *kernels = index_kernels_find(set_names[set]);
+            if (kernels)
+                ck_assert_uint_eq(kernels->rows_marked(rows, bits, mask), want);
+        }
+    }
+}
+END_TEST
+
 START_TEST(scans_of_product_codes_agree_with_scalar_exactly)
 {
     enum { BLOCKS = 5, QUADS_MAX = 64 };
@@ -432,6 +493,84 @@ START_TEST(scans_of_product_codes_agree_with_scalar_exactly)
                 kernels->pq_scan(&scan, got, got_masks);
                 index_kernels_scalar.pq_scan(&scan, want, want_masks);
                 ck_assert_mem_eq(got_masks, want_masks, scan.block_count * sizeof(uint32_t));
+            }
+        }
+    free(blocks);
+    free(tables);
+}
+END_TEST
+
+/* Bit for bit: a search with others must not score a row otherwise than a search alone. */
+START_TEST(scores_of_several_queries_are_those_of_each_alone)
+{
+    enum { QUERIES = 7, VECTORS = 5 };
+    uint64_t state = test_seed();
+
+    for (size_t d = 0; d < sizeof(dims) / sizeof(dims[0]); d++) {
+        uint32_t dim = dims[d];
+        float *rows = malloc((size_t)VECTORS * dim * sizeof(float));
+        float *asked = malloc((size_t)QUERIES * dim * sizeof(float)), got[QUERIES][VECTORS];
+        const float *queries[QUERIES];
+        float *scores[QUERIES];
+        for (uint32_t i = 0; i < VECTORS * dim; i++)
+            rows[i] = random_float(&state);
+        for (uint32_t i = 0; i < QUERIES * dim; i++)
+            asked[i] = random_float(&state);
+        for (uint32_t q = 0; q < QUERIES; q++) {
+            queries[q] = asked + (size_t)q * dim;
+            scores[q] = got[q];
+        }
+        for (uint32_t count = 1; count <= VECTORS; count++)
+            for (int l2 = 0; l2 < 2; l2++) {
+                enum vector_metric metric = l2 ? VECTOR_METRIC_L2 : VECTOR_METRIC_DOT;
+                index_score_tile(metric, queries, QUERIES, rows, count, dim, scores);
+                for (uint32_t q = 0; q < QUERIES; q++) {
+                    float want[VECTORS];
+                    index_score_block(metric, queries[q], rows, count, dim, want);
+                    ck_assert_mem_eq(got[q], want, count * sizeof(float));
+                }
+            }
+        free(rows);
+        free(asked);
+    }
+}
+END_TEST
+
+START_TEST(scans_for_several_queries_are_those_for_each_alone)
+{
+    enum { BLOCKS = 8, QUADS = 16 };
+    const struct index_kernels *kernels = index_kernels();
+    uint64_t state = test_seed();
+    uint8_t *blocks = aligned_alloc(64, (size_t)BLOCKS * QUADS * 64);
+    uint8_t *tables = aligned_alloc(64, (size_t)INDEX_PQ_QUERIES * QUADS * 128);
+    uint16_t biases[BLOCKS * 32], got[INDEX_PQ_QUERIES][BLOCKS * 32], want[BLOCKS * 32];
+    uint32_t masks[INDEX_PQ_QUERIES][BLOCKS], want_masks[BLOCKS];
+
+    for (uint32_t i = 0; i < BLOCKS * QUADS * 64; i++)
+        blocks[i] = (uint8_t)(test_random(&state) >> 40);
+    for (uint32_t i = 0; i < INDEX_PQ_QUERIES * QUADS * 128; i++)
+        tables[i] = i & 16 ? tables[i - 16] : (uint8_t)(test_random(&state) >> 40) & 127;
+    for (uint32_t i = 0; i < BLOCKS * 32; i++)
+        biases[i] = (uint16_t)(test_random(&state) >> 40);
+    for (uint32_t count = 1; kernels->pq_scan_many && count <= INDEX_PQ_QUERIES; count++)
+        for (uint32_t block_count = 1; block_count <= BLOCKS; block_count++) {
+            struct index_pq_scan scan = {.blocks = blocks,
+                                         .biases = block_count & 1 ? biases : NULL,
+                                         .quad_count = QUADS,
+                                         .block_count = block_count};
+            struct index_pq_query queries[INDEX_PQ_QUERIES];
+            for (uint32_t i = 0; i < count; i++)
+                queries[i] = (struct index_pq_query){
+                    tables + (size_t)i * QUADS * 128, (uint16_t)(test_random(&state) >> 40),
+                    (uint16_t)(test_random(&state) >> 49), got[i], masks[i]};
+            kernels->pq_scan_many(&scan, queries, count);
+            for (uint32_t i = 0; i < count; i++) {
+                scan.tables = queries[i].tables;
+                scan.bias_scale = queries[i].bias_scale;
+                scan.limit = queries[i].limit;
+                kernels->pq_scan(&scan, want, want_masks);
+                ck_assert_mem_eq(got[i], want, block_count * 32 * sizeof(want[0]));
+                ck_assert_mem_eq(masks[i], want_masks, block_count * sizeof(want_masks[0]));
             }
         }
     free(blocks);
@@ -481,6 +620,7 @@ END_TEST
 
 TEST_TABLE(TEST(float_kernels_agree_with_scalar_within_rounding),
            TEST(code_kernels_agree_with_scalar_exactly),
+           TEST(half_code_kernels_agree_with_scalar_exactly),
            TEST(all_pairs_distances_agree_at_every_edge_of_a_tile),
 #if defined(__x86_64__)
            TEST(tiles_of_amx_agree_at_every_edge),
@@ -491,5 +631,8 @@ TEST_TABLE(TEST(float_kernels_agree_with_scalar_within_rounding),
            TEST(tables_of_a_scan_agree_with_scalar_exactly),
            TEST(selection_brings_the_smallest_to_the_front_in_any_order),
            TEST(scans_of_product_codes_agree_with_scalar_exactly),
+           TEST(scores_of_several_queries_are_those_of_each_alone),
+           TEST(scans_for_several_queries_are_those_for_each_alone),
+           TEST(marked_rows_are_found_and_others_not_looked_at),
            TEST(normalise_gives_unit_length_and_returns_the_former_one),
            TEST(exact_top_is_sorted_with_ties_by_row))

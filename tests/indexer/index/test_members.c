@@ -20,6 +20,7 @@ struct forest {
     uint64_t *matching[PARTS];
     uint64_t matching_rows[PARTS];
     enum vector_metric metric;
+    bool scans;
 };
 
 static void forest_open(struct forest *forest, enum vector_metric metric, uint64_t *state)
@@ -105,6 +106,7 @@ static uint32_t search(const struct forest *forest, const float *query, uint32_t
     uint32_t owners[K], count, found = 0;
     bool exhausted;
 
+    asked.scans = forest->scans;
     for (int i = 0; i < PARTS; i++)
         members[i] = (struct index_group_member){.segment = forest->segments[i],
                                                  .matching = filtered ? forest->matching[i] : NULL,
@@ -115,6 +117,7 @@ static uint32_t search(const struct forest *forest, const float *query, uint32_t
     ck_assert_int_eq(
         index_group_search(members, PARTS, &asked, hits, owners, &count, &exhausted, &error), 0);
     ck_assert(count == *wanted || !exhausted);
+    ck_assert(exhausted || !forest->scans);
     for (uint32_t i = 0; i < count; i++) {
         const float *vector;
         ck_assert_uint_lt(owners[i], PARTS);
@@ -180,9 +183,14 @@ static void check_shares(uint64_t state)
         for (int side = -1; side <= 1; side++) {
             double reached;
             choose_matching(&forest, percents[i], side, &state);
+            forest.scans = false;
             reached = recall(&forest, 64, true);
             ck_assert_msg(reached >= 0.93, "%u %% on side %d: recall %.3f", percents[i], side,
                           reached);
+            forest.scans = true;
+            reached = recall(&forest, 64, true);
+            ck_assert_msg(reached >= 0.99, "%u %% on side %d, by all codes: recall %.3f",
+                          percents[i], side, reached);
         }
     forest_close(&forest);
 }
@@ -198,6 +206,56 @@ END_TEST
 START_TEST(rows_that_hardly_match_near_the_query_are_found)
 {
     check_shares(UINT64_C(1882481628820334));
+}
+END_TEST
+
+static bool count_accepted(void *context, uint32_t row)
+{
+    (void)row;
+    ++*(uint32_t *)context;
+    return true;
+}
+
+/* A walk over all rows asks about each matching one that it meets, time and again as it widens. */
+START_TEST(a_walk_to_matching_rows_far_from_the_query_goes_over_those_alone)
+{
+    uint64_t state = test_seed();
+    struct fixture_data data = fixture_clusters(VECTOR_METRIC_L2, ROWS, DIM, 1, 1.0f, &state);
+    struct index_build_options options = fixture_options(VECTOR_METRIC_L2, DIM);
+    uint64_t matching[ROWS / 64 + 1] = {0};
+    uint32_t asked = 0;
+    struct index_group_member member = {.matching = matching,
+                                        .accept = count_accepted,
+                                        .accept_context = &asked,
+                                        .vector = fixture_vector,
+                                        .vector_context = &data};
+    struct index_segment *segment;
+
+    for (uint32_t row = 0; row < ROWS; row++) {
+        bool matches = row % 3 == 0;
+        data.vectors[(size_t)row * DIM] += matches ? 30 : 0;
+        matching[row / 64] |= (uint64_t)matches << row % 64;
+        member.matching_rows += matches;
+    }
+    segment = fixture_segment(&data, &options);
+    (void)unlink(fixture_path()); /* the mapping stays */
+    member.segment = segment;
+    for (uint32_t q = 0; q < QUERIES; q++) {
+        struct index_search search =
+            fixture_search(&data, data.vectors + (size_t)(3 * q + 1) * DIM, K, 64);
+        struct index_hit hits[K];
+        uint32_t owners[K], count;
+        struct error error = {0};
+        bool exhausted;
+        ck_assert_int_eq(
+            index_group_search(&member, 1, &search, hits, owners, &count, &exhausted, &error), 0);
+        ck_assert_uint_eq(count, K);
+        ck_assert(exhausted);
+    }
+    printf("%u rows asked about in a search\n", asked / QUERIES);
+    ck_assert_uint_le(asked / QUERIES, 4 * K);
+    index_segment_close(segment);
+    fixture_data_destroy(&data);
 }
 END_TEST
 
@@ -317,5 +375,6 @@ END_TEST
 TEST_TABLE(TEST(segments_searched_as_one_find_what_one_segment_would),
            TEST(only_matching_rows_come_back_at_every_share),
            TEST(rows_that_hardly_match_near_the_query_are_found),
+           TEST(a_walk_to_matching_rows_far_from_the_query_goes_over_those_alone),
            TEST(one_segment_that_holds_all_answers_gives_them_all_wherever_it_stands),
            TEST(a_segment_without_a_matching_row_gives_none_and_takes_none_from_others))

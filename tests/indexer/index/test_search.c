@@ -189,11 +189,11 @@ START_TEST(hits_at_or_below_the_floor_are_left_out_without_asking_for_a_scan)
 }
 END_TEST
 
-static const float *damaged_vector(void *context, uint32_t row, struct error *error)
+static struct vector_row damaged_vector(void *context, uint32_t row, struct error *error)
 {
     (void)context;
     error_set(error, ERROR_CORRUPT, "row %u is damaged", row);
-    return NULL;
+    return (struct vector_row){.bytes = NULL};
 }
 
 START_TEST(a_damaged_vector_is_an_error_and_not_a_result)

@@ -286,8 +286,10 @@ START_TEST(another_format_version_is_unsupported)
         header->version = version;
         header->checksum = index_header_checksum(header);
         write_file(file.bytes, file.size);
-        ck_assert_int_eq(open_status(50, 20, &error),
-                         version == INDEX_SEGMENT_VERSION ? 0 : ERROR_UNSUPPORTED);
+        ck_assert_int_eq(open_status(50, 20, &error), version == INDEX_SEGMENT_VERSION ? 0
+                                                      : version == INDEX_SEGMENT_VERSION_HALF
+                                                          ? ERROR_CORRUPT
+                                                          : ERROR_UNSUPPORTED);
     }
     free(file.bytes);
 }

@@ -84,6 +84,7 @@ static void append(struct store_shard *shard, uint64_t id)
 
 static struct node *the_node(void)
 {
+    static const char *topics[] = {"topic"};
     static const struct store_expected_shard all[SHARDS] = {
         {"0", "topic[0]"}, {"1", "topic[1]"}, {"2", "topic[2]"}, {"3", "topic[3]"}};
     struct store_options options = {.io = still_io(),
@@ -99,6 +100,8 @@ static struct node *the_node(void)
     if (!mkdtemp(node.folder))
         abort();
     node.collection = (struct config_collection){.name = "world",
+                                                 .topics = topics,
+                                                 .topic_count = 1,
                                                  .dim = DIM,
                                                  .metric = VECTOR_METRIC_COSINE,
                                                  .window_ms = 3600000,
@@ -192,7 +195,7 @@ static void read_hits(const struct query_result *result, struct arena *arena)
         struct doc payload;
         const float *vector;
         (void)query_row_payload(row, arena, &payload, &error);
-        (void)query_row_vector(row, &vector, &error);
+        (void)query_row_vector(row, arena, &vector, &error);
         (void)query_row_id(row, arena);
         (void)query_row_window_ms(row);
     }

@@ -47,6 +47,27 @@ static void refuse(struct buffer *body)
     arena_destroy(&arena);
 }
 
+/* Its checksum fits afterwards. */
+static void change(struct cluster *cluster, struct buffer *body)
+{
+    static const struct doc_limits limits = {.max_bytes = 64 << 20, .max_depth = 96};
+    struct error error = {0};
+    struct arena arena;
+    struct doc answer;
+    size_t body_bytes = body->size;
+    const uint8_t *bytes;
+
+    arena_create(&arena, 0);
+    ck_assert_int_eq(wire_open(body->data, &body_bytes, &error), 0);
+    bytes = (const uint8_t *)arena_copy(&arena, body->data, body_bytes);
+    ck_assert_int_eq(doc_parse_msgpack(&arena, bytes, body_bytes, &limits, &answer, &error), 0);
+    cluster->change(&answer, &arena);
+    body->size = 0;
+    doc_write_msgpack(body, &answer);
+    wire_seal(body, 0);
+    arena_destroy(&arena);
+}
+
 static void spoil(struct cluster *cluster, enum damage damage, struct buffer *body)
 {
     switch (damage) {
@@ -59,6 +80,9 @@ static void spoil(struct cluster *cluster, enum damage damage, struct buffer *bo
         break;
     case REFUSING:
         refuse(body);
+        break;
+    case CHANGED:
+        change(cluster, body);
         break;
     case FLIPPED:
         body->data[cluster_random(cluster) % body->size] ^=
@@ -123,7 +147,7 @@ static void finish(struct query_exchange *exchange, bool cancel, struct query_pe
     struct cluster *cluster = exchange->cluster;
 
     for (size_t i = 0; i < cluster->node_count && !cancel; i++)
-        if (i != cluster->asking) {
+        if (i != cluster->asking && !atomic_load(&cluster->lost)) {
             counts->asked++;
             exchange->cluster->asked++;
             ask(exchange, &cluster->nodes[i]);
@@ -133,10 +157,24 @@ static void finish(struct query_exchange *exchange, bool cancel, struct query_pe
 
 static bool serves(void *context, const struct config_collection *collection, const char *shard)
 {
-    (void)context;
+    const struct cluster *cluster = context;
+    bool served = atomic_load(&cluster->moves);
+
+    (void)collection;
+    for (size_t i = 0; i < cluster->node_count; i++)
+        served |= i != cluster->asking && cluster->nodes[i].owns[shard[0] - '0'];
+    return served && !atomic_load(&cluster->lost);
+}
+
+static bool reaches(void *context, const struct config_collection *collection, const char *shard,
+                    int64_t offset)
+{
+    const struct cluster *cluster = context;
+
     (void)collection;
     (void)shard;
-    return false;
+    (void)offset;
+    return !atomic_load(&cluster->moves);
 }
 
 static int protocol(void *context)
@@ -178,6 +216,7 @@ void cluster_open(struct cluster *cluster, size_t node_count, enum vector_metric
     *cluster = (struct cluster){.node_count = node_count, .random = seed};
     cluster->peers = (struct query_peers){.context = cluster,
                                           .serves = serves,
+                                          .reaches = reaches,
                                           .protocol = protocol,
                                           .start = start,
                                           .finish = finish};

@@ -3,6 +3,8 @@
 #ifndef TESTS_INDEXER_QUERY_QUERY_CLUSTER_H
 #define TESTS_INDEXER_QUERY_QUERY_CLUSTER_H
 
+#include <stdatomic.h>
+
 #include "tests/indexer/query/query_world.h"
 
 enum { SHARDS = 4, DIM = 8, IDS = 500, RECORDS = 1500, NODES_MAX = 5 };
@@ -20,7 +22,8 @@ enum damage {
     OTHER_SHARDS, /* an answer about other shards than were asked for */
     REFUSING,     /* an older version, for which the request is wrong */
     DAMAGES,
-    LYING /* sound but for what the describer changes */
+    LYING,  /* sound but for what the describer changes */
+    CHANGED /* sound but for what `change` does to it */
 };
 
 struct node {
@@ -39,9 +42,12 @@ struct cluster {
     uint32_t refused;
     struct config config;
     struct query_peers peers;
+    atomic_bool moves;                       /* all who have a shard gave it up */
+    atomic_bool lost;                        /* nobody else has any shard */
     int protocol;                            /* 0: the newest */
     uint32_t asked;                          /* requests to nodes */
     const struct query_describer *describer; /* of the nodes that are asked */
+    void (*change)(struct doc *answer, struct arena *arena);
     uint64_t random;
 };
 

@@ -53,6 +53,7 @@ struct thread_pool *world_pool(void)
 
 void world_open(struct world *world, const struct world_options *options)
 {
+    static const char *topics[] = {"world"};
     static int serial;
 
     *world = (struct world){.shard_count = options->shard_count, .random = options->seed};
@@ -60,6 +61,8 @@ void world_open(struct world *world, const struct world_options *options)
     world->clock.operations.wall_ms = world_wall_ms;
     world->clock.io.operations = &world->clock.operations;
     world->collection = (struct config_collection){.name = "world",
+                                                   .topics = topics,
+                                                   .topic_count = 1,
                                                    .dim = options->dim,
                                                    .metric = options->metric,
                                                    .window_ms = options->window_ms,
@@ -126,7 +129,15 @@ float world_uniform(struct world *world)
 void world_random_vector(struct world *world, float *vector)
 {
     for (uint32_t i = 0; i < world->collection.dim; i++)
-        vector[i] = world_uniform(world);
+        vector[i] = world->collection.metric == VECTOR_METRIC_HAMMING
+                        ? (float)(world_uniform(world) > 0)
+                        : world_uniform(world);
+}
+
+bool world_has_distances(const struct world *world)
+{
+    return world->collection.metric == VECTOR_METRIC_L2 ||
+           world->collection.metric == VECTOR_METRIC_HAMMING;
 }
 
 float world_score(const struct world *world, const float *query, const struct world_record *record)
@@ -144,6 +155,8 @@ float world_score(const struct world *world, const float *query, const struct wo
         return (float)(length > 0 ? dot / sqrt(length) : 0);
     case VECTOR_METRIC_DOT:
         return (float)dot;
+    case VECTOR_METRIC_HAMMING:
+        return (float)distance;
     default:
         return (float)sqrt(distance);
     }
@@ -199,12 +212,13 @@ void world_upsert(struct world *world, size_t shard, uint64_t id, int64_t time_m
         world_random_vector(world, record->vector);
     if (world->collection.metric == VECTOR_METRIC_COSINE)
         (void)index_normalise(record->vector, world->collection.dim);
+    record->near = record->vector[0];
     snprintf(tag, sizeof(tag), "t%d", (int)(record->number % 10));
     items = doc_items(&arena, 6);
     items[0] = doc_string(&arena, "n");
     items[1] = doc_integer(record->number);
     items[2] = doc_string(&arena, "near");
-    items[3] = doc_number((double)record->vector[0]);
+    items[3] = doc_number((double)record->near);
     items[4] = doc_string(&arena, "tag");
     items[5] = doc_string(&arena, tag);
     map = (struct doc){.type = DOC_MAP, .count = 3, .items = items};
@@ -235,10 +249,44 @@ void world_flush(struct world *world, size_t shard)
     OK(store_shard_flush(world->shards[shard], &ok_error));
 }
 
+static const struct store_source *sealed_source(const struct store_snapshot *snapshot,
+                                                int64_t start_ms)
+{
+    size_t count;
+    const struct store_source *sources = store_snapshot_sources(snapshot, &count);
+
+    for (size_t i = 0; i < count; i++)
+        if (sources[i].sealed && sources[i].window_start_ms == start_ms)
+            return &sources[i];
+    return NULL;
+}
+
+/* The model has what the run stands for from now on. */
+static void round_window(struct world *world, size_t shard, int64_t start_ms)
+{
+    struct store_snapshot *snapshot =
+        store_snapshot_acquire(world->shards[shard], atomic_load(&world->clock.now_ms));
+    const struct store_source *run = sealed_source(snapshot, start_ms);
+    struct vector_row row = {.codec = run ? store_source_codec(run) : VECTOR_CODEC_RAW};
+    float bytes[WORLD_DIM_MAX + 1];
+
+    row.bytes = bytes;
+    store_snapshot_release(snapshot);
+    for (size_t i = 0; i < world->record_count; i++) {
+        struct world_record *record = &world->records[i];
+        if (!record->alive || record->shard != shard ||
+            window_start(world, record->time_ms) != start_ms)
+            continue;
+        ck_assert(vector_row_encode(row.codec, record->vector, world->collection.dim, bytes));
+        vector_row_decode(row, world->collection.dim, record->vector);
+    }
+}
+
 void world_seal(struct world *world, size_t shard, int64_t time_ms)
 {
     OK(compact_seal(world->shards[shard], window_start(world, time_ms), world->collection.window_ms,
                     atomic_load(&world->clock.now_ms), &ok_error));
+    round_window(world, shard, window_start(world, time_ms));
 }
 
 void world_drop(struct world *world, size_t shard, int64_t time_ms)
@@ -253,28 +301,13 @@ void world_drop(struct world *world, size_t shard, int64_t time_ms)
             world->records[i].alive = false;
 }
 
-static const struct store_source *sealed_source(const struct store_snapshot *snapshot,
-                                                int64_t start_ms)
-{
-    size_t count;
-    const struct store_source *sources = store_snapshot_sources(snapshot, &count);
-
-    for (size_t i = 0; i < count; i++)
-        if (sources[i].sealed && sources[i].window_start_ms == start_ms)
-            return &sources[i];
-    return NULL;
-}
-
 static void gather(const struct store_source *source, uint32_t dim, float *out)
 {
-    for (uint32_t row = 0; row < source->row_count;) {
-        const float *vectors;
-        uint32_t span;
-        OK(store_row_vectors(source, row, &vectors, &span, &ok_error));
-        if (span > source->row_count - row)
-            span = source->row_count - row;
-        memcpy(out + (size_t)row * dim, vectors, (size_t)span * dim * sizeof(float));
-        row += span;
+    for (uint32_t row = 0; row < source->row_count; row++) {
+        struct vector_row stored;
+        uint32_t count;
+        OK(store_row_stored(source, row, &stored, &count, &ok_error));
+        vector_row_decode(stored, dim, out + (size_t)row * dim);
     }
 }
 
@@ -282,12 +315,15 @@ static void gather(const struct store_source *source, uint32_t dim, float *out)
 static void measure_effort(struct world *world, const float *vectors, uint32_t rows,
                            const char *path, uint64_t file_number)
 {
-    const struct index_effort_sample sample = {
-        .vectors = vectors, .count = rows, .dim = world->collection.dim};
+    const struct index_effort_sample sample = {.vectors = vectors,
+                                               .count = rows,
+                                               .dim = world->collection.dim,
+                                               .recall = world->collection.recall};
     struct index_segment *segment;
 
-    OK(index_segment_open(&world->clock.io, path, file_number, world->collection.metric, sample.dim,
-                          rows, &segment, &ok_error));
+    OK(index_segment_open(&world->clock.io, path, file_number,
+                          vector_metric_ranking(world->collection.metric), sample.dim, rows,
+                          &segment, &ok_error));
     OK(index_segment_measure_effort(segment, path, &sample, &ok_error));
     index_segment_close(segment);
 }
@@ -295,7 +331,7 @@ static void measure_effort(struct world *world, const float *vectors, uint32_t r
 static void write_segment(struct world *world, const float *vectors, uint32_t rows, bool lists,
                           const char *path, struct store_segment_info *info)
 {
-    struct index_build_options build = {.metric = world->collection.metric,
+    struct index_build_options build = {.metric = vector_metric_ranking(world->collection.metric),
                                         .dim = world->collection.dim,
                                         .m = 16,
                                         .ef_construct = 100,
@@ -347,7 +383,8 @@ static struct store_segment build_segment(struct world *world, size_t shard,
     OK(io_rename(&world->clock.io, temporary, final, &ok_error));
     OK(io_sync_directory(&world->clock.io, store_shard_directory(world->shards[shard]), &ok_error));
     OK(index_segment_open(&world->clock.io, final, segment.info.file_number,
-                          world->collection.metric, dim, rows, &opened, &ok_error));
+                          vector_metric_ranking(world->collection.metric), dim, rows, &opened,
+                          &ok_error));
     segment.object = opened;
     return segment;
 }

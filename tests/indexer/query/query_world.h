@@ -17,8 +17,9 @@ struct world_record {
     bool alive;
     size_t shard;
     int64_t time_ms, ttl_ms, offset;
-    int64_t number; /* payload "n": 0 to 9,999 */
-    float vector[WORLD_DIM_MAX];
+    int64_t number;              /* payload "n": 0 to 9,999 */
+    float near;                  /* payload "near": the first coordinate as it came */
+    float vector[WORLD_DIM_MAX]; /* as it is stored */
 };
 
 struct world_io {
@@ -83,6 +84,8 @@ bool world_visible(const struct world *world, const struct world_record *record)
 const struct world_record *world_find(const struct world *world, uint64_t id);
 float world_uniform(struct world *world); /* [-1, 1) */
 void world_random_vector(struct world *world, float *vector);
+/** Whether the lowest score is the best. */
+bool world_has_distances(const struct world *world);
 /** Score as a user sees it. */
 float world_score(const struct world *world, const float *query, const struct world_record *record);
 

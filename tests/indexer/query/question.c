@@ -10,7 +10,7 @@ static bool question_matches(const struct question *question, const struct world
     if (question->number_below && record->number >= question->number_below)
         return false;
     if (question->has_near &&
-        (record->vector[0] < question->near_from || record->vector[0] > question->near_to))
+        (record->near < question->near_from || record->near > question->near_to))
         return false;
     return (question->from_ms == 0 && question->to_ms == 0) ||
            (record->time_ms >= question->from_ms && record->time_ms < question->to_ms);
@@ -25,7 +25,7 @@ static double model_order(const struct world *world, const struct question *ques
     if (question->half_life_ms > 0 && record->time_ms < atomic_load(&world->clock.now_ms))
         decay = exp2(-(double)(atomic_load(&world->clock.now_ms) - record->time_ms) /
                      (double)question->half_life_ms);
-    return world->collection.metric == VECTOR_METRIC_L2 ? -score / decay : score * decay;
+    return world_has_distances(world) ? -score / decay : score * decay;
 }
 
 static int descending(const void *a, const void *b)
@@ -50,14 +50,16 @@ static double *model_answer(const struct world *world, const struct question *qu
             continue;
         order = model_order(world, question, record);
         if (question->has_threshold &&
-            (world->collection.metric == VECTOR_METRIC_L2 ? -order >= (double)question->threshold
-                                                          : order <= (double)question->threshold))
+            (world_has_distances(world) ? -order >= (double)question->threshold
+                                        : order <= (double)question->threshold))
             continue;
         orders[(*count)++] = order;
     }
     qsort(orders, *count, sizeof(*orders), descending);
     return orders;
 }
+
+enum { FILTER_BYTES = 300 };
 
 static void filter_json(const struct question *question, char *out, size_t out_bytes)
 {
@@ -74,10 +76,8 @@ static void filter_json(const struct question *question, char *out, size_t out_b
     snprintf(out + used, out_bytes - (size_t)used, "]}");
 }
 
-void question_ask(struct query_view *view, const struct question *question, struct answer *answer)
+struct query_search question_search(const struct question *question, struct arena *arena)
 {
-    struct arena arena;
-    struct error error = {0};
     struct query_search search = {.vector = question->vector,
                                   .limit = question->limit,
                                   .offset = question->offset,
@@ -89,18 +89,29 @@ void question_ask(struct query_view *view, const struct question *question, stru
                                   .half_life_ms = question->half_life_ms,
                                   .has_threshold = question->has_threshold,
                                   .threshold = question->threshold,
-                                  .arena = &arena};
-    char json[300];
+                                  .arena = arena};
+    char *json;
 
-    arena_create(&arena, 0);
     if (question->from_ms || question->to_ms) {
         search.from_ms = question->from_ms;
         search.to_ms = question->to_ms;
     }
     if (question->number_below || question->has_near) {
-        filter_json(question, json, sizeof(json));
-        search.filter = world_filter(&arena, json);
+        json = arena_alloc(arena, FILTER_BYTES, 1); /* the filter's document lies in it */
+        filter_json(question, json, FILTER_BYTES);
+        search.filter = world_filter(arena, json);
     }
+    return search;
+}
+
+void question_ask(struct query_view *view, const struct question *question, struct answer *answer)
+{
+    struct arena arena;
+    struct error error = {0};
+    struct query_search search;
+
+    arena_create(&arena, 0);
+    search = question_search(question, &arena);
     ck_assert_msg(query_search_run(view, &search, &answer->result, &error) == 0, "%s", error.text);
     ck_assert_uint_le(answer->result.hit_count, K_MAX);
     answer->count = answer->result.hit_count;
@@ -116,7 +127,7 @@ void question_ask(struct query_view *view, const struct question *question, stru
 static size_t check_answer(const struct world *world, const struct question *question,
                            const struct answer *answer, const double *orders, size_t matching)
 {
-    double sign = world->collection.metric == VECTOR_METRIC_L2 ? -1 : 1;
+    double sign = world_has_distances(world) ? -1 : 1;
     size_t wanted = matching > question->offset ? matching - question->offset : 0;
     size_t right = 0;
 
@@ -177,7 +188,7 @@ void question_random(struct world *world, struct question *question)
         /* With the query's own direction or against it. */
         bool along = dice >> 44 & 1;
         question->has_near = true;
-        question->vector[0] = 0.8F;
+        question->vector[0] = world->collection.metric == VECTOR_METRIC_HAMMING ? 1 : 0.8F;
         question->near_from = along ? 0.3F : -2.0F;
         question->near_to = along ? 2.0F : -0.3F;
     }

@@ -38,6 +38,8 @@ void question_open_world(struct world *world, enum vector_metric metric, size_t 
                          int64_t ttl_ms, uint64_t seed);
 void question_random(struct world *world, struct question *question);
 void question_ask(struct query_view *view, const struct question *question, struct answer *answer);
+/** What the view is asked. */
+struct query_search question_search(const struct question *question, struct arena *arena);
 /** Asserts that the answer holds nothing invisible, misses nothing, and is exact where it must be;
  * counts how right it is where it need not. */
 void question_ask_and_check(struct world *world, struct query_view *view,

@@ -105,6 +105,15 @@ END_TEST
 
 /* What the oracle's binding cannot say. */
 
+/* From 0 to 10 degrees, with a hole from 4 to 6. */
+#define POLYGON                                                                                    \
+    "{\"must\":[{\"key\":\"a\",\"geo_polygon\":{\"exterior\":{\"points\":[{\"lon\":0,\"lat\":0},"  \
+    "{\"lon\":10,\"lat\":0},{\"lon\":10,\"lat\":10},{\"lon\":0,\"lat\":10},{\"lon\":0,\"lat\":0}]" \
+    "},"                                                                                           \
+    "\"interiors\":[{\"points\":[{\"lon\":4,\"lat\":4},{\"lon\":6,\"lat\":4},{\"lon\":6,\"lat\":"  \
+    "6},"                                                                                          \
+    "{\"lon\":4,\"lat\":6},{\"lon\":4,\"lat\":4}]}]}}]}"
+
 START_TEST(matches_beyond_the_oracle)
 {
     static const struct {
@@ -150,6 +159,38 @@ START_TEST(matches_beyond_the_oracle)
          "{\"a\":\"2024-01-01T00:00:00.123456Z\"}", false},
         {"{\"must\":[{\"key\":\"a\",\"match\":{\"text\":\"ÜNÏCODE\"}}]}", "{\"a\":\"ein ünïcode\"}",
          true},
+        {"{\"must\":[{\"key\":\"a\",\"match\":{\"prefix\":\"Re\"}}]}", "{\"a\":\"Red\"}", true},
+        {"{\"must\":[{\"key\":\"a\",\"match\":{\"prefix\":\"re\"}}]}", "{\"a\":\"Red\"}", false},
+        {"{\"must\":[{\"key\":\"a\",\"match\":{\"substring\":\"ed\"}}]}", "{\"a\":[1,\"Red\"]}",
+         true},
+        {"{\"must\":[{\"key\":\"a\",\"match\":{\"substring\":\"\"}}]}", "{\"a\":1}", false},
+        {"{\"must\":[{\"key\":\"a\",\"match\":{\"prefix\":\"\"}}]}", "{\"a\":\"\"}", true},
+        /* places: Berlin is some 504 km from Munich; borders are outside */
+        {"{\"must\":[{\"key\":\"a\",\"geo_radius\":{\"center\":{\"lon\":11.58,\"lat\":48.14},"
+         "\"radius\":510000}}]}",
+         "{\"a\":{\"lon\":13.4,\"lat\":52.52}}", true},
+        {"{\"must\":[{\"key\":\"a\",\"geo_radius\":{\"center\":{\"lon\":11.58,\"lat\":48.14},"
+         "\"radius\":500000}}]}",
+         "{\"a\":{\"lon\":13.4,\"lat\":52.52}}", false},
+        {"{\"must\":[{\"key\":\"a\",\"geo_radius\":{\"center\":{\"lon\":0,\"lat\":0},\"radius\":0}}"
+         "]}",
+         "{\"a\":{\"lon\":0,\"lat\":0}}", false},
+        {"{\"must\":[{\"key\":\"a\",\"geo_bounding_box\":{\"top_left\":{\"lon\":170,\"lat\":10},"
+         "\"bottom_right\":{\"lon\":-170,\"lat\":-10}}}]}",
+         "{\"a\":[{\"lon\":0,\"lat\":0},{\"lon\":-175,\"lat\":0}]}", true},
+        {"{\"must\":[{\"key\":\"a\",\"geo_bounding_box\":{\"top_left\":{\"lon\":170,\"lat\":10},"
+         "\"bottom_right\":{\"lon\":-170,\"lat\":-10}}}]}",
+         "{\"a\":{\"lon\":0,\"lat\":0}}", false},
+        {"{\"must\":[{\"key\":\"a\",\"geo_bounding_box\":{\"top_left\":{\"lon\":0,\"lat\":10},"
+         "\"bottom_right\":{\"lon\":10,\"lat\":0}}}]}",
+         "{\"a\":{\"lon\":10,\"lat\":5}}", false},
+        {POLYGON, "{\"a\":{\"lon\":1,\"lat\":1}}", true},
+        {POLYGON, "{\"a\":{\"lon\":5,\"lat\":5}}", false},
+        {POLYGON, "{\"a\":{\"lon\":4,\"lat\":5}}", false},
+        {POLYGON, "{\"a\":{\"lon\":0,\"lat\":5}}", false},
+        {POLYGON, "{\"a\":{\"lon\":11,\"lat\":5}}", false},
+        {POLYGON, "{\"a\":{\"lon\":\"1\",\"lat\":1}}", false},
+        {POLYGON, "{\"a\":{\"lon\":1}}", false},
         {"{\"must\":[{\"key\":\"a\",\"match\":{\"phrase\":\"b a\"}}]}", "{\"a\":\"a b a\"}", true},
         {"{\"must\":[{\"key\":\"a\",\"match\":{\"phrase\":\"a a b\"}}]}", "{\"a\":\"a a a b\"}",
          true},
@@ -199,7 +240,8 @@ START_TEST(what_a_filter_may_not_say)
          "filter.must[1].range.gtx: unknown field `gtx`, expected one of `lt`, `gt`, `lte`, `gte`"},
         {"{\"must\":[{\"field\":\"a\"}]}",
          "filter.must[0].field: unknown field `field`, expected one of `key`, `is_empty`, "
-         "`is_null`, `has_id`, `has_vector`, `nested`, `should`, `min_should`, `must`, `must_not`"},
+         "`is_null`, `has_id`, `has_vector`, `slice`, `nested`, `should`, `min_should`, `must`, "
+         "`must_not`"},
         {"{\"must\":{\"key\":\"a\",\"mach\":1}}",
          "filter.must.mach: unknown field `mach`, expected one of `key`, `match`, `range`, "
          "`geo_bounding_box`, `geo_radius`, `geo_polygon`, `values_count`, `is_empty`, `is_null`"},
@@ -217,8 +259,8 @@ START_TEST(what_a_filter_may_not_say)
         {"{\"must\":[{\"key\":\"a\",\"match\":{\"any\":1}}]}",
          "filter.must[0].match.any: expected a list"},
         {"{\"must\":[{\"key\":\"a\",\"match\":{}}]}",
-         "filter.must[0].match: expected one of `value`, `any`, `except`, `text`, `text_any` and "
-         "`phrase`"},
+         "filter.must[0].match: expected one of `value`, `any`, `except`, `text`, `text_any`, "
+         "`phrase`, `prefix` and `substring`"},
         {"{\"must\":[{\"key\":\"a\",\"range\":{\"gt\":1,\"lt\":\"2024-01-01\"}}]}",
          "filter.must[0].range: numbers and times do not mix in one range"},
         {"{\"must\":[{\"key\":\"a\",\"range\":{\"gt\":\"soon\"}}]}",
@@ -228,7 +270,25 @@ START_TEST(what_a_filter_may_not_say)
         {"{\"must\":[{\"key\":\"a\",\"values_count\":{\"gt\":-1}}]}",
          "filter.must[0].values_count.gt: expected an unsigned integer"},
         {"{\"must\":[{\"key\":\"a\",\"geo_radius\":{}}]}",
-         "filter.must[0].geo_radius: geo conditions are not supported"},
+         "filter.must[0].geo_radius: missing field `center`"},
+        {"{\"must\":[{\"key\":\"a\",\"geo_radius\":{\"center\":{\"lon\":181,\"lat\":0},\"radius\":"
+         "1}}]}",
+         "filter.must[0].geo_radius.center.lon: expected degrees from -180 to 180"},
+        {"{\"must\":[{\"key\":\"a\",\"geo_radius\":{\"center\":{\"lon\":1,\"lat\":0},\"radius\":-1}"
+         "}]}",
+         "filter.must[0].geo_radius.radius: expected metres, 0 or more"},
+        {"{\"must\":[{\"key\":\"a\",\"geo_bounding_box\":{\"top_left\":{\"lon\":1,\"lat\":0}}}]}",
+         "filter.must[0].geo_bounding_box: missing field `bottom_right`"},
+        {"{\"must\":[{\"key\":\"a\",\"geo_polygon\":{\"exterior\":{\"points\":[{\"lon\":1,\"lat\":"
+         "0}]}}}]}",
+         "filter.must[0].geo_polygon.exterior.points: expected a list of at least 4 points"},
+        {"{\"must\":[{\"key\":\"a\",\"geo_polygon\":{\"exterior\":{\"points\":[{\"lon\":1,\"lat\":"
+         "0},"
+         "{\"lon\":2,\"lat\":0},{\"lon\":2,\"lat\":2},{\"lon\":1,\"lat\":1}]}}}]}",
+         "filter.must[0].geo_polygon.exterior.points: the last point must be the first one"},
+        {"{\"must\":[{\"key\":\"@time\",\"geo_radius\":{\"center\":{\"lon\":1,\"lat\":0},"
+         "\"radius\":1}}]}",
+         "filter.must[0]: a virtual key is no place"},
         {"{\"must\":[{\"has_id\":[1,-2]}]}", "filter.must[0].has_id[1]: "},
         {"{\"must\":[{\"has_id\":7}]}", "filter.must[0].has_id: expected a list of ids"},
         {"{\"min_should\":{\"conditions\":[]}}", "filter.min_should: missing field `min_count`"},

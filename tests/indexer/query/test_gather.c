@@ -1,9 +1,11 @@
 /* The answer of a view that asks peers for some of its shards is the one of a process that has them
  * all. */
 #include <math.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "indexer/query/wire.h"
 #include "tests/indexer/query/query_cluster.h"
@@ -22,8 +24,8 @@ static void same_payload(const struct query_row *a, const struct query_row *b)
     ck_assert_int_eq(query_row_payload(a, &arena, &left, &error), 0);
     ck_assert_int_eq(query_row_payload(b, &arena, &right, &error), 0);
     ck_assert(doc_equal(&left, &right));
-    ck_assert_int_eq(query_row_vector(a, &left_vector, &error), 0);
-    ck_assert_int_eq(query_row_vector(b, &right_vector, &error), 0);
+    ck_assert_int_eq(query_row_vector(a, &arena, &left_vector, &error), 0);
+    ck_assert_int_eq(query_row_vector(b, &arena, &right_vector, &error), 0);
     ck_assert_mem_eq(left_vector, right_vector, DIM * sizeof(float));
     arena_destroy(&arena);
 }
@@ -126,16 +128,70 @@ static struct query_search some_search(struct cluster *cluster, float vector[DIM
     return search;
 }
 
+/* Three examples on each side, or pairs of them. */
+static void add_scorer(struct cluster *cluster, struct query_search *search,
+                       float examples[6 * DIM])
+{
+    static const float weights[6] = {1, -0.5F, 0.25F, 2, -1, 0};
+
+    for (size_t i = 0; i < 6; i++)
+        world_random_vector(&cluster->whole, examples + i * DIM);
+    search->scorer = (struct query_scorer){
+        .kind = (enum query_scorer_kind)(cluster_random(cluster) % (QUERY_WEIGHTED_SCORES + 1)),
+        .examples = examples,
+        .positive_count = 3,
+        .negative_count = 3,
+        .weights = weights};
+    if (search->scorer.kind != QUERY_NEAREST && search->scorer.kind != QUERY_DISCOVER)
+        search->vector = NULL;
+}
+
 static void compare_search(struct cluster *cluster, struct query_view *one, struct query_view *many,
                            struct arena *arena)
 {
-    float vector[DIM];
-    const struct query_search search = some_search(cluster, vector, arena);
+    float vector[DIM], examples[6 * DIM];
+    struct query_search search = some_search(cluster, vector, arena);
     struct query_result expected, result;
     struct error error = {0};
 
+    if (cluster_random(cluster) % 2 == 0)
+        add_scorer(cluster, &search, examples);
     ck_assert_int_eq(query_search_run(one, &search, &expected, &error), 0);
     ck_assert_msg(query_search_run(many, &search, &result, &error) == 0, "%s", error.text);
+    same_result(&expected, &result);
+}
+
+/* Rows of peers are scored as those of this process are, by all that a formula reads of them. */
+static void compare_formula(struct cluster *cluster, struct query_view *one,
+                            struct query_view *many, struct arena *arena)
+{
+    static const char json[] =
+        "{\"sum\":[{\"mult\":[2,\"$score\"]},{\"div\":{\"left\":\"$score[1]\",\"right\":\"n\","
+        "\"by_zero_default\":1}},{\"gauss_decay\":{\"x\":{\"sum\":[\"@time\",{\"neg\":\"@window\"}]"
+        "},"
+        "\"scale\":1e6}},{\"mult\":[\"@offset\",1e-3]},\"@partition\",{\"has_id\":[1,2,3,4,5,6,7,8]"
+        "},"
+        "{\"slice\":{\"total\":3,\"index\":1}},{\"key\":\"@time\",\"range\":{\"gt\":1700000000000}}"
+        ","
+        "{\"must_not\":{\"key\":\"tag\",\"match\":{\"any\":[\"t1\",\"t2\",\"t3\"]}}}]}";
+    struct query_result of_one[2], of_many[2], expected = {0}, result = {0};
+    const struct query_formula *formula;
+    struct query_search searches[2];
+    float vectors[2][DIM];
+    struct error error = {0};
+    struct doc document;
+
+    ck_assert_int_eq(doc_parse_json(arena, json, sizeof(json) - 1, NULL, &document, &error), 0);
+    ck_assert_msg(query_formula_compile(&document, NULL, arena, &formula, &error) == 0, "%s",
+                  error.text);
+    for (int i = 0; i < 2; i++)
+        searches[i] = some_search(cluster, vectors[i], arena);
+    ck_assert_int_eq(query_searches_run(one, searches, 2, of_one, &error), 0);
+    ck_assert_int_eq(query_searches_run(many, searches, 2, of_many, &error), 0);
+    ck_assert_int_eq(query_formula_run(one, formula, &searches[0], of_one, 2, &expected, &error),
+                     0);
+    ck_assert_msg(query_formula_run(many, formula, &searches[0], of_many, 2, &result, &error) == 0,
+                  "%s", error.text);
     same_result(&expected, &result);
 }
 
@@ -185,6 +241,8 @@ static void compare_scroll(struct cluster *cluster, struct query_view *one, stru
                                   .arena = arena};
     struct error error = {0};
 
+    scroll.sample = !scroll.order_by && cluster_random(cluster) % 2 == 0;
+    scroll.seed = cluster_random(cluster);
     for (int page = 0; page < 12; page++) {
         struct query_result expected, result;
         const uint8_t *expected_key, *key;
@@ -295,7 +353,7 @@ static void compare_ids(struct cluster *cluster, struct query_view *one, struct 
 
 static void compare_all(struct cluster *cluster, int rounds)
 {
-    for (int round = 0; round < rounds; round++) {
+    for (int round = 0; round < (TEST_SANITIZED ? rounds / 4 + 1 : rounds); round++) {
         struct query_view *one = world_view(&cluster->whole);
         struct query_view *many;
         struct arena arena;
@@ -304,6 +362,7 @@ static void compare_all(struct cluster *cluster, int rounds)
         arena_create(&arena, 0);
         compare_search(cluster, one, many, &arena);
         compare_searches(cluster, one, many, &arena);
+        compare_formula(cluster, one, many, &arena);
         compare_scroll(cluster, one, many, &arena);
         compare_counts(cluster, one, many, &arena);
         compare_ids(cluster, one, many, &arena);
@@ -318,17 +377,66 @@ static void compare_all(struct cluster *cluster, int rounds)
 
 START_TEST(answers_of_nodes_together_are_those_of_one_process)
 {
-    static const size_t sizes[] = {2, 3, 5};
+    static const size_t sizes[] = {2, 3, 5, 2};
     static const enum vector_metric metrics[] = {VECTOR_METRIC_COSINE, VECTOR_METRIC_DOT,
-                                                 VECTOR_METRIC_L2};
+                                                 VECTOR_METRIC_L2, VECTOR_METRIC_HAMMING};
     static struct cluster cluster;
 
-    for (size_t i = 0; i < 3; i++) {
+    for (size_t i = 0; i < 4; i++) {
         cluster_open(&cluster, sizes[i], metrics[i], test_seed() + i);
         cluster_fill(&cluster);
         compare_all(&cluster, 150);
         cluster_close(&cluster);
     }
+}
+END_TEST
+
+/* An older node would leave out what it does not know of a request, and nobody would be told. */
+START_TEST(what_older_nodes_do_not_know_is_refused)
+{
+    static const char place[] = "{\"must\":[{\"key\":\"a\",\"geo_radius\":{\"center\":{\"lon\":1,"
+                                "\"lat\":2},\"radius\":3}}]}";
+    static struct cluster cluster;
+    float vector[DIM], examples[6 * DIM];
+    struct query_search search, weighted;
+    struct query_scroll sample = {.limit = 3, .sample = true};
+    struct query_result result;
+    struct query_view *view;
+    struct error error = {0};
+    const uint8_t *key;
+    size_t key_bytes;
+    uint64_t count;
+    struct arena arena;
+
+    cluster_open(&cluster, 2, VECTOR_METRIC_DOT, test_seed());
+    cluster_fill(&cluster);
+    arena_create(&arena, 0);
+    search = some_search(&cluster, vector, &arena);
+    while (search.scorer.kind == QUERY_NEAREST || search.scorer.kind == QUERY_WEIGHTED_SCORES) {
+        search.vector = vector; /* some scorers take it away */
+        add_scorer(&cluster, &search, examples);
+    }
+    weighted = search;
+    weighted.scorer.kind = QUERY_WEIGHTED_SCORES;
+    sample.arena = &arena;
+    for (int version = QUERY_PROTOCOL; version >= QUERY_PROTOCOL_EXAMPLES - 1; version--) {
+        int wanted = version < QUERY_PROTOCOL_EXAMPLES ? ERROR_UNSUPPORTED : 0;
+        cluster.protocol = version;
+        cluster.asked = 0;
+        view = cluster_view(&cluster, true);
+        ck_assert_int_eq(query_search_run(view, &search, &result, &error), wanted);
+        ck_assert_int_eq(query_search_run(view, &weighted, &result, &error),
+                         version < QUERY_PROTOCOL_WEIGHTS ? ERROR_UNSUPPORTED : 0);
+        ck_assert_int_eq(query_scroll_run(view, &sample, &result, &key, &key_bytes, &error),
+                         wanted);
+        ck_assert_int_eq(query_count(view, world_filter(&arena, place), &count, &error), wanted);
+        ck_assert_uint_eq(cluster.asked > 0, wanted == 0);
+        if (wanted != 0)
+            ck_assert_ptr_nonnull(strstr(error.text, "older version"));
+        query_view_close(view);
+    }
+    arena_destroy(&arena);
+    cluster_close(&cluster);
 }
 END_TEST
 
@@ -382,6 +490,90 @@ START_TEST(bad_answers_are_refused_and_their_shards_missing)
         }
     }
     ck_assert_uint_eq(cluster.refused, 30 * (DAMAGES - SILENT - 1));
+    cluster_close(&cluster);
+}
+END_TEST
+
+/* In an answer to a search. */
+
+static struct doc *of_first_hit(struct doc *answer, uint32_t field)
+{
+    const struct doc *hits = doc_get(doc_get(answer, "result"), "hits");
+
+    ck_assert_uint_gt(hits->count, 0);
+    return (struct doc *)&hits->items[0].items[field];
+}
+
+static void name_another_collection(struct doc *answer, struct arena *arena)
+{
+    *(struct doc *)doc_get(answer, "collection") = doc_string(arena, "another");
+}
+
+static void have_another_dimension(struct doc *answer, struct arena *arena)
+{
+    (void)arena;
+    *(struct doc *)doc_get(answer, "dim") = doc_integer(DIM + 1);
+}
+
+static void lose_a_dimension(struct doc *answer, struct arena *arena)
+{
+    enum { VECTOR_FIELD = 9 };
+
+    (void)arena;
+    of_first_hit(answer, VECTOR_FIELD)->count -= (uint32_t)sizeof(float);
+}
+
+static void score_nan(struct doc *answer, struct arena *arena)
+{
+    enum { SCORE_FIELD = 5 };
+
+    (void)arena;
+    *of_first_hit(answer, SCORE_FIELD) = doc_number((double)NAN);
+}
+
+static void order_infinity(struct doc *answer, struct arena *arena)
+{
+    enum { ORDER_FIELD = 6 };
+
+    (void)arena;
+    *of_first_hit(answer, ORDER_FIELD) = doc_number((double)INFINITY);
+}
+
+START_TEST(searches_whose_numbers_or_vectors_are_wrong_are_refused)
+{
+    static void (*const changes[])(struct doc *, struct arena *) = {
+        name_another_collection, have_another_dimension, lose_a_dimension, score_nan,
+        order_infinity};
+    static struct cluster cluster;
+
+    cluster_open(&cluster, 2, VECTOR_METRIC_COSINE, test_seed());
+    cluster_fill(&cluster);
+    cluster.nodes[1].damage = CHANGED;
+    for (size_t i = 0; i < sizeof(changes) / sizeof(changes[0]); i++) {
+        struct query_view *view = cluster_view(&cluster, false);
+        float vector[DIM];
+        struct arena arena;
+        struct query_search search = {.vector = vector,
+                                      .limit = 1000,
+                                      .exact = true,
+                                      .from_ms = INT64_MIN,
+                                      .to_ms = INT64_MAX,
+                                      .wants = {.payload = true, .vector = true},
+                                      .arena = &arena};
+        struct query_result result;
+        struct error error = {0};
+        arena_create(&arena, 0);
+        world_random_vector(&cluster.whole, vector);
+        cluster.change = changes[i];
+        ck_assert_msg(query_search_run(view, &search, &result, &error) == 0, "%s", error.text);
+        ck_assert_uint_gt(result.hit_count, 0);
+        for (size_t k = 0; k < result.hit_count; k++)
+            ck_assert(isfinite(result.hits[k].score) && !result.hits[k].row.peer);
+        ck_assert_uint_eq(query_view_coverage(view)->missing_count, SHARDS / 2);
+        ck_assert_uint_eq(cluster.refused, i + 1);
+        query_view_close(view);
+        arena_destroy(&arena);
+    }
     cluster_close(&cluster);
 }
 END_TEST
@@ -502,38 +694,9 @@ START_TEST(peer_out_of_time_ends_the_request_as_the_own_clock_does)
 }
 END_TEST
 
-/* A node that has given its shard away answers at once: waiting for an offset there would last until
- * the deadline, while somebody else has it. */
-START_TEST(offsets_of_shards_that_have_left_are_not_waited_for)
-{
-    static const struct query_min_offset wanted = {"1", 1000000};
-    static struct cluster cluster;
-    struct query_view_options options;
-    struct query_view *view;
-    struct error error = {0};
-    uint64_t count;
-
-    cluster_open(&cluster, 2, VECTOR_METRIC_COSINE, test_seed());
-    cluster_fill(&cluster);
-    store_registry_close(cluster.nodes[1].world.registry, cluster.nodes[1].world.shards[1], false);
-    options = (struct query_view_options){.collection = &cluster.whole.collection,
-                                          .registry = cluster.nodes[0].world.registry,
-                                          .io = &cluster.nodes[0].world.clock.io,
-                                          .min_offsets = &wanted,
-                                          .min_offset_count = 1,
-                                          .peers = &cluster.peers};
-    ck_assert_int_eq(query_view_open(&options, &view, &error), 0);
-    ck_assert_msg(query_count(view, NULL, &count, &error) == 0, "%s", error.text);
-    ck_assert_uint_eq(query_view_coverage(view)->missing_count, 1);
-    ck_assert_str_eq(query_view_coverage(view)->missing[0], "topic[1]");
-    query_view_close(view);
-    cluster_close(&cluster);
-}
-END_TEST
-
-TEST_TABLE(TEST(offsets_of_shards_that_have_left_are_not_waited_for),
-           TEST(answers_of_nodes_together_are_those_of_one_process),
-           TEST(clocks_that_differ_change_no_score),
+TEST_TABLE(TEST(answers_of_nodes_together_are_those_of_one_process),
+           TEST(what_older_nodes_do_not_know_is_refused), TEST(clocks_that_differ_change_no_score),
            TEST(bad_answers_are_refused_and_their_shards_missing),
            TEST(peer_out_of_time_ends_the_request_as_the_own_clock_does),
+           TEST(searches_whose_numbers_or_vectors_are_wrong_are_refused),
            TEST(descriptions_that_are_not_sound_are_refused))

@@ -286,7 +286,7 @@ START_TEST(a_record_is_found_by_id_in_its_newest_version)
         ck_assert_int_eq(store_row_offset(row.source, row.row), record->offset);
         ck_assert_int_eq(query_row_payload(&row, &arena, &payload, &error), 0);
         ck_assert_int_eq(doc_get(&payload, "n")->integer, record->number);
-        ck_assert_int_eq(query_row_vector(&row, &vector, &error), 0);
+        ck_assert_int_eq(query_row_vector(&row, &arena, &vector, &error), 0);
         ck_assert_mem_eq(vector, record->vector, 8 * sizeof(float));
         name = query_row_id(&row, &arena);
         ck_assert_uint_eq((uint64_t)name.integer, id);

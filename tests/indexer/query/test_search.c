@@ -88,6 +88,12 @@ START_TEST(l2_searches_equal_brute_force_over_a_random_life)
 }
 END_TEST
 
+START_TEST(hamming_searches_equal_brute_force_over_a_random_life)
+{
+    check_lives(VECTOR_METRIC_HAMMING, 1, 0, test_seed());
+}
+END_TEST
+
 START_TEST(dot_searches_over_three_shards_equal_brute_force)
 {
     check_lives(VECTOR_METRIC_DOT, 3, 5 * HOUR_MS + 1800000, test_seed());
@@ -171,11 +177,11 @@ END_TEST
 START_TEST(recency_decay_ranks_by_the_decayed_score)
 {
     static const enum vector_metric metrics[] = {VECTOR_METRIC_COSINE, VECTOR_METRIC_DOT,
-                                                 VECTOR_METRIC_L2};
+                                                 VECTOR_METRIC_L2, VECTOR_METRIC_HAMMING};
     static const int64_t half_lives[] = {60000, HOUR_MS / 4, HOUR_MS, 10 * HOUR_MS};
     uint64_t seed = test_seed();
 
-    for (size_t m = 0; m < 3; m++) {
+    for (size_t m = 0; m < sizeof(metrics) / sizeof(metrics[0]); m++) {
         struct world world;
         struct recall recall = {0};
         struct query_view *view;
@@ -357,6 +363,70 @@ END_TEST
 START_TEST(searches_over_many_lists_have_the_recall_that_is_configured)
 {
     check_recall_over_segments(true);
+}
+END_TEST
+
+/* One call with questions of all kinds over memtables, chunks, runs, graphs, lists and spans, many with
+ * a filter that another one has too. A search alone by one thread is repeatable, so answers are compared
+ * bit for bit. */
+static void ask_together_and_compare(struct world *world, struct query_view *view)
+{
+    enum { TOGETHER = 48 };
+    struct question questions[TOGETHER];
+    struct query_search searches[TOGETHER];
+    struct query_result results[TOGETHER];
+    struct error error = {0};
+    struct arena arena;
+
+    arena_create(&arena, 0);
+    for (int i = 0; i < TOGETHER; i++) {
+        question_random(world, &questions[i]);
+        if (i % 3 == 0)
+            questions[i].number_below = 1000;
+        if (i % 8 == 0)
+            questions[i].half_life_ms = HOUR_MS;
+        if (i % 5 == 0) {
+            questions[i].from_ms = START_MS + HOUR_MS;
+            questions[i].to_ms = START_MS + 4 * HOUR_MS;
+        }
+        searches[i] = question_search(&questions[i], &arena);
+    }
+    ck_assert_msg(query_searches_run(view, searches, TOGETHER, results, &error) == 0, "%s",
+                  error.text);
+    for (int i = 0; i < TOGETHER; i++) {
+        struct answer alone;
+        question_ask(view, &questions[i], &alone);
+        ck_assert_uint_eq(results[i].hit_count, alone.count);
+        ck_assert_uint_eq(results[i].windows_searched, alone.result.windows_searched);
+        for (size_t j = 0; j < alone.count; j++) {
+            ck_assert_uint_eq(world_hit_id(&results[i].hits[j].row), alone.ids[j]);
+            ck_assert_mem_eq(&results[i].hits[j].score, &alone.scores[j], sizeof(float));
+        }
+    }
+    arena_destroy(&arena);
+}
+
+START_TEST(searches_of_one_request_have_the_answers_that_each_has_alone)
+{
+    for (int m = 0; m < 3; m++) {
+        struct world world;
+        question_open_world(&world, (enum vector_metric)m, 2, 24 * HOUR_MS, test_seed());
+        thread_pool_delete(world.pool);
+        world.pool = NULL;
+        for (int hour = 0; hour < 6; hour++) {
+            struct query_view *view;
+            live_an_hour(&world, hour, 1500);
+            if (hour % 2)
+                for (size_t shard = 0; shard < 2; shard++) {
+                    world_seal(&world, shard, START_MS + (hour - 1) * HOUR_MS);
+                    world_index_as(&world, shard, START_MS + (hour - 1) * HOUR_MS, true);
+                }
+            view = world_view(&world);
+            ask_together_and_compare(&world, view);
+            query_view_close(view);
+        }
+        world_close(&world);
+    }
 }
 END_TEST
 
@@ -549,6 +619,7 @@ END_TEST
 
 TEST_TABLE(TEST(cosine_searches_equal_brute_force_over_a_random_life),
            TEST(l2_searches_equal_brute_force_over_a_random_life),
+           TEST(hamming_searches_equal_brute_force_over_a_random_life),
            TEST(dot_searches_over_three_shards_equal_brute_force),
            TEST(k_rows_come_back_at_every_selectivity),
            TEST(dead_rows_never_take_the_place_of_live_ones),
@@ -556,6 +627,7 @@ TEST_TABLE(TEST(cosine_searches_equal_brute_force_over_a_random_life),
            TEST(an_answer_concentrated_in_one_window_is_found),
            TEST(searches_over_many_graphs_have_the_recall_that_is_configured),
            TEST(searches_over_many_lists_have_the_recall_that_is_configured),
+           TEST(searches_of_one_request_have_the_answers_that_each_has_alone),
            TEST(a_threshold_is_strict), TEST(time_ranges_prune_windows),
            TEST(a_vector_without_direction_scores_zero), TEST(the_asking_record_is_left_out),
            TEST(what_a_search_may_not_ask), TEST(an_id_in_two_shards_is_returned_once))

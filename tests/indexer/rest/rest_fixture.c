@@ -111,15 +111,26 @@ static size_t on_body(char *data, size_t size, size_t count, void *context)
     return size * count;
 }
 
+/* `line` ends with CR and LF. */
+static void keep_header(const char *line, size_t length, const char *name, char *out,
+                        size_t out_bytes)
+{
+    size_t name_length = strlen(name);
+
+    if (length >= name_length + 2 && strncasecmp(line, name, name_length) == 0)
+        snprintf(out, out_bytes, "%.*s", (int)(length - 2 - name_length), line + name_length);
+}
+
 static size_t on_header(char *line, size_t size, size_t count, void *context)
 {
     struct answer *answer = context;
 
-    if (strncasecmp(line, "Allow: ", 7) == 0)
-        snprintf(answer->allow, sizeof(answer->allow), "%.*s", (int)(size * count - 9), line + 7);
-    if (strncasecmp(line, "Retry-After: ", 13) == 0)
-        snprintf(answer->retry_after, sizeof(answer->retry_after), "%.*s", (int)(size * count - 15),
-                 line + 13);
+    keep_header(line, size * count, "Allow: ", answer->allow, sizeof(answer->allow));
+    keep_header(line, size * count, "Retry-After: ", answer->retry_after,
+                sizeof(answer->retry_after));
+    keep_header(line, size * count, "Content-Encoding: ", answer->coding, sizeof(answer->coding));
+    keep_header(line, size * count, "Vary: ", answer->vary, sizeof(answer->vary));
+    keep_header(line, size * count, "Content-Type: ", answer->type, sizeof(answer->type));
     return size * count;
 }
 

@@ -35,6 +35,9 @@ struct answer {
     struct buffer body;
     char allow[64];
     char retry_after[16];
+    char coding[16]; /* Content-Encoding */
+    char vary[32];
+    char type[64]; /* Content-Type */
 };
 
 struct expectation {

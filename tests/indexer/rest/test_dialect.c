@@ -6,6 +6,11 @@
 
 #include "tests/indexer/rest/rest_fixture.h"
 
+/* A query near row 20 with feedback. */
+#define FEEDBACK(items, b)                                                                         \
+    "{\"query\":{\"relevance_feedback\":{\"target\":[1,20,0.5,0],\"feedback\":" items              \
+    ",\"strategy\":{\"naive\":{\"a\":3,\"b\":" b ",\"c\":0.5}}}},\"limit\":2}"
+
 START_TEST(bad_requests_get_the_error_envelope)
 {
     static const struct expectation cases[] = {
@@ -30,32 +35,6 @@ START_TEST(bad_requests_get_the_error_envelope)
          "Not existing vector name error: b"},
         {"POST", C "/points/query", "{\"query\":[1,2,3,4],\"filter\":{\"mus\":[]}}", 400,
          "unknown field `mus`"},
-        {"POST", C "/points/query", "{\"query\":{\"fusion\":\"rrf\"}}", 400, "$.prefetch"},
-        {"POST", C "/points/query", "{\"query\":{\"fusion\":\"dbsf\"},\"prefetch\":{}}", 501,
-         "`fusion`"},
-        {"POST", C "/points/query", "{\"query\":{\"fusion\":\"rrf\"},\"prefetch\":[1]}", 400,
-         "$.prefetch[0]"},
-        {"POST", C "/points/query", "{\"query\":{\"fusion\":\"rrf\"},\"prefetch\":{\"limt\":1}}",
-         400, "unknown field `limt`"},
-        {"POST", C "/points/query",
-         "{\"query\":{\"fusion\":\"rrf\"},\"prefetch\":{\"query\":{\"fusion\":\"rrf\"},"
-         "\"prefetch\":{}}}",
-         501, "inside another"},
-        {"POST", C "/points/query", "{\"query\":[1,2,3,4],\"prefetch\":{}}", 501, "`prefetch`"},
-        {"POST", C "/points/query", "{\"query\":{\"formula\":{}}}", 501, "`formula`"},
-        {"POST", C "/points/query", "{\"query\":{\"recommend\":[1]}}", 400, "$.query.recommend"},
-        {"POST", C "/points/query", "{\"query\":{\"recommend\":{\"negative\":[1]}}}", 400,
-         "At least one positive"},
-        {"POST", C "/points/query", "{\"query\":{\"recommend\":{\"positive\":[[1,2]]}}}", 400,
-         "expected dim: 4, got 2"},
-        {"POST", C "/points/query", "{\"query\":{\"recommend\":{\"positive\":[999999]}}}", 404,
-         "No point with the id"},
-        {"POST", C "/points/query",
-         "{\"query\":{\"recommend\":{\"positive\":[1],\"strategy\":\"best_score\"}}}", 501,
-         "average_vector"},
-        {"POST", C "/points/query",
-         "{\"query\":{\"recommend\":{\"positive\":[[3e38,0,0,0]],\"negative\":[1]}}}", 400,
-         "not finite"},
         {"POST", C "/points/query", "{\"query\":[1,2,3,4],\"windrow\":{\"from\":\"soon\"}}", 400,
          "$.windrow.from"},
         {"POST", C "/points/scroll", "{\"offset\":-3}", 400, "not a valid point ID"},
@@ -94,6 +73,66 @@ START_TEST(bad_requests_get_the_error_envelope)
          "one vector"},
         {"PUT", C "/points", "{\"points\":[3]}", 400, "$.points[0]"},
         {"PUT", C "/points", "{\"batch\":3}", 400, "$.batch"},
+    };
+    struct fixture fixture;
+
+    fixture_open(&fixture);
+    CHECK_ALL(&fixture, cases);
+    fixture_close(&fixture);
+}
+END_TEST
+
+START_TEST(bad_forms_of_queries_are_told_their_place)
+{
+    static const struct expectation cases[] = {
+        {"POST", C "/points/query", "{\"query\":{\"fusion\":\"rrf\"}}", 400, "$.prefetch"},
+        {"POST", C "/points/query", "{\"query\":{\"fusion\":\"most\"},\"prefetch\":{}}", 400,
+         "$.query.fusion"},
+        {"POST", C "/points/query",
+         "{\"query\":{\"rrf\":{\"weights\":[1,2]}},\"prefetch\":{\"query\":[1,2,3,4]}}", 400,
+         "$.query.rrf.weights: expected as many as there are searches in `prefetch`: 1, got 2"},
+        {"POST", C "/points/query", "{\"query\":{\"sample\":\"all\"}}", 400, "$.query.sample"},
+        {"POST", C "/points/query", "{\"query\":{\"context\":[]}}", 400,
+         "A target or at least one pair"},
+        {"POST", C "/points/query", "{\"query\":{\"context\":[{\"positive\":1}]}}", 400,
+         "`negative`"},
+        {"POST", C "/points/query", "{\"query\":{\"discover\":{\"target\":[1,2]}}}", 400,
+         "expected dim: 4, got 2"},
+        {"POST", C "/points/discover", "{\"limit\":3}", 400, "A target or at least one pair"},
+        {"POST", C "/points/query", "{\"query\":{\"fusion\":\"rrf\"},\"prefetch\":[1]}", 400,
+         "$.prefetch[0]"},
+        {"POST", C "/points/query", "{\"query\":{\"fusion\":\"rrf\"},\"prefetch\":{\"limt\":1}}",
+         400, "unknown field `limt`"},
+        {"POST", C "/points/query", "{\"prefetch\":{}}", 400, "A query is needed"},
+        {"POST", C "/points/query",
+         "{\"query\":3,\"prefetch\":{\"query\":3,\"prefetch\":{\"query\":3,\"prefetch\":{\"query\":"
+         "3,"
+         "\"prefetch\":{\"query\":3,\"prefetch\":{\"query\":3,\"prefetch\":{\"query\":3,"
+         "\"prefetch\":{\"query\":3,\"prefetch\":{\"query\":3,\"prefetch\":{\"query\":3}}}}}}}}}}",
+         400, "nested deeper than 8 levels"},
+        {"POST", C "/points/query", "{\"query\":{\"relevance_feedback\":{}}}", 400, "`target`"},
+        {"POST", C "/points/query", FEEDBACK("[{\"example\":1}]", "1"), 400, "`score`"},
+        {"POST", C "/points/query", FEEDBACK("[]", "-1"), 422,
+         "[query.relevance_feedback.strategy.naive.b: value -1 invalid, must be 0 or larger]"},
+        {"POST", C "/points/query",
+         FEEDBACK("[{\"example\":1,\"score\":1e308},{\"example\":2,\"score\":-1e308}]", "2"), 400,
+         "the weights of the examples are not finite"},
+        {"POST", C "/points/query", "{\"query\":{\"recommend\":[1]}}", 400, "$.query.recommend"},
+        {"POST", C "/points/query", "{\"query\":{\"recommend\":{\"negative\":[1]}}}", 400,
+         "At least one positive"},
+        {"POST", C "/points/query", "{\"query\":{\"recommend\":{\"positive\":[[1,2]]}}}", 400,
+         "expected dim: 4, got 2"},
+        {"POST", C "/points/query", "{\"query\":{\"recommend\":{\"positive\":[999999]}}}", 404,
+         "No point with the id"},
+        {"POST", C "/points/query",
+         "{\"query\":{\"recommend\":{\"positive\":[1],\"strategy\":\"best\"}}}", 400,
+         "$.query.recommend.strategy"},
+        {"POST", C "/points/query",
+         "{\"query\":{\"recommend\":{\"positive\":[],\"strategy\":\"sum_scores\"}}}", 400,
+         "At least one example"},
+        {"POST", C "/points/query",
+         "{\"query\":{\"recommend\":{\"positive\":[[3e38,0,0,0]],\"negative\":[1]}}}", 400,
+         "not finite"},
     };
     struct fixture fixture;
 
@@ -316,6 +355,192 @@ START_TEST(fusion_sums_what_each_search_says_of_a_point)
 }
 END_TEST
 
+START_TEST(older_calls_are_queries_with_bare_points)
+{
+    /* Point i lies at (1, i, 0.5, 0). */
+    static const struct expectation cases[] = {
+        {"POST", C "/points/search",
+         "{\"vector\":{\"name\":\"\",\"vector\":[1,9,0.5,0]},\"limit\":1}", 200,
+         "\"result\":[{\"id\":9,\"version\":9,\"score\":0.0}]"},
+        {"POST", C "/points/search/batch",
+         "{\"searches\":[{\"vector\":[1,9,0.5,0],\"limit\":1},{\"vector\":{\"\":[1,4,0.5,0]},"
+         "\"limit\":1,\"offset\":1,\"filter\":{\"must_not\":{\"has_id\":[3]}}}]}",
+         200, "\"result\":[[{\"id\":9,\"version\":9,\"score\":0.0}],[{\"id\":5,"},
+        {"POST", C "/points/search/batch", "{\"searches\":[]}", 200, "\"result\":[]"},
+        {"POST", C "/points/search/groups",
+         "{\"vector\":[1,7,0.5,0],\"group_by\":\"n\",\"group_size\":1,\"limit\":3}", 200,
+         "\"result\":{\"groups\":[{\"id\":1,\"hits\":[{\"id\":7,"},
+        {"POST", C "/points/recommend", "{\"positive\":[10,12],\"limit\":1}", 200,
+         "\"result\":[{\"id\":11,\"version\":11,\"score\":0.0}]"},
+        {"POST", C "/points/recommend/batch",
+         "{\"searches\":[{\"positive\":[10,12],\"negative\":[5],\"limit\":1,"
+         "\"using\":\"\"}]}",
+         200, "\"result\":[[{\"id\":17,\"version\":17,"},
+        {"POST", C "/points/recommend/groups",
+         "{\"positive\":[10,12],\"group_by\":\"n\",\"group_size\":2}", 200,
+         "{\"groups\":[{\"id\":1,\"hits\":[{\"id\":11,"},
+        {"POST", C "/points/search", "{\"vector\":[1,2]}", 400, "expected dim: 4, got 2"},
+        {"POST", C "/points/search", "{\"vector\":{\"name\":\"b\",\"vector\":[1,2,3,4]}}", 400,
+         "Not existing vector name error: b"},
+        {"POST", C "/points/search", "{\"limit\":3}", 400, "`vector`"},
+        {"POST", C "/points/search/batch", "{\"searches\":[{\"vector\":[1,2,3,4],\"windrow\":{}}]}",
+         501, "beside `searches`"},
+        {"POST", C "/points/discover",
+         "{\"target\":20,\"context\":{\"positive\":30,\"negative\":10},\"limit\":1}", 200,
+         "\"result\":[{\"id\":21,\"version\":21,\"score\":1.25}]"},
+        {"POST", C "/points/discover/batch",
+         "{\"searches\":[{\"context\":[{\"positive\":1,\"negative\":[1,48,0.5,0]}],\"limit\":1}]}",
+         200, "\"result\":[[{\"id\":0,\"version\":0,\"score\":0.0}]]"},
+        {"POST", C "/points/recommend", "{\"positive\":[999]}", 404, "No point with the id"},
+        {"POST", C "/points/recommend", "{}", 400, "At least one positive"},
+        {"POST", C "/points/recommend", "{\"positive\":[1],\"lookup_from\":{}}", 501,
+         "`lookup_from`"},
+    };
+    struct fixture fixture;
+
+    fixture_open(&fixture);
+    CHECK_ALL(&fixture, cases);
+    fixture_close(&fixture);
+}
+END_TEST
+
+/* Point i lies at (1, i, 0.5, 0), under L2. */
+START_TEST(rows_are_scored_by_several_examples)
+{
+    static const struct expectation cases[] = {
+        /* A step from a positive example, and nearer to it than to the negative one. */
+        {"POST", C "/points/query",
+         "{\"query\":{\"recommend\":{\"positive\":[20,40],\"negative\":[19],\"strategy\":"
+         "\"best_score\"}},\"limit\":2}",
+         200,
+         "[{\"id\":21,\"version\":21,\"score\":0.25},{\"id\":39,\"version\":39,\"score\":0.25}]"},
+        {"POST", C "/points/query",
+         "{\"query\":{\"recommend\":{\"positive\":[[1,20,0.5,0],[1,22,0.5,0]],\"strategy\":"
+         "\"sum_scores\"}},\"limit\":1}",
+         200, "[{\"id\":21,\"version\":21,\"score\":-2.0}]"},
+        {"POST", C "/points/query",
+         "{\"query\":{\"recommend\":{\"negative\":[0],\"strategy\":\"sum_scores\"}},\"limit\":1}",
+         200, "[{\"id\":49,\"version\":49,\"score\":2401.0}]"},
+        /* -3 (id - 20)^2, and 2^2 x 0.5 times what the better example is nearer than the other one. */
+        {"POST", C "/points/query",
+         FEEDBACK(
+             "[{\"example\":[1,24,0.5,0],\"score\":1},{\"example\":[1,26,0.5,0],\"score\":-1}]",
+             "2"),
+         200,
+         "[{\"id\":19,\"version\":19,\"score\":45.0},{\"id\":18,\"version\":18,\"score\":44.0}]"},
+        /* 20 lies in the middle of the pair, and is an example. */
+        {"POST", C "/points/query",
+         "{\"query\":{\"discover\":{\"target\":[1,20,0.5,0],\"context\":[{\"positive\":10,"
+         "\"negative\":30}]}},\"limit\":2}",
+         200,
+         "[{\"id\":19,\"version\":19,\"score\":1.25},{\"id\":18,\"version\":18,\"score\":1.1}]"},
+        {"POST", C "/points/query",
+         "{\"query\":{\"context\":{\"positive\":[1,40,0.5,0],\"negative\":[1,48,0.5,0]}},"
+         "\"score_threshold\":-0.5,\"offset\":44,\"limit\":3}",
+         200, "\"points\":[{\"id\":44,"},
+        {"POST", C "/points/query",
+         "{\"query\":{\"recommend\":{\"positive\":[20],\"strategy\":\"best_score\"}},\"limit\":1,"
+         "\"filter\":{\"must\":{\"has_id\":[3,20]}},\"windrow\":{\"explain\":true}}",
+         200, "[{\"id\":3,\"version\":3,"},
+    };
+    struct fixture fixture;
+
+    fixture_open(&fixture);
+    CHECK_ALL(&fixture, cases);
+    fixture_close(&fixture);
+}
+END_TEST
+
+START_TEST(a_query_over_a_prefetch_orders_what_that_found)
+{
+    static const struct expectation cases[] = {
+        {"POST", C "/points/query",
+         "{\"prefetch\":{\"query\":[1,7,0.5,0],\"limit\":3},\"query\":[1,40,0.5,0]}", 200,
+         "\"points\":[{\"id\":8,\"version\":8,\"score\":32.0},{\"id\":7,\"version\":7,\"score\":33."
+         "0},"
+         "{\"id\":6,\"version\":6,\"score\":34.0}]"},
+        {"POST", C "/points/query",
+         "{\"prefetch\":[{\"query\":7,\"limit\":2},{\"query\":8,\"limit\":1}],\"query\":"
+         "{\"order_by\":{\"key\":\"@offset\",\"direction\":\"desc\"}}}",
+         200, "\"points\":[{\"id\":8,\"version\":8,\"score\":1.0,\"order_value\":8},{\"id\":7,"},
+        {"POST", C "/points/query",
+         "{\"prefetch\":{\"prefetch\":{\"query\":[1,0,0.5,0],\"limit\":5},\"query\":[1,9,0.5,0],"
+         "\"limit\":2},\"query\":{\"recommend\":{\"positive\":[4]}}}",
+         200, "\"points\":[{\"id\":3,\"version\":3,\"score\":1.0}]"},
+        {"POST", C "/points/query",
+         "{\"prefetch\":{\"query\":[1,7,0.5,0],\"limit\":4},\"query\":{\"nearest\":[1,7,0.5,0],"
+         "\"mmr\":{\"diversity\":1,\"candidates_limit\":4}},\"limit\":2}",
+         200, "\"points\":[{\"id\":7,\"version\":7,\"score\":0.0},{\"id\":5,"},
+        {"POST", C "/points/query",
+         "{\"prefetch\":{\"query\":[1,7,0.5,0],\"limit\":4},\"query\":[1,7,0.5,0],"
+         "\"score_threshold\":1,\"with_vector\":true}",
+         200, "\"points\":[{\"id\":7,\"version\":7,\"score\":0.0,\"vector\":[1.0,7.0,0.5,0.0]}]"},
+    };
+    struct fixture fixture;
+
+    fixture_open(&fixture);
+    CHECK_ALL(&fixture, cases);
+    fixture_close(&fixture);
+}
+END_TEST
+
+START_TEST(ordered_rows_say_their_value)
+{
+    static const struct expectation cases[] = {
+        {"POST", C "/points/scroll", "{\"order_by\":\"n\",\"limit\":1,\"with_payload\":false}", 200,
+         "\"points\":[{\"id\":0,\"order_value\":1}]"},
+        {"POST", C "/points/scroll", "{\"order_by\":\"@offset\",\"limit\":1}", 200,
+         "\"points\":[{\"id\":0,\"order_value\":0,\"payload\":{\"n\":1}}]"},
+        {"POST", C "/points/query", "{\"query\":{\"order_by\":\"n\"},\"limit\":1}", 200,
+         "\"points\":[{\"id\":0,\"version\":0,\"score\":1.0,\"order_value\":1}]"},
+        {"POST", C "/points/query",
+         "{\"query\":{\"sample\":\"random\"},\"limit\":1,"
+         "\"filter\":{\"must\":{\"has_id\":[9]}}}",
+         200, "\"points\":[{\"id\":9,\"version\":9,\"score\":1.0}]"},
+        {"POST", C "/points/query", "{\"query\":{\"sample\":\"random\"},\"offset\":50}", 200,
+         "\"points\":[]"},
+    };
+    struct fixture fixture;
+
+    fixture_open(&fixture);
+    CHECK_ALL(&fixture, cases);
+    fixture_close(&fixture);
+}
+END_TEST
+
+START_TEST(snapshots_are_refused_with_what_there_is_instead)
+{
+    static const struct {
+        const char *method, *path;
+    } routes[] = {
+        {"GET", C "/snapshots"},
+        {"POST", C "/snapshots"},
+        {"GET", C "/snapshots/a"},
+        {"DELETE", C "/snapshots/a?wait=true"},
+        {"PUT", C "/snapshots/recover?wait=true"},
+        {"POST", C "/snapshots/upload?priority=snapshot"},
+        {"GET", C "/shards/0/snapshots"},
+        {"POST", C "/shards/0/snapshots"},
+        {"GET", C "/shards/0/snapshots/a"},
+        {"DELETE", C "/shards/0/snapshots/a"},
+        {"PUT", C "/shards/0/snapshots/recover"},
+        {"POST", C "/shards/0/snapshots/upload"},
+        {"GET", "/snapshots"},
+        {"POST", "/snapshots"},
+        {"GET", "/snapshots/a"},
+        {"DELETE", "/snapshots/a"},
+    };
+    struct fixture fixture;
+
+    fixture_open(&fixture);
+    for (size_t i = 0; i < sizeof(routes) / sizeof(routes[0]); i++) {
+        struct expectation one = {routes[i].method, routes[i].path, NULL, 501, "windrow backup"};
+        check_all(&fixture, &one, 1);
+    }
+    fixture_close(&fixture);
+}
+END_TEST
+
 START_TEST(openapi_and_windows_are_valid_json)
 {
     static const char *const paths[] = {"/openapi.json", "/windows", C, "/"};
@@ -343,10 +568,15 @@ START_TEST(waiting_for_an_offset_returns_when_it_is_searchable)
     static const char late[] = "{\"query\":[1,2,3,4],\"windrow\":{\"min_offsets\":{\"0\":49}}}";
     static const char never[] = "{\"query\":[1,2,3,4],\"windrow\":{\"min_offsets\":{\"0\":50},"
                                 "\"timeout_ms\":50}}";
+    static const struct expectation nowhere[] = {
+        {"POST", C "/points/query",
+         "{\"query\":[1,2,3,4],\"windrow\":{\"min_offsets\":{\"0\":49,\"clicks-0\":1}}}", 400,
+         "min_offsets: news has no partition `clicks-0`"}};
     struct fixture fixture;
     struct answer answer;
 
     fixture_open(&fixture);
+    CHECK_ALL(&fixture, nowhere);
     answer = ask(&fixture, "POST", C "/points/query", late);
     ck_assert_int_eq(answer.status, 200);
     answer_free(&answer);
@@ -401,11 +631,17 @@ START_TEST(answers_without_all_partitions_say_which_are_missing)
 }
 END_TEST
 
-TEST_TABLE(TEST(bad_requests_get_the_error_envelope), TEST(updates_that_cannot_be_are_refused),
-           TEST(reads_answer_in_the_dialect), TEST(clients_start_up_without_a_failure),
-           TEST(facets_and_groups_count_values), TEST(mmr_prefers_rows_that_differ),
+TEST_TABLE(TEST(bad_requests_get_the_error_envelope),
+           TEST(bad_forms_of_queries_are_told_their_place),
+           TEST(updates_that_cannot_be_are_refused), TEST(reads_answer_in_the_dialect),
+           TEST(clients_start_up_without_a_failure), TEST(facets_and_groups_count_values),
+           TEST(mmr_prefers_rows_that_differ),
            TEST(recommendations_are_near_the_mean_and_leave_examples_out),
            TEST(fusion_sums_what_each_search_says_of_a_point),
+           TEST(older_calls_are_queries_with_bare_points),
+           TEST(rows_are_scored_by_several_examples),
+           TEST(a_query_over_a_prefetch_orders_what_that_found), TEST(ordered_rows_say_their_value),
+           TEST(snapshots_are_refused_with_what_there_is_instead),
            TEST(openapi_and_windows_are_valid_json),
            TEST(waiting_for_an_offset_returns_when_it_is_searchable),
            TEST(answers_without_all_partitions_say_which_are_missing))

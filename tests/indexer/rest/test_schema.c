@@ -97,18 +97,27 @@ static bool is_type(const struct doc *schema, const char *type)
     return given && doc_string_equals(given, type);
 }
 
-/* Each alternative in turn, with references resolved; NULL behind the last one. */
-static const struct doc *alternative(const struct walk *walk, const struct doc *schema, uint32_t i)
+/* Counts *i down over what the schema is a choice of; found when there is none left to count. */
+static const struct doc *find_alternative(const struct walk *walk, const struct doc *schema,
+                                          uint32_t *i)
 {
-    const struct doc *choice;
+    const struct doc *choice, *found = NULL;
 
     schema = resolve(walk, schema);
     if (doc_get(schema, "allOf"))
         schema = resolve(walk, &doc_get(schema, "allOf")->items[0]);
     choice = doc_get(schema, "anyOf");
     if (!choice)
-        return i == 0 ? schema : NULL;
-    return i < choice->count ? resolve(walk, &choice->items[i]) : NULL;
+        return (*i)-- == 0 ? schema : NULL;
+    for (uint32_t k = 0; k < choice->count && !found; k++)
+        found = find_alternative(walk, &choice->items[k], i);
+    return found;
+}
+
+/* Each alternative in turn, with references resolved; NULL behind the last one. */
+static const struct doc *alternative(const struct walk *walk, const struct doc *schema, uint32_t i)
+{
+    return find_alternative(walk, schema, &i);
 }
 
 static const char *sample(struct walk *walk, const struct doc *schema);
@@ -198,7 +207,7 @@ static void walk_key(struct walk *walk, const struct doc *object, uint32_t i, co
     if (wrong)
         expect_taken(walk, walk->path, text_of(walk, "%s%s%s", start, sample(walk, schema), end),
                      expect(walk, walk->path, text_of(walk, "%s%s%s", start, wrong, end), 400,
-                            text_of(walk, "%s: expected", at)));
+                            text_of(walk, "%s: ", at)));
     if (doc_get(only, "enum") && is_type(only, "string")) /* refused by its value, or wrong */
         expect(walk, walk->path, text_of(walk, "%s\"zzz\"%s", start, end),
                doc_get(schema, "description") ? 501 : 400, at);
@@ -222,6 +231,14 @@ static void walk_object(struct walk *walk, const struct doc *object, const char 
         walk_key(walk, object, i, before, after, place);
 }
 
+/* {} alone is taken otherwise: what is more is refused with the reason. */
+static bool has_keys(const struct doc *object)
+{
+    const struct doc *properties = doc_get(object, "properties");
+
+    return properties && properties->count > 0;
+}
+
 static void walk_schema(struct walk *walk, const struct doc *schema, const char *before,
                         const char *after, const char *place)
 {
@@ -235,7 +252,9 @@ static void walk_schema(struct walk *walk, const struct doc *schema, const char 
     if (named != schema)
         walk->seen[walk->seen_count++] = named;
     for (uint32_t i = 0; (one = alternative(walk, schema, i)); i++) {
-        if (is_type(one, "object"))
+        if (is_type(one, "object") && doc_get(schema, "description") && !has_keys(one))
+            expect(walk, walk->path, text_of(walk, "%s{\"zzz\":1}%s", before, after), 501, place);
+        else if (is_type(one, "object"))
             walk_object(walk, one, before, after, place);
         else if (is_type(one, "array") && doc_get(one, "items"))
             walk_schema(walk, doc_get(one, "items"), text_of(walk, "%s[", before),
@@ -291,9 +310,9 @@ static const char *path_of(struct walk *walk, const struct doc *pattern)
 
     if (hole)
         text = text_of(walk, "%.*snews%s", (int)(hole - text), text, hole + strlen("{collection}"));
-    hole = strstr(text, "{field}");
-    return hole ? text_of(walk, "%.*sn%s", (int)(hole - text), text, hole + strlen("{field}"))
-                : text;
+    while ((hole = strchr(text, '{')))
+        text = text_of(walk, "%.*sn%s", (int)(hole - text), text, strchr(hole, '}') + 1);
+    return text;
 }
 
 START_TEST(every_key_is_taken_or_refused_by_name)

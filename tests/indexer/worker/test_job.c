@@ -49,6 +49,36 @@ START_TEST(job_survives_the_wire)
 }
 END_TEST
 
+START_TEST(choice_survives_the_wire_and_a_later_one_is_left_out)
+{
+    struct buffer bytes = {0};
+    struct error error = {0};
+    struct worker_job job = sample;
+
+    job.chosen = SEGMENT_IVF_PQ;
+    job.choice = (struct index_choice){
+        .how = INDEX_CHOICE_KNOWN, .graph_cost = 1234.5F, .lists_cost = 99.25F};
+    worker_job_encode(&job, &bytes);
+    ck_assert_msg(worker_job_decode(bytes.data, bytes.size, &job, &error) == 0, "%s", error.text);
+    ck_assert_int_eq(job.kind, SEGMENT_HNSW); /* for builders that know no choice */
+    ck_assert_int_eq(job.chosen, SEGMENT_IVF_PQ);
+    ck_assert_uint_eq(job.choice.how, INDEX_CHOICE_KNOWN);
+    ck_assert_float_eq(job.choice.graph_cost, 1234.5F);
+    ck_assert_float_eq(job.choice.lists_cost, 99.25F);
+
+    memcpy(strstr(buffer_text(&bytes), "\"known\""), "\"later\"", 7);
+    ck_assert_msg(worker_job_decode(bytes.data, bytes.size, &job, &error) == 0, "%s", error.text);
+    ck_assert_int_eq(job.chosen, SEGMENT_NONE);
+    ck_assert_uint_eq(job.choice.how, INDEX_CHOICE_NONE);
+
+    memcpy(strstr(buffer_text(&bytes), "\"later\""), "\"known\"", 7);
+    memcpy(strstr(buffer_text(&bytes), "99.25"), "-9.25", 5);
+    ck_assert_int_eq(worker_job_decode(bytes.data, bytes.size, &job, &error), ERROR_INVALID);
+    ck_assert_str_eq(error.text, "job: choice: expected a kind and costs");
+    buffer_destroy(&bytes);
+}
+END_TEST
+
 #define REST                                                                                       \
     "\"generation\":1,\"run_file_number\":1,\"run_checksum\":1,\"rows\":1,\"bytes\":1,"            \
     "\"min_offset\":0,\"max_offset\":0}"
@@ -221,7 +251,8 @@ START_TEST(job_tracker_keeps_what_it_is_told_while_it_grows)
 }
 END_TEST
 
-TEST_TABLE(TEST(job_survives_the_wire), TEST(what_is_no_job_is_refused_with_a_reason),
+TEST_TABLE(TEST(job_survives_the_wire), TEST(choice_survives_the_wire_and_a_later_one_is_left_out),
+           TEST(what_is_no_job_is_refused_with_a_reason),
            TEST(job_of_a_span_names_its_tier_and_its_runs), TEST(unknown_keys_of_a_job_are_skipped),
            TEST(job_id_tells_windows_generations_and_kinds_apart),
            TEST(job_tracker_tells_kinds_apart_except_while_one_is_built),

@@ -11,12 +11,6 @@
 #include "indexer/worker/segment_kind.h"
 #include "tests/indexer/worker/worker_fixture.h"
 
-#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_UNDEFINED__)
-enum { SANITIZED = 1 };
-#else
-enum { SANITIZED = 0 };
-#endif
-
 struct setting {
     struct worker_fixture fixture;
     struct worker_queue *queue;
@@ -105,7 +99,7 @@ START_TEST(no_build_takes_more_than_its_estimate)
                   {true, 20000, 256, 200, 1}};
     uint64_t random = test_seed();
 
-    for (size_t i = 0; i < sizeof(builds) / sizeof(builds[0]) && !SANITIZED; i++) {
+    for (size_t i = 0; i < sizeof(builds) / sizeof(builds[0]) && !TEST_SANITIZED; i++) {
         struct index_build_options options = {.metric = VECTOR_METRIC_L2,
                                               .dim = builds[i].dim,
                                               .m = 16,
@@ -205,9 +199,51 @@ START_TEST(window_too_large_for_any_build_is_scanned_and_counted)
 }
 END_TEST
 
+/* Watches the build of a window. Returns how often it was further than before. A build is listed for a moment after its
+ * segment was attached: the one before may still be there. */
+static uint32_t watch_build(struct setting *setting, int64_t number, uint32_t rows)
+{
+    uint32_t seen = 0, before = 0;
+
+    while (fixture_window(&setting->fixture, number).run.segment.file_number == 0) {
+        struct worker_build_info info;
+        if (worker_pool_builds(setting->pool, &info, 1) > 0 &&
+            info.window_start_ms != (number - 1) * WINDOW_MS) {
+            ck_assert_str_eq(info.collection, "news");
+            ck_assert_str_eq(info.shard, "0");
+            ck_assert_uint_eq(info.rows, rows);
+            ck_assert_int_eq(info.window_start_ms, number * WINDOW_MS);
+            ck_assert_uint_ge(info.rows_done, before);
+            ck_assert_uint_le(info.rows_done, rows);
+            seen += info.rows_done > before;
+            before = info.rows_done;
+        }
+        (void)nanosleep(&(struct timespec){0, 1000000}, NULL);
+    }
+    return seen;
+}
+
+/* Where the machine is busy a whole build may pass between two looks: then the next one is watched. */
+START_TEST(build_under_way_says_how_far_it_is)
+{
+    enum { ROWS = 8000, BUILDS_MAX = 20 };
+    struct setting *setting =
+        set_up("dim: 64, metric: l2, index: {flat_below: 100, recall_floor: 0.5}", 1 << 30, 1);
+    uint32_t seen = 0;
+
+    for (int64_t number = 1; seen == 0 && number <= BUILDS_MAX; number++) {
+        fixture_seal(&setting->fixture, number, ROWS);
+        fixture_submit(&setting->fixture, setting->pool, number);
+        seen = watch_build(setting, number, ROWS);
+    }
+    ck_assert_uint_ge(seen, 1);
+    tear_down(setting);
+}
+END_TEST
+
 START_TEST(builds_that_do_not_fit_together_wait_for_each_other)
 {
-    struct setting *setting = set_up("dim: 64, metric: l2, index: {flat_below: 100}", 1 << 20, 3);
+    struct setting *setting = set_up("dim: 64, metric: l2, index: {kind: hnsw}", 1 << 20, 3);
     struct index_build_options options = options_of(&setting->fixture.config->collections[0], 1);
     struct metric *gauge =
         metrics_gauge(setting->fixture.metrics, "windrow_index_build_memory_bytes", "", NULL, 0);
@@ -261,5 +297,6 @@ END_TEST
 TEST_TABLE(TEST(no_build_takes_more_than_its_estimate), TEST(kind_of_a_file_is_one_that_fits),
            TEST(window_too_large_for_a_graph_gets_lists_and_stays_with_them),
            TEST(window_too_large_for_any_build_is_scanned_and_counted),
+           TEST(build_under_way_says_how_far_it_is),
            TEST(builds_that_do_not_fit_together_wait_for_each_other),
            TEST(build_that_turns_out_larger_is_refused_before_it_takes_the_memory))

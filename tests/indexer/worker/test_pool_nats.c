@@ -180,6 +180,7 @@ START_TEST(change_of_kind_waits_for_nothing)
 
     nats_server_start(&server);
     fixture_open(&fixture, "aging", "0", SMALL);
+    fixture.config->collections[0].index_kind = CONFIG_INDEX_HNSW;
     queue = nats_server_queue(server.url, ACK_WAIT_MS, fixture.metrics);
     pool = fixture_pool(&fixture, queue, 1);
     fixture_seal(&fixture, 1, 8000);
@@ -187,6 +188,7 @@ START_TEST(change_of_kind_waits_for_nothing)
     ck_assert_int_eq(fixture_wait_indexed(&fixture, 1).run.segment.kind, SEGMENT_HNSW);
     fixture_wait_drained(queue);
     ck_assert_msg(queue->operations->publish(queue, &foreign, &error) == 0, "%s", error.text);
+    fixture.config->collections[0].index_kind = CONFIG_INDEX_AUTO;
     fixture.config->collections[0].ivf_pq_after_ms = 1000;
     worker_pool_reconcile(pool); /* once: whatever is dropped now stays away */
     fixture_wait_drained(queue);

@@ -285,17 +285,21 @@ END_TEST
 START_TEST(an_idle_scheduler_sleeps)
 {
     static struct scene scene;
-    uint64_t before;
+    uint64_t looks = UINT64_MAX;
 
     scene_open(&scene, 0);
     for (size_t i = 1; i < SHARDS_MAX; i++)
         open_shard(&scene, i);
     append(&scene, 0, START, START);
-    rest_ms(1500); /* it looks after the append, then it rests */
-    before = atomic_load(&scene.clock.looks);
-    rest_ms(2000);
+    rest_ms(
+        1500); /* it looks after the append, then it rests: on a busy machine that may come later */
+    for (int round = 0; looks > 6 && round < 20; round++) {
+        uint64_t before = atomic_load(&scene.clock.looks);
+        rest_ms(2000);
+        looks = atomic_load(&scene.clock.looks) - before;
+    }
     /* One look at most, and reconciliation. */
-    ck_assert_uint_le(atomic_load(&scene.clock.looks) - before, 6);
+    ck_assert_uint_le(looks, 6);
     scene_close(&scene);
 }
 END_TEST

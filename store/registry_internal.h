@@ -1,0 +1,90 @@
+/* registry_internal: what registry.c, registry_kept.c and registry_ownership.c share. Private to store/. */
+#ifndef STORE_REGISTRY_INTERNAL_H
+#define STORE_REGISTRY_INTERNAL_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "store/registry.h"
+#include "store/registry_expectation.h"
+
+/* Whether this process can have lost its shards without knowing it: see registry_ownership.c. */
+struct registry_trust {
+    struct store_ownership ownership; /* of what is claimed from now on */
+    int64_t pause_limit_ns;           /* 0: not watched */
+    int64_t seen_ns, seen_wall_ms;    /* when it last ran; 0: never */
+    int64_t heard_ns;                 /* when other processes could last be heard; 0: not watched */
+    uint64_t doubts;                  /* how often it did not for longer than the limit */
+    bool doubtful;
+};
+
+/* One open shard. `next`, `collection`, `name` and `shard` do not change while it is linked in. */
+struct registry_entry {
+    struct registry_entry *next;
+    const struct config_collection *collection;
+    char *name;                /* outlives the shard while it closes */
+    struct store_shard *shard; /* NULL: its folder is being removed */
+    /* Under the registry's lock: */
+    unsigned leases;
+    bool leaving; /* being closed: no new leases; the name is free again after it */
+    bool claimed; /* Kafka assigned it to us */
+    bool handed_over;
+    bool unheard;           /* since then others may have had it without being heard */
+    int64_t handed_over_ns; /* when it was */
+    int64_t awaited_ns; /* when somebody who will have it next was last heard, or handed_over_ns */
+    bool behind;
+    int64_t end_offset;               /* of its partition in Kafka; 0: not known */
+    struct store_ownership ownership; /* under which it was last claimed */
+    int32_t rival_generation;         /* in which another process claims it; 0: none does */
+    int64_t rival_until_ns;           /* unless that process says so again */
+    /* Without it: */
+    atomic_bool closing;    /* long work on a lease stops when it sees this */
+    atomic_bool broken_off; /* and searches when they see this */
+};
+
+/* A shard whose copy is on its way here. */
+struct registry_coming {
+    struct registry_coming *next;
+    char *collection, *name;
+};
+
+struct store_registry {
+    struct store_registry_options options;
+    /* The list of listeners changes under both locks and is read under either. listen_lock is held
+     * while `opened` and `closing` are called, `lock` while `leaving` is. listen_lock comes first. */
+    pthread_mutex_t listen_lock;
+    struct store_registry_listener *listeners;
+    pthread_mutex_t lock;
+    pthread_cond_t released;
+    _Atomic uint64_t opened; /* how many shards were, ever */
+    /* Under the lock: */
+    struct registry_entry *entries; /* by collection, then by name */
+    struct registry_expectation *expectations;
+    struct registry_coming *coming;
+    struct registry_trust trust;
+};
+
+/** Notices a pause of the process. Under the lock, before claims are looked at. */
+void registry_notice_pause(struct store_registry *registry);
+/** Whether a newer claim than the entry's own was heard. Under the lock. */
+bool registry_is_fenced(const struct store_registry *registry, const struct registry_entry *entry);
+/** Writes the entry's shard under the ownership that counts now. Under the lock. */
+void registry_own(struct store_registry *registry, struct registry_entry *entry);
+/** The process that has the handed over shard next was heard; it answers for it by now, or not yet. Under the lock. */
+void registry_note_next(struct store_registry *registry, struct registry_entry *entry, bool serves);
+/** Whether others may have had a handed over shard that comes back, although none was heard. Before it is owned again,
+ * under the lock. */
+bool registry_may_have_missed(const struct store_registry *registry,
+                              const struct registry_entry *entry);
+/** Whether a copy of the shard is on its way here. Under the lock. */
+bool registry_is_coming(const struct store_registry *registry, const char *collection,
+                        const char *name);
+/** What is handed over has come back: who waits for one of its offsets looks again. Under the lock. */
+void registry_end_hand_over(struct store_registry *registry, struct registry_entry *entry);
+/** NULL when the shard is not open here, or about to close. Under the lock. */
+struct registry_entry *registry_find_entry(struct store_registry *registry, const char *collection,
+                                           const char *name);
+/** Under the lock. */
+void registry_tell_changed(struct store_registry *registry);
+
+#endif

@@ -1,0 +1,242 @@
+/* What a view with peers does about offsets that a request wants to see, and about shards that it has to have: that moved, move,
+ * or were given up. */
+#include <pthread.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "indexer/query/view.h"
+#include "tests/indexer/query/query_cluster.h"
+#include "tests/support/test_main.h"
+
+static struct query_view_options options_of(struct cluster *cluster, size_t asking,
+                                            const struct query_min_offset *wanted)
+{
+    struct node *node = &cluster->nodes[asking];
+
+    return (struct query_view_options){.collection = &cluster->whole.collection,
+                                       .registry = node->world.registry,
+                                       .io = &node->world.clock.io,
+                                       .min_offsets = wanted,
+                                       .min_offset_count = 1,
+                                       .peers = &cluster->peers};
+}
+
+/* A node that has given its shard away answers at once: waiting for an offset there would last until
+ * the deadline, while somebody else has it. */
+START_TEST(offsets_of_shards_that_have_left_are_not_waited_for)
+{
+    static const struct query_min_offset wanted = {"1", 1000000};
+    static struct cluster cluster;
+    struct query_view_options options;
+    struct query_view *view;
+    struct error error = {0};
+    uint64_t count;
+
+    cluster_open(&cluster, 2, VECTOR_METRIC_COSINE, test_seed());
+    cluster_fill(&cluster);
+    store_registry_close(cluster.nodes[1].world.registry, cluster.nodes[1].world.shards[1], false);
+    options = options_of(&cluster, 0, &wanted);
+    ck_assert_int_eq(query_view_open(&options, &view, &error), 0);
+    ck_assert_msg(query_count(view, NULL, &count, &error) == 0, "%s", error.text);
+    ck_assert_uint_eq(query_view_coverage(view)->missing_count, 1);
+    ck_assert_str_eq(query_view_coverage(view)->missing[0], "topic[1]");
+    query_view_close(view);
+    cluster_close(&cluster);
+}
+END_TEST
+
+static void *close_later(void *context)
+{
+    struct cluster *cluster = context;
+
+    usleep(20000);
+    store_registry_close(cluster->nodes[1].world.registry, cluster->nodes[1].world.shards[1],
+                         false);
+    return NULL;
+}
+
+/* The wait's own "not open here" must not be left for those who read on elsewhere. */
+START_TEST(a_wait_that_ends_because_its_shard_leaves_is_no_error)
+{
+    static const struct query_min_offset wanted = {"1", 1000000};
+    static struct cluster cluster;
+    struct query_view_options options;
+    struct query_view *view;
+    struct error error = {0};
+    pthread_t thread;
+
+    cluster_open(&cluster, 2, VECTOR_METRIC_COSINE, test_seed());
+    cluster_fill(&cluster);
+    options = options_of(&cluster, 1, &wanted);
+    ck_assert_int_eq(pthread_create(&thread, NULL, close_later, &cluster), 0);
+    ck_assert_int_eq(query_view_open(&options, &view, &error), 0);
+    ck_assert_int_eq(error.code, 0);
+    ck_assert_int_eq(pthread_join(thread, NULL), 0);
+    query_view_close(view);
+    cluster_close(&cluster);
+}
+END_TEST
+
+/* The same shard here and at a peer, each in turn given up: an offset that it has is answered, a later one is named
+ * as missing, and nobody waits for it. */
+START_TEST(offsets_that_a_shard_that_was_given_up_lacks_are_missing)
+{
+    static struct cluster cluster;
+    struct query_view_options options;
+    struct query_view *view;
+    struct error error = {0};
+    uint64_t count;
+
+    cluster_open(&cluster, 2, VECTOR_METRIC_COSINE, test_seed());
+    cluster_fill(&cluster);
+    for (int asking = 0; asking < 2; asking++) {
+        struct query_min_offset wanted = {"1", 0};
+        struct store_shard *kept = cluster.nodes[1].world.shards[1];
+        store_registry_hand_over(cluster.nodes[1].world.registry, kept);
+        cluster.asking = (size_t)asking;
+        for (int lacks = 0; lacks < 2; lacks++) {
+            wanted.offset = store_shard_next_offset(kept) - 1 + lacks;
+            options = options_of(&cluster, (size_t)asking, &wanted);
+            ck_assert_msg(query_view_open(&options, &view, &error) == 0, "%s", error.text);
+            ck_assert_msg(query_count(view, NULL, &count, &error) == 0, "%s", error.text);
+            ck_assert_uint_eq(query_view_coverage(view)->missing_count, (size_t)lacks);
+            if (lacks)
+                ck_assert_str_eq(query_view_coverage(view)->missing[0], "topic[1]");
+            query_view_close(view);
+        }
+    }
+    cluster_close(&cluster);
+}
+END_TEST
+
+static void *end_move(void *context)
+{
+    struct cluster *cluster = context;
+    const struct timespec pause = {.tv_nsec = 200000000};
+
+    (void)nanosleep(&pause, NULL);
+    atomic_store(&cluster->moves, false);
+    return NULL;
+}
+
+/* The same, while everybody who has the shard gave it up: it is waited for until somebody takes it, or for as long as for
+ * any offset. */
+START_TEST(offsets_that_nobody_has_yet_are_waited_for_while_a_shard_moves)
+{
+    static struct cluster cluster;
+    struct query_min_offset wanted = {"1", 0};
+    pthread_t mover;
+
+    cluster_open(&cluster, 2, VECTOR_METRIC_COSINE, test_seed());
+    cluster_fill(&cluster);
+    store_registry_hand_over(cluster.nodes[1].world.registry, cluster.nodes[1].world.shards[1]);
+    wanted.offset = store_shard_next_offset(cluster.nodes[1].world.shards[1]);
+    for (size_t asking = 0; asking < 2; asking++) {
+        struct query_view_options options = options_of(&cluster, asking, &wanted);
+        options.timeout_ms = 300;
+        struct query_view *view;
+        struct error error = {0};
+        cluster.asking = asking;
+        atomic_store(&cluster.moves, true);
+        ck_assert_int_eq(query_view_open(&options, &view, &error), ERROR_TIMEOUT);
+        options.timeout_ms = 0; /* the default */
+        ck_assert_int_eq(pthread_create(&mover, NULL, end_move, &cluster), 0);
+        ck_assert_msg(query_view_open(&options, &view, &error) == 0, "%s", error.text);
+        ck_assert(!atomic_load(&cluster.moves));
+        query_view_close(view);
+        ck_assert_int_eq(pthread_join(mover, NULL), 0);
+    }
+    cluster_close(&cluster);
+}
+END_TEST
+
+/* Shards that have to be there. */
+
+static void *find_shards(void *context)
+{
+    struct cluster *cluster = context;
+    const struct timespec pause = {.tv_nsec = 200000000};
+
+    (void)nanosleep(&pause, NULL);
+    store_registry_set_behind(cluster->nodes[0].world.registry, "world", "0", false);
+    atomic_store(&cluster->lost, false);
+    return NULL;
+}
+
+static uint64_t count_whole(const struct query_view_options *options)
+{
+    struct query_view *view;
+    struct error error = {0};
+    uint64_t count;
+
+    ck_assert_msg(query_view_open(options, &view, &error) == 0, "%s", error.text);
+    ck_assert_msg(query_count(view, NULL, &count, &error) == 0, "%s", error.text);
+    ck_assert(query_view_whole(view));
+    query_view_close(view);
+    return count;
+}
+
+/* A shard that nobody has, and one of this process that lacks records: of the same answer. */
+START_TEST(a_view_that_has_to_be_whole_waits_for_owners)
+{
+    static struct cluster cluster;
+    struct query_view_options options;
+    struct query_view *view;
+    struct error error = {0};
+    pthread_t finder;
+    uint64_t count;
+
+    cluster_open(&cluster, 2, VECTOR_METRIC_COSINE, test_seed());
+    cluster_fill(&cluster);
+    options = options_of(&cluster, 0, NULL);
+    options.min_offset_count = 0;
+    options.whole = true;
+    count = count_whole(&options);
+    for (int own = 0; own < 2; own++) {
+        atomic_store(&cluster.lost, !own);
+        store_registry_set_behind(cluster.nodes[0].world.registry, "world", "0", own);
+        ck_assert_int_eq(pthread_create(&finder, NULL, find_shards, &cluster), 0);
+        ck_assert_uint_eq(count_whole(&options), count);
+        ck_assert_int_eq(pthread_join(finder, NULL), 0);
+    }
+    /* Not beyond the request's time. */
+    atomic_store(&cluster.lost, true);
+    options.timeout_ms = 100;
+    ck_assert_int_eq(query_view_open(&options, &view, &error), 0);
+    ck_assert_int_eq(query_count(view, NULL, &count, &error), ERROR_UNAVAILABLE);
+    ck_assert_ptr_nonnull(strstr(error.text, "topic[1], topic[3]"));
+    query_view_close(view);
+    cluster_close(&cluster);
+}
+END_TEST
+
+/* In an outage they would all wait, and leave no room for those who wait for something else. */
+START_TEST(few_views_wait_for_owners)
+{
+    enum { VIEWS = 100 };
+    static struct cluster cluster;
+    struct query_view *views[VIEWS];
+    int patient = 0;
+
+    cluster_open(&cluster, 2, VECTOR_METRIC_COSINE, test_seed());
+    for (int round = 0; round < 2; round++) {
+        patient = 0;
+        for (int i = 0; i < VIEWS; i++) {
+            views[i] = cluster_view(&cluster, true);
+            patient += views[i]->patient_until_ns != 0;
+        }
+        ck_assert_int_gt(patient, 0);
+        ck_assert_int_lt(patient, VIEWS);
+        for (int i = 0; i < VIEWS; i++)
+            query_view_close(views[i]);
+    }
+    cluster_close(&cluster);
+}
+END_TEST
+
+TEST_TABLE(TEST(few_views_wait_for_owners), TEST(a_view_that_has_to_be_whole_waits_for_owners),
+           TEST(offsets_that_a_shard_that_was_given_up_lacks_are_missing),
+           TEST(offsets_that_nobody_has_yet_are_waited_for_while_a_shard_moves),
+           TEST(offsets_of_shards_that_have_left_are_not_waited_for),
+           TEST(a_wait_that_ends_because_its_shard_leaves_is_no_error))
