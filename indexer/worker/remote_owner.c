@@ -27,7 +27,7 @@ struct upload_session {
     char collection[104], shard[300];
     int64_t start_ms;
     uint64_t generation;      /* as of the run */
-    uint64_t run_file_number; /* of a chunk */
+    uint64_t run_file_number; /* of a chunk; 0 of a sealed run and of a span */
     uint8_t span_tier;
     uint64_t file_number; /* of the segment */
     uint64_t written_bytes;
@@ -52,9 +52,17 @@ static void session_end(struct worker_pool *pool, struct upload_session *session
     free(session);
 }
 
+/* Only a chunk is named by its file: whatever number came with a sealed run or a span is another
+ * name of the same. Two sessions of one run would leave the older one's file behind. */
+static uint64_t chunk_file_number(const struct worker_run *run)
+{
+    return run->generation == 0 && run->span_tier == 0 ? run->file_number : 0;
+}
+
 static bool is_of(const struct upload_session *session, const struct worker_run *run)
 {
-    return session->start_ms == run->start_ms && session->run_file_number == run->file_number &&
+    return session->start_ms == run->start_ms &&
+           session->run_file_number == chunk_file_number(run) &&
            session->span_tier == run->span_tier && strcmp(session->shard, run->shard) == 0 &&
            strcmp(session->collection, run->collection) == 0;
 }
@@ -300,7 +308,7 @@ int worker_remote_begin(struct worker_pool *pool, const struct worker_run *run,
     (void)snprintf(session->shard, sizeof(session->shard), "%s", run->shard);
     session->start_ms = run->start_ms;
     session->generation = run->generation;
-    session->run_file_number = run->file_number;
+    session->run_file_number = chunk_file_number(run);
     session->span_tier = run->span_tier;
     store_shard_reserve_segment(here.lease.shard, &session->file_number, session->path,
                                 sizeof(session->path));
