@@ -7,9 +7,9 @@
 
 #include "base/logger.h"
 #include "base/memory.h"
-#include "indexer/cluster/cluster.h"
-#include "indexer/embedder/embedder.h"
-#include "indexer/grpc/grpc.h"
+#include "cluster/cluster.h"
+#include "indexer/endpoint/embedder/embedder.h"
+#include "indexer/endpoint/grpc/grpc.h"
 #include "indexer/query/query.h"
 #include "indexer/worker/worker.h"
 

@@ -21,8 +21,8 @@
 #include "base/error.h"
 #include "base/metrics.h"
 #include "config/config.h"
-#include "indexer/http/http.h"
-#include "indexer/rest/rest.h"
+#include "indexer/endpoint/rest/rest.h"
+#include "net/http/http.h"
 #include "store/registry.h"
 #include "store/store.h"
 

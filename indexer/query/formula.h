@@ -8,7 +8,7 @@
 #ifndef INDEXER_QUERY_FORMULA_H
 #define INDEXER_QUERY_FORMULA_H
 
-#include "indexer/query/filter.h"
+#include "indexer/query/filter/filter.h"
 
 enum formula_limits {
     FORMULA_DEPTH_MAX = 32,

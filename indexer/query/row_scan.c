@@ -1,7 +1,7 @@
 #include "indexer/query/row_scan.h"
 
-#include "indexer/query/column.h"
-#include "indexer/query/filter.h"
+#include "indexer/query/filter/column.h"
+#include "indexer/query/filter/filter.h"
 #include "indexer/query/gather.h"
 
 enum {

@@ -8,8 +8,8 @@
 
 #include "base/bytes.h"
 #include "base/memory.h"
-#include "indexer/query/column.h"
-#include "indexer/query/filter.h"
+#include "indexer/query/filter/column.h"
+#include "indexer/query/filter/filter.h"
 #include "indexer/query/gather.h"
 #include "indexer/query/row_scan.h"
 #include "indexer/query/top.h"

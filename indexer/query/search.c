@@ -1,4 +1,4 @@
-#include "indexer/query/filter.h"
+#include "indexer/query/filter/filter.h"
 #include "indexer/query/gather.h"
 #include "indexer/query/searcher.h"
 

@@ -1,7 +1,7 @@
 /* One source of a search, scanned where it lies: all of it, or the rows that a filter leaves. */
 #include "base/bytes.h"
 #include "base/memory.h"
-#include "indexer/query/filter.h"
+#include "indexer/query/filter/filter.h"
 #include "indexer/query/searcher.h"
 
 #include <assert.h>

@@ -1,5 +1,5 @@
 /* The beginning of a search: what it asks for, checked; its vectors as they are compared. */
-#include "indexer/query/filter.h"
+#include "indexer/query/filter/filter.h"
 #include "indexer/query/searcher.h"
 
 #include <math.h>

@@ -6,7 +6,7 @@
 #include <xxhash.h>
 
 #include "base/memory.h"
-#include "indexer/query/filter.h"
+#include "indexer/query/filter/filter.h"
 
 enum { ROW_FIELDS_MIN = 10, ROW_FIELDS = 11, KEYS_MAX = 1 << 20, VECTOR_ALIGNMENT = 64 };
 

@@ -8,8 +8,8 @@
 #ifndef INDEXER_WORKER_LOCATOR_H
 #define INDEXER_WORKER_LOCATOR_H
 
-#include "indexer/nats/connection.h"
 #include "indexer/worker/worker.h"
+#include "net/nats/connection.h"
 
 struct locator;
 

@@ -9,8 +9,8 @@
 #include <stdint.h>
 
 #include "base/error.h"
-#include "indexer/nats/connection.h"
 #include "indexer/worker/queue.h"
+#include "net/nats/connection.h"
 
 enum { NATS_STREAM_FORMER_MAX = 64 };
 

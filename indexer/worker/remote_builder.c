@@ -10,13 +10,13 @@
 #include "base/buffer.h"
 #include "base/doc.h"
 #include "base/logger.h"
-#include "indexer/http/http.h"
-#include "indexer/http_client/http_client.h"
 #include "indexer/worker/choice.h"
 #include "indexer/worker/queue.h"
 #include "indexer/worker/remote.h"
 #include "indexer/worker/segment_kind.h"
 #include "indexer/worker/state.h"
+#include "net/http/http.h"
+#include "net/http_client/http_client.h"
 
 enum {
     CONNECT_TIMEOUT_S = 5,

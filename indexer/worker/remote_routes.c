@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "base/text.h"
-#include "indexer/http/http.h"
+#include "net/http/http.h"
 
 static bool get_number(struct http_request *request, const char *name, uint64_t *value)
 {

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/memory.h"
-#include "indexer/http_client/http_client.h"
+#include "net/http_client/http_client.h"
 
 enum { CONNECT_TIMEOUT_S = 5, TIMEOUT_S = 120, REPLY_BYTES_MAX = 256 << 20 };
 

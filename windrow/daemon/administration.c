@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "base/text.h"
-#include "indexer/http/http.h"
+#include "net/http/http.h"
 #include "windrow/daemon/log_control.h"
 #include "windrow/daemon/service.h"
 #include "windrow/daemon/status.h"

@@ -5,7 +5,7 @@
 #ifndef WINDROW_COLLECTIONS_H
 #define WINDROW_COLLECTIONS_H
 
-#include "indexer/rest/rest.h"
+#include "indexer/endpoint/rest/rest.h"
 #include "windrow/daemon/definition.h"
 
 struct collections;

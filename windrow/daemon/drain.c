@@ -3,8 +3,8 @@
 #include "base/logger.h"
 #include "base/memory.h"
 #include "base/thread.h"
-#include "indexer/cluster/cluster.h"
-#include "indexer/http/http.h"
+#include "cluster/cluster.h"
+#include "net/http/http.h"
 #include "windrow/daemon/service.h"
 
 enum { WAIT_MS = 60000, LOOK_NS = 200 * 1000000 };

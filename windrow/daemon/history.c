@@ -7,7 +7,7 @@
 
 #include "base/memory.h"
 #include "base/text.h"
-#include "indexer/http/http.h"
+#include "net/http/http.h"
 #include "windrow/daemon/service.h"
 #include "windrow/daemon/telemetry.h"
 

@@ -2,7 +2,7 @@
 #ifndef WINDROW_LOG_CONTROL_H
 #define WINDROW_LOG_CONTROL_H
 
-#include "indexer/http/http.h"
+#include "net/http/http.h"
 
 /** What the config says about levels and format takes effect. */
 void log_control_apply(const struct config *config);

@@ -5,7 +5,7 @@
 
 #include "base/logger.h"
 #include "base/memory.h"
-#include "indexer/cluster/cluster.h"
+#include "cluster/cluster.h"
 #include "windrow/daemon/service.h"
 
 #define LOOK_NS INT64_C(2000000000)

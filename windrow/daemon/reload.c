@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "base/logger.h"
-#include "indexer/http/http.h"
+#include "net/http/http.h"
 #include "windrow/daemon/log_control.h"
 #include "windrow/daemon/service.h"
 

@@ -7,7 +7,7 @@
 #include "base/memory.h"
 #include "base/thread_pool.h"
 #include "base/version.h"
-#include "indexer/cluster/cluster.h"
+#include "cluster/cluster.h"
 #include "windrow/daemon/administration.h"
 #include "windrow/daemon/log_control.h"
 #include "windrow/daemon/status.h"

@@ -8,7 +8,7 @@
 #include "base/logger.h"
 #include "base/memory.h"
 #include "base/thread.h"
-#include "indexer/cluster/definitions.h"
+#include "cluster/definitions.h"
 #include "windrow/daemon/service.h"
 
 enum { WAIT_MS = 200, DROP_TIMEOUT_S = 30, NOTED_MAX = 64 };

@@ -1,6 +1,6 @@
 /* Collections that come and go over HTTP in a cluster: every node comes to serve the same ones.
  *
- * A change is one conditional write to the bucket of definitions (indexer/cluster/definitions.h). Whoever
+ * A change is one conditional write to the bucket of definitions (cluster/definitions.h). Whoever
  * wins it has made the change, and only then is anything done here. Each node watches the bucket, and does
  * what definition_decide says of each entry, at its start and after every time without NATS, too. A node
  * that is asked for a change does the same with the entry it wrote: there is one way for all of them.
@@ -17,7 +17,7 @@
 #define WINDROW_SHARED_COLLECTIONS_H
 
 #include "base/error.h"
-#include "indexer/rest/rest.h"
+#include "indexer/endpoint/rest/rest.h"
 
 struct service;
 struct shared_collections;

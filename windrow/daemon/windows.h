@@ -2,7 +2,7 @@
 #ifndef WINDROW_DAEMON_WINDOWS_H
 #define WINDROW_DAEMON_WINDOWS_H
 
-#include "indexer/http/http.h"
+#include "net/http/http.h"
 
 /** POST /collections/{}/compact and /rebuild. The route's context is the service. */
 extern const struct http_schema windows_schema; /* of both */

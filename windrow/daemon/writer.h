@@ -6,7 +6,7 @@
 #include "base/error.h"
 #include "base/metrics.h"
 #include "config/config.h"
-#include "indexer/rest/rest.h"
+#include "indexer/endpoint/rest/rest.h"
 
 struct writer;
 

@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "base/checksum.h"
-#include "indexer/query/column_file.h"
+#include "indexer/query/filter/column_file.h"
 #include "tests/indexer/query/query_world.h"
 
 enum { ROWS = 600, WINDOW_MS = 1000 };

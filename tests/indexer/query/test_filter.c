@@ -1,6 +1,6 @@
 /* Filters: Qdrant's semantics as its own engine answers (filter_cases.json), what that oracle
  * cannot say, and what is refused with which words. */
-#include "indexer/query/filter.h"
+#include "indexer/query/filter/filter.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -8,8 +8,9 @@
 #include <unistd.h>
 
 #include "indexer/worker/queue.h"
-#include "tests/indexer/worker/nats_server.h"
+#include "tests/indexer/worker/nats_queue.h"
 #include "tests/indexer/worker/worker_fixture.h"
+#include "tests/support/nats_server.h"
 
 #define SMALL "dim: 16, metric: l2, index: {flat_below: 100}"
 #define SLOW                                                                                       \
@@ -29,7 +30,7 @@ static _Noreturn void build_and_die(const struct nats_server *server)
 
     fixture_open(&fixture, "killed", "0", SLOW);
     fixture_seal(&fixture, 5, SLOW_ROWS);
-    queue = nats_server_queue(server->url, ACK_WAIT_MS, fixture.metrics);
+    queue = nats_queue_open(server->url, ACK_WAIT_MS, fixture.metrics);
     pool = fixture_pool(&fixture, queue, 1);
     fixture_submit(&fixture, pool, 5);
     while (building == 0)
@@ -81,7 +82,7 @@ START_TEST(job_of_a_killed_worker_is_redelivered_and_done)
                                               on_answer, &reports),
                      NATS_OK);
     ck_assert_int_eq(natsConnection_Flush(connection), NATS_OK);
-    queue = nats_server_queue(server.url, ACK_WAIT_MS, fixture.metrics);
+    queue = nats_queue_open(server.url, ACK_WAIT_MS, fixture.metrics);
     pool = fixture_pool(&fixture, queue, 2);
     ck_assert_uint_eq(fixture_wait_indexed(&fixture, 5).run.rows, SLOW_ROWS);
     fixture_wait_drained(queue);
@@ -107,7 +108,7 @@ START_TEST(two_processes_share_a_queue_and_each_indexes_its_own_shard)
     nats_server_start(&server);
     for (int i = 0; i < 2; i++) {
         fixture_open(&fixtures[i], names[i], i ? "1" : "0", SMALL);
-        queues[i] = nats_server_queue(server.url, ACK_WAIT_MS, fixtures[i].metrics);
+        queues[i] = nats_queue_open(server.url, ACK_WAIT_MS, fixtures[i].metrics);
         pools[i] = fixture_pool(&fixtures[i], queues[i], 2);
     }
     for (int64_t number = 1; number <= 5; number++) {
@@ -139,7 +140,7 @@ START_TEST(emptied_server_only_delays_an_index)
 
     nats_server_start(&server);
     fixture_open(&fixture, "emptied", "0", SMALL);
-    queue = nats_server_queue(server.url, ACK_WAIT_MS, fixture.metrics);
+    queue = nats_queue_open(server.url, ACK_WAIT_MS, fixture.metrics);
     pool = fixture_pool(&fixture, queue, 0); /* publishes only */
     for (int64_t number = 1; number <= 3; number++) {
         fixture_seal(&fixture, number, 200);
@@ -181,7 +182,7 @@ START_TEST(change_of_kind_waits_for_nothing)
     nats_server_start(&server);
     fixture_open(&fixture, "aging", "0", SMALL);
     fixture.config->collections[0].index_kind = CONFIG_INDEX_HNSW;
-    queue = nats_server_queue(server.url, ACK_WAIT_MS, fixture.metrics);
+    queue = nats_queue_open(server.url, ACK_WAIT_MS, fixture.metrics);
     pool = fixture_pool(&fixture, queue, 1);
     fixture_seal(&fixture, 1, 8000);
     fixture_submit(&fixture, pool, 1);
@@ -212,7 +213,7 @@ START_TEST(poison_job_reaches_the_dead_letter_stream)
 
     nats_server_start(&server);
     fixture_open(&fixture, "poison", "0", SMALL);
-    queue = nats_server_queue(server.url, ACK_WAIT_MS, fixture.metrics);
+    queue = nats_queue_open(server.url, ACK_WAIT_MS, fixture.metrics);
     pool = fixture_pool(&fixture, queue, 1);
     atomic_store(&fixture.io.fail, true);
     fixture_seal(&fixture, 5, 200);

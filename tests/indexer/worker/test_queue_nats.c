@@ -5,7 +5,8 @@
 #include <time.h>
 
 #include "indexer/worker/queue.h"
-#include "tests/indexer/worker/nats_server.h"
+#include "tests/indexer/worker/nats_queue.h"
+#include "tests/support/nats_server.h"
 #include "tests/support/test_main.h"
 
 /* Where nobody is to be silent for too long, none is, however busy the machine. */
@@ -150,7 +151,7 @@ START_TEST(published_job_is_delivered_acknowledged_and_gone)
     struct worker_queue *queue;
 
     nats_server_start(&server);
-    queue = nats_server_queue(server.url, ACK_WAIT_LONG_MS, NULL);
+    queue = nats_queue_open(server.url, ACK_WAIT_LONG_MS, NULL);
     publish(queue, 1);
     publish(queue, 1); /* the same message id: the server drops it */
     publish(queue, 2);
@@ -168,7 +169,7 @@ START_TEST(job_acknowledged_in_vain_can_be_queued_again_at_once)
     struct worker_queue *queue;
 
     nats_server_start(&server);
-    queue = nats_server_queue(server.url, ACK_WAIT_LONG_MS, NULL);
+    queue = nats_queue_open(server.url, ACK_WAIT_LONG_MS, NULL);
     publish(queue, 1);
     ack(fetch_window(queue, 1));
     publish(queue, 1); /* within the dedupe window, but nothing is queued */
@@ -185,7 +186,7 @@ START_TEST(change_of_kind_is_queued_at_once_behind_other_jobs)
     struct worker_delivery *delivery;
 
     nats_server_start(&server);
-    queue = nats_server_queue(server.url, ACK_WAIT_LONG_MS, NULL);
+    queue = nats_queue_open(server.url, ACK_WAIT_LONG_MS, NULL);
     publish(queue, 1);
     ack(fetch_window(queue, 1));
     publish(queue, 2); /* the queue is not empty, the former message id not forgotten */
@@ -221,13 +222,13 @@ START_TEST(consumer_of_another_ack_wait_is_changed_and_keeps_its_jobs)
     struct worker_delivery *silent, *delivery;
 
     nats_server_start(&server);
-    patient = nats_server_queue(server.url, 600000, NULL);
+    patient = nats_queue_open(server.url, 600000, NULL);
     publish(patient, 1);
     silent = fetch_window(patient, 1);
     observer = observe(&server);
     ck_assert_int_eq(ack_wait_on_server(&observer), 600000);
 
-    hasty = nats_server_queue(server.url, ACK_WAIT_SAFE_MS, NULL);
+    hasty = nats_queue_open(server.url, ACK_WAIT_SAFE_MS, NULL);
     delivery = fetch_window(hasty, 1); /* ten minutes later by the former value */
     ck_assert_uint_eq(delivery->attempt, 2);
     ck_assert_int_eq(ack_wait_on_server(&observer), ACK_WAIT_SAFE_MS);
@@ -251,7 +252,7 @@ START_TEST(silent_worker_loses_the_job_and_a_busy_one_keeps_it)
     struct worker_delivery *busy;
 
     nats_server_start(&server);
-    queue = nats_server_queue(server.url, ACK_WAIT_SAFE_MS, NULL);
+    queue = nats_queue_open(server.url, ACK_WAIT_SAFE_MS, NULL);
     publish(queue, 1);
     silent = fetch_window(queue, 1);
     busy = fetch_window(queue, 1); /* after the acknowledgement time */
@@ -280,7 +281,7 @@ START_TEST(poison_job_ends_on_the_dead_letter_subject)
     natsMsg *dead;
 
     nats_server_start(&server);
-    queue = nats_server_queue(server.url, ACK_WAIT_LONG_MS, metrics);
+    queue = nats_queue_open(server.url, ACK_WAIT_LONG_MS, metrics);
     publish(queue, 7);
     for (uint32_t attempt = 1; attempt <= WORKER_ATTEMPTS_MAX; attempt++) {
         struct worker_delivery *delivery = fetch_window(queue, 7);
@@ -315,7 +316,7 @@ START_TEST(job_that_kills_its_workers_ends_as_a_dead_letter)
     struct worker_delivery *silent[WORKER_ATTEMPTS_MAX];
 
     nats_server_start(&server);
-    queue = nats_server_queue(server.url, ACK_WAIT_MS, NULL);
+    queue = nats_queue_open(server.url, ACK_WAIT_MS, NULL);
     publish(queue, 7);
     for (int i = 0; i < WORKER_ATTEMPTS_MAX; i++)
         silent[i] = fetch_window(queue, 7); /* and not a word */
@@ -356,8 +357,8 @@ START_TEST(job_that_comes_twice_before_its_end_makes_one_dead_letter)
     int64_t end = now_ms() + WAIT_MS;
 
     nats_server_start(&server);
-    queue = nats_server_queue(server.url, ACK_WAIT_MS, metrics);
-    publisher = nats_server_queue(server.url, ACK_WAIT_MS, NULL);
+    queue = nats_queue_open(server.url, ACK_WAIT_MS, metrics);
+    publisher = nats_queue_open(server.url, ACK_WAIT_MS, NULL);
     publish(queue, 2);
     ack(fetch_window(queue, 2));
     publish(publisher, 2);
@@ -392,7 +393,7 @@ START_TEST(message_that_is_no_job_is_buried_at_once)
     natsMsg *dead;
 
     nats_server_start(&server);
-    queue = nats_server_queue(server.url, ACK_WAIT_LONG_MS, NULL);
+    queue = nats_queue_open(server.url, ACK_WAIT_LONG_MS, NULL);
     publish(queue, 1);
     ack(fetch_window(queue, 1));
     observer = observe(&server);
@@ -415,8 +416,8 @@ START_TEST(passed_job_reaches_its_owner_without_costing_an_attempt)
     struct worker_delivery *delivery;
 
     nats_server_start(&server);
-    stranger = nats_server_queue(server.url, ACK_WAIT_LONG_MS, NULL);
-    owner = nats_server_queue(server.url, ACK_WAIT_LONG_MS, NULL);
+    stranger = nats_queue_open(server.url, ACK_WAIT_LONG_MS, NULL);
+    owner = nats_queue_open(server.url, ACK_WAIT_LONG_MS, NULL);
     publish(owner, 1);
     delivery = fetch_window(stranger, 1);
     ck_assert_int_eq(stranger->operations->retry(delivery, 1, "failed once", ERROR_IGNORED), 0);
@@ -443,8 +444,8 @@ START_TEST(job_passed_at_the_end_does_not_answer_a_request_that_was_given_up)
     struct worker_delivery *delivery;
 
     nats_server_start(&server);
-    stranger = nats_server_queue(server.url, ACK_WAIT_LONG_MS, NULL);
-    owner = nats_server_queue(server.url, ACK_WAIT_LONG_MS, NULL);
+    stranger = nats_queue_open(server.url, ACK_WAIT_LONG_MS, NULL);
+    owner = nats_queue_open(server.url, ACK_WAIT_LONG_MS, NULL);
     publish(owner, 1);
     delivery = fetch_window(stranger, 1);
     nats_server_pause(&server);
@@ -471,7 +472,7 @@ START_TEST(server_that_comes_late_is_found)
 
     nats_server_start(&server);
     nats_server_kill(&server);
-    queue = nats_server_queue(server.url, ACK_WAIT_LONG_MS, NULL);
+    queue = nats_queue_open(server.url, ACK_WAIT_LONG_MS, NULL);
     ck_assert_int_eq(queue->operations->publish(queue, &job, &error), ERROR_PEER);
     ck_assert(!queue->operations->connected(queue, why, sizeof(why)));
     ck_assert_str_eq(why, "NATS does not answer");
@@ -509,7 +510,7 @@ START_TEST(queued_job_survives_the_servers_death)
     struct error error = {0};
 
     nats_server_start(&server);
-    queue = nats_server_queue(server.url, ACK_WAIT_MS, NULL);
+    queue = nats_queue_open(server.url, ACK_WAIT_MS, NULL);
     publish(queue, 1);
     publish(queue, 2);
     delivery = fetch_window(queue, 1);
@@ -534,7 +535,7 @@ START_TEST(wiped_server_gets_its_streams_back)
     struct worker_queue *queue;
 
     nats_server_start(&server);
-    queue = nats_server_queue(server.url, ACK_WAIT_LONG_MS, NULL);
+    queue = nats_queue_open(server.url, ACK_WAIT_LONG_MS, NULL);
     publish(queue, 1);
     nats_server_kill(&server);
     nats_server_wipe(&server);
@@ -554,8 +555,8 @@ START_TEST(two_queues_share_the_jobs)
     int64_t sum = 0;
 
     nats_server_start(&server);
-    queues[0] = nats_server_queue(server.url, ACK_WAIT_LONG_MS, NULL);
-    queues[1] = nats_server_queue(server.url, ACK_WAIT_LONG_MS, NULL);
+    queues[0] = nats_queue_open(server.url, ACK_WAIT_LONG_MS, NULL);
+    queues[1] = nats_queue_open(server.url, ACK_WAIT_LONG_MS, NULL);
     for (int64_t window = 1; window <= 20; window++)
         publish(queues[0], window);
     for (int i = 0; i < 20; i++) {
@@ -583,7 +584,7 @@ START_TEST(jobs_of_two_groups_for_one_window_are_both_delivered)
     bool seen[2] = {false, false};
 
     nats_server_start(&server);
-    queue = nats_server_queue(server.url, ACK_WAIT_LONG_MS, NULL);
+    queue = nats_queue_open(server.url, ACK_WAIT_LONG_MS, NULL);
     publish(queue, 7); /* the server is there */
     for (int i = 0; i < 2; i++) {
         struct worker_job job = job_of(1);

@@ -9,14 +9,15 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "indexer/http/http.h"
 #include "indexer/worker/queue.h"
 #include "indexer/worker/remote.h"
 #include "indexer/worker/segment_kind.h"
 #include "indexer/worker/span.h"
-#include "tests/indexer/worker/nats_server.h"
+#include "net/http/http.h"
+#include "tests/indexer/worker/nats_queue.h"
 #include "tests/indexer/worker/worker_fixture.h"
 #include "tests/support/certificates.h"
+#include "tests/support/nats_server.h"
 
 #define COLLECTION                                                                                 \
     "dim: 128, metric: l2, index: {recall_floor: 0.5, flat_below: 100, chunk_above: 1000, "        \
@@ -56,7 +57,7 @@ static _Noreturn void run_builder(const char *url, const char *name, int start, 
     store_registry_close_all(fixture.registry, true); /* nothing is open here */
     set_tls(fixture.config);
     fixture.config->build_memory_max_bytes = memory_max_bytes;
-    queue = nats_server_queue(url, ACK_WAIT_MS, fixture.metrics);
+    queue = nats_queue_open(url, ACK_WAIT_MS, fixture.metrics);
     pool = fixture_pool(&fixture, queue, 1);
     worker_pool_set_address(pool, "127.0.0.1:1");
     while (!dies || building == 0) {
@@ -108,7 +109,7 @@ static void owner_open(struct owner *owner, const char *url)
     fixture_open(&owner->fixture, "owner", "0", COLLECTION);
     owner->fixture.config->http_port = 0;
     set_tls(owner->fixture.config);
-    owner->queue = nats_server_queue(url, ACK_WAIT_MS, owner->fixture.metrics);
+    owner->queue = nats_queue_open(url, ACK_WAIT_MS, owner->fixture.metrics);
     owner->pool = fixture_pool(&owner->fixture, owner->queue, 0); /* builds nothing itself */
     owner->http = http_server_new(&(struct http_options){.config = owner->fixture.config,
                                                          .metrics = owner->fixture.metrics,

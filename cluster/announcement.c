@@ -1,0 +1,187 @@
+#include "cluster/announcement.h"
+
+#include "base/version.h"
+#include "cluster/claims.h"
+#include "cluster/members.h"
+
+enum { SHARD_FIELDS = 6 };
+
+struct doc announcement_list(const struct doc *items, size_t count)
+{
+    return (struct doc){.type = DOC_ARRAY, .count = (uint32_t)count, .items = items};
+}
+
+struct doc announcement_protocol(int64_t oldest, int64_t newest, struct arena *arena)
+{
+    struct doc *items = doc_items(arena, 2);
+
+    items[0] = doc_integer(oldest);
+    items[1] = doc_integer(newest);
+    return announcement_list(items, 2);
+}
+
+struct doc announcement_roles(unsigned roles, struct arena *arena)
+{
+    struct doc *items = doc_items(arena, 3);
+    uint32_t count = 0;
+
+    if (roles & CONFIG_ROLE_INGEST)
+        items[count++] = doc_string(arena, "ingest");
+    if (roles & CONFIG_ROLE_INDEXER)
+        items[count++] = doc_string(arena, "indexer");
+    if (roles & CONFIG_ROLE_QUERY)
+        items[count++] = doc_string(arena, "query");
+    return announcement_list(items, count);
+}
+
+/* What lacks records is not offered to others. */
+static struct doc own_shards(const struct cluster_options *options, const char *collection,
+                             struct arena *arena)
+{
+    struct store_registry *registry = options->registry;
+    int64_t now_ms = io_wall_ms(options->io);
+    struct store_lease *leases;
+    size_t leased = store_registry_acquire(registry, collection, arena, &leases), count = 0;
+    struct doc *items = doc_items(arena, (uint32_t)leased);
+
+    for (size_t i = 0; i < leased; i++) {
+        struct store_snapshot *snapshot = store_snapshot_acquire(leases[i].shard, now_ms);
+        struct doc *fields = doc_items(arena, SHARD_FIELDS);
+        fields[0] = doc_string(arena, store_shard_name(leases[i].shard));
+        fields[1] = doc_integer(store_snapshot_next_offset(snapshot));
+        fields[2] = doc_integer(store_snapshot_watermark_ms(snapshot));
+        fields[3] = doc_integer(leases[i].generation);
+        fields[4] = doc_bool(leases[i].handed_over);
+        fields[5] = doc_integer(leases[i].end_offset);
+        if (!leases[i].behind)
+            items[count++] = announcement_list(fields, SHARD_FIELDS);
+        store_snapshot_release(snapshot);
+        store_registry_release(registry, &leases[i]);
+    }
+    return announcement_list(items, count);
+}
+
+static struct doc own_expected(const struct cluster_options *options, const char *collection,
+                               struct arena *arena)
+{
+    struct store_expected_shard *shards;
+    size_t count = store_registry_expected(options->registry, collection, arena, &shards);
+    struct doc *items = doc_items(arena, (uint32_t)count);
+
+    for (size_t i = 0; i < count; i++) {
+        struct doc *pair = doc_items(arena, 2);
+        pair[0] = doc_string(arena, shards[i].name);
+        pair[1] = doc_string(arena, shards[i].label);
+        items[i] = announcement_list(pair, 2);
+    }
+    return announcement_list(items, count);
+}
+
+struct doc announcement_collections(const struct cluster_options *options, struct arena *arena)
+{
+    const struct config *config = options->config;
+    struct doc *items = doc_items(arena, (uint32_t)config->collection_count);
+
+    for (size_t i = 0; i < config->collection_count; i++) {
+        const char *name = config->collections[i].name;
+        items[i] = doc_map(arena, 5);
+        doc_put(&items[i], "name", doc_string(arena, name));
+        doc_put(&items[i], "dim", doc_integer(config->collections[i].dim));
+        doc_put(&items[i], "shards", own_shards(options, name, arena));
+        doc_put(&items[i], "claims", claims_own(options, name, arena));
+        doc_put(&items[i], "expected", own_expected(options, name, arena));
+    }
+    return announcement_list(items, config->collection_count);
+}
+
+struct doc announcement_doc(const struct announcement *announcement, struct arena *arena)
+{
+    const struct cluster_options *options = announcement->options;
+    const struct config *config = options->config;
+    struct doc doc = doc_map(arena, 13);
+    char group[CONFIG_GROUP_BYTES];
+
+    doc_put(&doc, "v", doc_integer(MEMBERS_VERSION));
+    doc_put(&doc, "cluster", doc_string(arena, config->cluster_name));
+    doc_put(&doc, "node", doc_string(arena, config->node));
+    doc_put(&doc, "incarnation", doc_integer((int64_t)announcement->incarnation));
+    doc_put(&doc, "address", doc_string(arena, announcement->address));
+    doc_put(&doc, "version", doc_string(arena, WINDROW_VERSION));
+    doc_put(&doc, "protocol", announcement_protocol(QUERY_PROTOCOL_OLDEST, QUERY_PROTOCOL, arena));
+    doc_put(&doc, "roles", announcement_roles(options->roles, arena));
+    doc_put(&doc, "replica_set", doc_text(arena, config->cluster_replica_set));
+    config_consumer_group(config, group);
+    doc_put(&doc, "group", doc_string(arena, group));
+    doc_put(&doc, "leaving", doc_bool(announcement->leaving));
+    doc_put(&doc, "draining", doc_bool(announcement->draining));
+    doc_put(&doc, "collections", announcement_collections(options, arena));
+    return doc;
+}
+
+struct doc announcement_copy(struct arena *arena, const struct doc *from)
+{
+    struct doc copy = *from;
+
+    copy.string = arena_copy(arena, from->string, from->count);
+    return copy;
+}
+
+struct doc announcement_describe_shards(const struct doc *collections, const struct lags *lags,
+                                        struct arena *arena)
+{
+    struct doc *items;
+    size_t count = 0;
+
+    for (uint32_t i = 0; i < collections->count; i++)
+        count += doc_get(&collections->items[i], "shards")->count;
+    items = doc_items(arena, (uint32_t)count);
+    count = 0;
+    for (uint32_t i = 0; i < collections->count; i++) {
+        const struct doc *name = doc_get(&collections->items[i], "name");
+        const struct doc *shards = doc_get(&collections->items[i], "shards");
+        for (uint32_t k = 0; k < shards->count; k++) {
+            const struct doc *fields = shards->items[k].items;
+            struct doc *entry = &items[count++];
+            *entry = doc_map(arena, 7);
+            doc_put(entry, "collection", announcement_copy(arena, name));
+            doc_put(entry, "shard", announcement_copy(arena, &fields[0]));
+            doc_put(entry, "next_offset", fields[1]);
+            doc_put(entry, "watermark_ms", fields[2].integer == INT64_MIN ? doc_null() : fields[2]);
+            doc_put(entry, "generation",
+                    claims_generation(&shards->items[k]) == 0 ? doc_null() : fields[3]);
+            lags_describe(lags, name, &fields[0], fields[1].integer, fields[2].integer, entry);
+        }
+    }
+    return announcement_list(items, count);
+}
+
+/* Of others. */
+
+static bool is_list(const struct doc *doc, enum doc_type first, uint32_t width)
+{
+    if (!doc || doc->type != DOC_ARRAY)
+        return false;
+    for (uint32_t i = 0; i < doc->count; i++)
+        if (doc->items[i].type != DOC_ARRAY || doc->items[i].count < width ||
+            doc->items[i].items[0].type != first)
+            return false;
+    return true;
+}
+
+bool announcement_is_collection(const struct doc *doc)
+{
+    const struct doc *name = doc_get(doc, "name");
+    const struct doc *shards = doc_get(doc, "shards");
+    const struct doc *expected = doc_get(doc, "expected");
+
+    if (!name || name->type != DOC_STRING || !is_list(shards, DOC_STRING, 3) ||
+        !is_list(expected, DOC_STRING, 2))
+        return false;
+    for (uint32_t i = 0; i < shards->count; i++)
+        if (shards->items[i].items[1].type != DOC_INT || shards->items[i].items[2].type != DOC_INT)
+            return false;
+    for (uint32_t i = 0; i < expected->count; i++)
+        if (expected->items[i].items[1].type != DOC_STRING)
+            return false;
+    return claims_are_sound(doc);
+}

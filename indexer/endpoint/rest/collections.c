@@ -1,0 +1,469 @@
+/* Collections: their state, their windows; and, where the service offers that, how they come and go. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "indexer/endpoint/rest/parse.h"
+#include "indexer/endpoint/rest/payload_indexes.h"
+#include "indexer/endpoint/rest/render.h"
+
+enum {
+    WINDOWS_TIMEOUT_MS = 5000,
+    CHANGE_TIMEOUT_S = 30,
+    DIM_MAX = 65536,
+    PARTITIONS_MAX = 10000,
+};
+
+#define NAME_CHARACTERS "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-"
+
+void rest_handle_collections(struct http_request *request)
+{
+    const struct config *config = rest_of(request)->config;
+    bool first = true;
+
+    http_reply_begin(request);
+    buffer_append_text(&request->reply, "{\"collections\":[");
+    for (size_t i = 0; i < config->collection_count; i++) {
+        if (config->collections[i].removed)
+            continue;
+        buffer_append_text(&request->reply, first ? "{\"name\":" : ",{\"name\":");
+        first = false;
+        doc_write_json_string(&request->reply, config->collections[i].name,
+                              strlen(config->collections[i].name));
+        buffer_append_byte(&request->reply, '}');
+    }
+    buffer_append_text(&request->reply, "]}");
+    http_reply_end(request, NULL);
+}
+
+void rest_handle_aliases(struct http_request *request)
+{
+    http_reply_begin(request);
+    buffer_append_text(&request->reply, "{\"aliases\":[]}");
+    http_reply_end(request, NULL);
+}
+
+void rest_handle_collection_exists(struct http_request *request)
+{
+    bool exists = config_collection_find(rest_of(request)->config, request->parts[0]);
+
+    http_reply_begin(request);
+    buffer_append_format(&request->reply, "{\"exists\":%s}", exists ? "true" : "false");
+    http_reply_end(request, NULL);
+}
+
+/* Qdrant's names. */
+static const char *metric_name(enum vector_metric metric)
+{
+    static const char *const names[] = {
+        [VECTOR_METRIC_COSINE] = "Cosine",
+        [VECTOR_METRIC_DOT] = "Dot",
+        [VECTOR_METRIC_L2] = "Euclid",
+        /* Of values 0 and 1 the same number; Qdrant has no Hamming. */
+        [VECTOR_METRIC_HAMMING] = "Manhattan"};
+
+    return names[metric];
+}
+
+/* Every key that the clients' models require, and those their users read (points_count,
+ * indexed_vectors_count). red: damage or a stopped shard; yellow: a segment is being built. */
+void rest_handle_collection(struct http_request *request)
+{
+    const struct config_collection *collection;
+    const struct doc no_body = {.type = DOC_NULL};
+    struct query_view *view = NULL;
+    struct query_totals totals;
+    struct parse_extras extras;
+    struct error error = {0};
+    struct doc indexes;
+    const char *status;
+
+    if (http_request_collection(request, &collection, &error) != 0 ||
+        parse_view(request, &no_body, collection, &extras, &view, &error) != 0 ||
+        query_totals(view, &totals, &error) != 0 ||
+        payload_indexes_read(request, collection, &indexes, &error) != 0) {
+        query_view_close(view);
+        http_reply_from_error(request, &error);
+        return;
+    }
+    status = totals.damaged ? "red" : totals.building ? "yellow" : "green";
+    http_reply_begin(request);
+    buffer_append_format(&request->reply,
+                         "{\"status\":\"%s\",\"optimizer_status\":\"ok\","
+                         "\"points_count\":%llu,\"indexed_vectors_count\":%llu,"
+                         "\"segments_count\":%llu,",
+                         status, (unsigned long long)totals.points,
+                         (unsigned long long)totals.indexed, (unsigned long long)totals.segments);
+    buffer_append_format(&request->reply,
+                         "\"config\":{\"params\":{\"vectors\":{\"size\":%u,\"distance\":\"%s\"},"
+                         "\"shard_number\":1,\"replication_factor\":1,"
+                         "\"write_consistency_factor\":1,\"on_disk_payload\":true},",
+                         collection->dim, metric_name(collection->metric));
+    buffer_append_format(&request->reply,
+                         "\"hnsw_config\":{\"m\":%u,\"ef_construct\":%u,"
+                         "\"full_scan_threshold\":%llu},",
+                         collection->hnsw_m, collection->hnsw_ef_construct,
+                         (unsigned long long)collection->flat_below_rows);
+    buffer_append_text(&request->reply,
+                       "\"optimizer_config\":{\"deleted_threshold\":0.3,"
+                       "\"vacuum_min_vector_number\":1000,\"default_segment_number\":0,"
+                       "\"flush_interval_sec\":5},"
+                       "\"wal_config\":{\"wal_capacity_mb\":32,\"wal_segments_ahead\":0}},"
+                       "\"payload_schema\":");
+    payload_indexes_render(&indexes, totals.points, &request->reply);
+    buffer_append_byte(&request->reply, '}');
+    http_reply_end(request, render_windrow(request, view, NULL));
+    query_view_close(view);
+}
+
+/* Collections that come and go. */
+
+static const struct rest_collections *offered(struct http_request *request, struct error *error)
+{
+    const struct rest_options *rest = rest_of(request);
+
+    if (rest->collections.create && rest->config->http_allow_create == CONFIG_TRUE)
+        return &rest->collections;
+    (void)error_set(error, ERROR_UNSUPPORTED,
+                    "Collections are defined in windrow.yaml: change it and restart, or set "
+                    "`http.allow_create: true` there");
+    return NULL;
+}
+
+static void reply_true(struct http_request *request)
+{
+    http_reply_begin(request);
+    buffer_append_text(&request->reply, "true");
+    http_reply_end(request, NULL);
+}
+
+/* {"windrow": {...}}, which clients without a key of that name send inside `metadata`. */
+static const struct doc *settings_of(const struct doc *body)
+{
+    const struct doc *settings = doc_get(body, "windrow");
+
+    return settings ? settings : doc_get(doc_get(body, "metadata"), "windrow");
+}
+
+/* Whoever asks for Manhattan has other values than 0 and 1: it is not what Hamming is shown as. */
+static int parse_metric(const struct doc *distance, enum vector_metric *metric)
+{
+    for (enum vector_metric each = 0; each <= VECTOR_METRIC_HAMMING; each++)
+        if (doc_string_equals(distance,
+                              each == VECTOR_METRIC_HAMMING ? "Hamming" : metric_name(each))) {
+            *metric = each;
+            return 0;
+        }
+    return ERROR_INVALID;
+}
+
+static int check_name(const char *name, struct error *error)
+{
+    size_t length = strlen(name);
+
+    if (length >= 1 && length <= 100 && strspn(name, NAME_CHARACTERS) == length)
+        return 0;
+    return error_set(error, ERROR_INVALID,
+                     "Wrong input: a collection's name has 1 to 100 letters, digits, - and _");
+}
+
+static int parse_wish(const char *name, const struct doc *body, struct rest_collection_wish *wish,
+                      struct error *error)
+{
+    const struct doc *vectors = doc_get(body, "vectors");
+    const struct doc *hnsw = doc_get(body, "hnsw_config");
+    const struct doc *distance, *named = doc_get(vectors, "");
+
+    if (named)
+        vectors = named;
+    distance = doc_get(vectors, "distance");
+    *wish = (struct rest_collection_wish){.name = name, .settings = settings_of(body)};
+    if (check_name(name, error) != 0)
+        return error->code;
+    if (!doc_get(vectors, "size") || !distance)
+        return error_set(error, ERROR_INVALID,
+                         "Format error in JSON body: $.vectors: expected `size` and `distance`");
+    if (parse_metric(distance, &wish->metric) != 0 ||
+        parse_u32(vectors, "size", 0, DIM_MAX, &wish->dim, error) != 0 ||
+        parse_u32(body, "shard_number", 0, PARTITIONS_MAX, &wish->partitions, error) != 0 ||
+        parse_u32(body, "replication_factor", 0, PARTITIONS_MAX, &wish->replication, error) != 0)
+        return error->code;
+    if (!hnsw)
+        return 0;
+    if (parse_u32(hnsw, "m", 0, UINT32_MAX, &wish->hnsw_m, error) != 0)
+        return error->code;
+    return parse_u32(hnsw, "ef_construct", 0, UINT32_MAX, &wish->hnsw_ef_construct, error);
+}
+
+/* A change of collections waits for Kafka and for shards. */
+static int begin_change(struct http_request *request, struct error *error)
+{
+    const char *timeout = http_request_argument(request, "timeout");
+    int64_t limit_s = timeout ? strtoll(timeout, NULL, 10) : CHANGE_TIMEOUT_S;
+
+    request->stop.deadline_ns = request->complete_ns + limit_s * INT64_C(1000000000);
+    return http_request_wait_begin(request)
+               ? 0
+               : error_set(error, ERROR_BUSY, "Too many requests wait");
+}
+
+void rest_handle_collection_create(struct http_request *request)
+{
+    const char *name = request->parts[0];
+    const struct rest_collections *collections = NULL;
+    struct rest_collection_wish wish;
+    struct error error = {0};
+    struct doc body;
+    int code = http_request_body(request, &body, &error);
+
+    if (code == 0 && config_collection_find(rest_of(request)->config, name))
+        code = error_set(&error, ERROR_EXISTS, "Wrong input: Collection `%.200s` already exists!",
+                         name);
+    if (code == 0 &&
+        (!(collections = offered(request, &error)) || parse_wish(name, &body, &wish, &error) != 0))
+        code = error.code;
+    if (code == 0 && (code = begin_change(request, &error)) == 0) {
+        code = collections->create(collections->context, &wish, &request->stop, &error);
+        http_request_wait_end(request);
+    }
+    if (code == 0)
+        reply_true(request);
+    else
+        http_reply_from_error(request, &error);
+}
+
+void rest_handle_collection_update(struct http_request *request)
+{
+    const struct config_collection *collection;
+    const struct rest_collections *collections = NULL;
+    const struct doc *settings, *ttl;
+    struct error error = {0};
+    struct doc body;
+    int code = 0;
+
+    if (http_request_collection(request, &collection, &error) != 0 ||
+        http_request_body(request, &body, &error) != 0 || !(collections = offered(request, &error)))
+        code = error.code;
+    settings = code == 0 ? settings_of(&body) : NULL;
+    ttl = settings ? doc_get(settings, "ttl") : NULL;
+    if (settings && (!ttl || settings->count > 1))
+        code = error_set(&error, ERROR_UNSUPPORTED,
+                         "Of the settings only `ttl` changes while the service runs");
+    if (code == 0 && ttl)
+        code = collections->change(collections->context, collection, ttl, &error);
+    if (code == 0)
+        reply_true(request);
+    else
+        http_reply_from_error(request, &error);
+}
+
+/* Frameworks delete what is not there before they begin; that is no failure. */
+void rest_handle_collection_delete(struct http_request *request)
+{
+    const struct config_collection *collection =
+        config_collection_find(rest_of(request)->config, request->parts[0]);
+    const struct rest_collections *collections;
+    struct error error = {0};
+    int code;
+
+    if (!collection) {
+        http_reply_begin(request);
+        buffer_append_text(&request->reply, "false");
+        http_reply_end(request, NULL);
+        return;
+    }
+    collections = offered(request, &error);
+    code = collections ? begin_change(request, &error) : error.code;
+    if (code == 0) {
+        code = collections->remove(collections->context, collection, &request->stop, &error);
+        http_request_wait_end(request);
+    }
+    if (code == 0)
+        reply_true(request);
+    else
+        http_reply_from_error(request, &error);
+}
+
+void rest_handle_collection_aliases(struct http_request *request)
+{
+    const struct config_collection *collection;
+    struct error error = {0};
+
+    if (http_request_collection(request, &collection, &error) != 0)
+        http_reply_from_error(request, &error);
+    else
+        rest_handle_aliases(request);
+}
+
+/* Payload indexes. */
+
+static void reply_index_done(struct http_request *request)
+{
+    const char *wait = http_request_argument(request, "wait");
+
+    http_reply_begin(request);
+    buffer_append_format(&request->reply, "{\"operation_id\":0,\"status\":\"%s\"}",
+                         wait && strcmp(wait, "true") == 0 ? "completed" : "acknowledged");
+    http_reply_end(request, NULL);
+}
+
+void rest_handle_index_create(struct http_request *request)
+{
+    const struct config_collection *collection;
+    const struct doc *schema;
+    struct error error = {0};
+    struct doc body;
+    int code = http_request_collection(request, &collection, &error);
+
+    if (code == 0)
+        code = http_request_body(request, &body, &error);
+    if (code == 0) {
+        schema = doc_get(&body, "field_schema");
+        if (!schema)
+            schema = doc_get(&body, "field_type");
+        code = schema ? payload_indexes_set(request, collection, doc_get(&body, "field_name"),
+                                            schema, &error)
+                      : 0; /* of no type: Qdrant finds it out from the points */
+    }
+    if (code == 0)
+        reply_index_done(request);
+    else
+        http_reply_from_error(request, &error);
+}
+
+void rest_handle_index_delete(struct http_request *request)
+{
+    const struct config_collection *collection;
+    const struct doc field = doc_string(&request->arena, request->parts[1]);
+    struct error error = {0};
+    int code = http_request_collection(request, &collection, &error);
+
+    if (code == 0)
+        code = payload_indexes_set(request, collection, &field, NULL, &error);
+    if (code == 0)
+        reply_index_done(request);
+    else
+        http_reply_from_error(request, &error);
+}
+
+void rest_handle_not_available(struct http_request *request)
+{
+    http_reply_error(request, 501,
+                     "windrow does not offer %s %s: records come from Kafka and collections from "
+                     "windrow.yaml",
+                     request->method, request->path);
+}
+
+/* A backup has all collections of a process, and restoring one needs it stopped. */
+void rest_handle_snapshots(struct http_request *request)
+{
+    http_reply_error(
+        request, 501,
+        "There are no snapshots of single collections: `windrow backup DEST` copies the "
+        "data of this process while it runs, `windrow restore` brings it back");
+}
+
+/* Windows. */
+
+struct listed_window {
+    const struct query_shard_doc *shard;
+    const struct doc *doc;
+    int64_t start_ms;
+};
+
+static int by_start(const void *a, const void *b)
+{
+    const struct listed_window *left = a;
+    const struct listed_window *right = b;
+
+    if (left->start_ms != right->start_ms)
+        return left->start_ms < right->start_ms ? -1 : 1;
+    return strverscmp(left->shard->shard, right->shard->shard);
+}
+
+static size_t list_windows(struct arena *arena, const struct query_shard_doc *shards,
+                           size_t shard_count, struct listed_window **windows)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < shard_count; i++)
+        count += doc_get(&shards[i].doc, "windows")->count;
+    *windows = memory_checked(arena_calloc(arena, count + 1, sizeof(**windows)));
+    count = 0;
+    for (size_t i = 0; i < shard_count; i++) {
+        const struct doc *list = doc_get(&shards[i].doc, "windows");
+        for (uint32_t k = 0; k < list->count; k++) {
+            struct listed_window *window = &(*windows)[count++];
+            *window = (struct listed_window){.shard = &shards[i], .doc = &list->items[k]};
+            (void)doc_as_i64(doc_get(window->doc, "start_ms"), &window->start_ms);
+        }
+    }
+    qsort(*windows, count, sizeof(**windows), by_start);
+    return count;
+}
+
+/* What the node sent, behind what is known of it here. */
+static void append_window(struct http_request *request, const char *collection,
+                          const struct listed_window *window)
+{
+    const char *node = window->shard->node ? window->shard->node : rest_of(request)->config->node;
+    struct doc map = doc_map(&request->arena, window->doc->count + 3);
+    static const char *const known[] = {"collection", "shard", "node"};
+
+    doc_put(&map, known[0], doc_string(&request->arena, collection));
+    doc_put(&map, known[1], doc_string(&request->arena, window->shard->shard));
+    doc_put(&map, known[2], doc_string(&request->arena, node));
+    doc_merge(&map, window->doc);
+    doc_write_json(&request->reply, &map);
+}
+
+static const struct config_collection *asked_collection(struct http_request *request)
+{
+    const char *name = http_request_argument(request, "collection");
+    const struct config *config = rest_of(request)->config;
+    const struct config_collection *collection = name ? config_collection_find(config, name) : NULL;
+
+    if (!name && config->collection_count == 1 && !config->collections[0].removed)
+        collection = &config->collections[0];
+    if (!collection && name)
+        http_reply_error(request, 404, "Not found: Collection `%.200s` doesn't exist!", name);
+    else if (!collection)
+        http_reply_error(request, 400, "Wrong input: which collection? ?collection=NAME");
+    return collection;
+}
+
+/* A report, not an answer: what is missing is named, also where searches are refused for it. */
+void rest_handle_windows(struct http_request *request)
+{
+    const struct config_collection *collection = asked_collection(request);
+    const char *local = http_request_argument(request, "local");
+    struct query_view_options options = {.collection = collection,
+                                         .timeout_ms = WINDOWS_TIMEOUT_MS};
+    struct query_shard_doc *shards;
+    struct listed_window *windows;
+    struct query_view *view = NULL;
+    struct error error = {0};
+    size_t count;
+
+    if (!collection)
+        return;
+    if (parse_open_view(request, &options, local && strcmp(local, "true") == 0, &view, &error) !=
+            0 ||
+        query_describe(view, &request->arena, &shards, &count, &error) != 0) {
+        query_view_close(view);
+        http_reply_from_error(request, &error);
+        return;
+    }
+    count = list_windows(&request->arena, shards, count, &windows);
+    http_reply_plain(request, 200, HTTP_TYPE_JSON);
+    buffer_append_text(&request->reply, "{\"windows\":[");
+    for (size_t i = 0; i < count; i++) {
+        if (i > 0)
+            buffer_append_byte(&request->reply, ',');
+        append_window(request, collection->name, &windows[i]);
+    }
+    buffer_append_text(&request->reply, "],");
+    render_coverage(request, query_view_coverage(view), false, &request->reply);
+    buffer_append_byte(&request->reply, '}');
+    query_view_close(view);
+}

@@ -1,0 +1,108 @@
+#include "indexer/endpoint/rest/payload_indexes.h"
+
+#include <limits.h>
+#include <pthread.h>
+#include <stdio.h>
+
+#include "base/memory.h"
+#include "indexer/endpoint/rest/handlers.h"
+#include "indexer/endpoint/rest/payload_edit.h"
+
+enum { INDEXES_MAX = 1000 };
+
+/* Two changes at once: the second reads what the first wrote. */
+static pthread_mutex_t change = PTHREAD_MUTEX_INITIALIZER;
+
+static void file_name(const struct config_collection *collection, char name[NAME_MAX])
+{
+    (void)snprintf(name, NAME_MAX, "%.200s.indexes", collection->name);
+}
+
+int payload_indexes_read(struct http_request *request, const struct config_collection *collection,
+                         struct doc *indexes, struct error *error)
+{
+    const struct rest_options *rest = rest_of(request);
+    struct buffer text = {0};
+    char name[NAME_MAX];
+    const char *copy;
+    int code;
+
+    *indexes = (struct doc){.type = DOC_MAP};
+    if (!rest->config->data_dir)
+        return 0;
+    file_name(collection, name);
+    code = io_read_file(rest->io, rest->config->data_dir, name, &text, error);
+    if (code == 0) {
+        copy = arena_copy(&request->arena, text.data, text.size);
+        code = doc_parse_json(&request->arena, copy, text.size, NULL, indexes, error);
+        if (code == 0 && indexes->type != DOC_MAP)
+            code = error_set(error, ERROR_CORRUPT, "not an object");
+        if (code != 0)
+            (void)error_wrap(error, "%s/%s", rest->config->data_dir, name);
+    }
+    buffer_destroy(&text);
+    if (code != ERROR_NOT_FOUND)
+        return code;
+    *error = (struct error){0};
+    return 0;
+}
+
+static int write_indexes(struct http_request *request, const struct config_collection *collection,
+                         const struct doc *indexes, struct error *error)
+{
+    const struct rest_options *rest = rest_of(request);
+    struct buffer text = {0};
+    char name[NAME_MAX];
+    int code;
+
+    if (indexes->count > INDEXES_MAX)
+        return error_set(error, ERROR_INVALID,
+                         "Wrong input: a collection has at most %d payload indexes", INDEXES_MAX);
+    file_name(collection, name);
+    doc_write_json(&text, indexes);
+    buffer_append_byte(&text, '\n');
+    code = io_replace_file(rest->io, rest->config->data_dir, name, text.data, text.size, error);
+    buffer_destroy(&text);
+    return code;
+}
+
+int payload_indexes_set(struct http_request *request, const struct config_collection *collection,
+                        const struct doc *field, const struct doc *schema, struct error *error)
+{
+    struct doc *pair = doc_items(&request->arena, 2);
+    const struct doc added = {.type = DOC_MAP, .count = 1, .items = pair};
+    struct doc indexes;
+    int code;
+
+    pair[0] = *field;
+    pair[1] = schema ? *schema : doc_null();
+    pthread_mutex_lock(&change);
+    code = payload_indexes_read(request, collection, &indexes, error);
+    if (code == 0 && rest_of(request)->config->data_dir) {
+        indexes = payload_merge(&request->arena, &indexes, &added);
+        code = write_indexes(request, collection, &indexes, error);
+    }
+    pthread_mutex_unlock(&change);
+    return code;
+}
+
+void payload_indexes_render(const struct doc *indexes, uint64_t points, struct buffer *out)
+{
+    buffer_append_byte(out, '{');
+    for (uint32_t i = 0; i < indexes->count; i++) {
+        const struct doc *schema = &indexes->items[2 * i + 1];
+        const struct doc *type = schema->type == DOC_MAP ? doc_get(schema, "type") : schema;
+        static const struct doc any = {.type = DOC_STRING, .count = 7, .string = "keyword"};
+        if (i > 0)
+            buffer_append_byte(out, ',');
+        doc_write_json(out, &indexes->items[2 * i]);
+        buffer_append_text(out, ":{\"data_type\":");
+        doc_write_json(out, type ? type : &any);
+        if (schema->type == DOC_MAP) {
+            buffer_append_text(out, ",\"params\":");
+            doc_write_json(out, schema);
+        }
+        buffer_append_format(out, ",\"points\":%llu}", (unsigned long long)points);
+    }
+    buffer_append_byte(out, '}');
+}

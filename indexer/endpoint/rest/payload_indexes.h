@@ -1,0 +1,19 @@
+/* Payload indexes that clients made. No answer needs one here: filters on any key are exact, with
+ * `payload_index` of the configuration or without. They are remembered because clients ask for them,
+ * in DATA_DIR/COLLECTION.indexes: {"field": "keyword" or {"type": ...}, ...} as JSON. */
+#ifndef INDEXER_ENDPOINT_REST_PAYLOAD_INDEXES_H
+#define INDEXER_ENDPOINT_REST_PAYLOAD_INDEXES_H
+
+#include "base/doc.h"
+#include "net/http/http.h"
+
+/** The indexes of a collection, as the file has them, in the request's arena. */
+int payload_indexes_read(struct http_request *request, const struct config_collection *collection,
+                         struct doc *indexes, struct error *error);
+/** Puts one in, or with `schema` NULL takes it out. Durable when it returns. */
+int payload_indexes_set(struct http_request *request, const struct config_collection *collection,
+                        const struct doc *field, const struct doc *schema, struct error *error);
+/** Appends {"field": {"data_type", "params"?, "points"}}. */
+void payload_indexes_render(const struct doc *indexes, uint64_t points, struct buffer *out);
+
+#endif

@@ -1,0 +1,93 @@
+/* rest: Qdrant's REST dialect. Handlers turn JSON into the structs of query.h and results into JSON;
+ * they hold no state of their own.
+ *
+ * Reads are answered from snapshots (indexer/query). Writes become records of Kafka, one a point:
+ * whoever produces them brings a writer. */
+#ifndef INDEXER_ENDPOINT_REST_REST_H
+#define INDEXER_ENDPOINT_REST_REST_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/doc.h"
+#include "base/error.h"
+#include "base/io.h"
+#include "base/metrics.h"
+#include "base/stop.h"
+#include "config/config.h"
+#include "store/registry.h"
+
+struct http_server;
+struct embedder;
+struct query_peers;
+struct rest;
+
+/* One point or delete on its way into Kafka. */
+struct rest_write {
+    const char *key; /* the id's text */
+    size_t key_bytes;
+    const void *value; /* JSON, or NULL: delete */
+    size_t value_bytes;
+    const char *topic;    /* where it has to go; NULL: the first topic's partition of its key */
+    int32_t partition;    /* with `topic`; else filled: where it went */
+    int64_t timestamp_ms; /* of the record, 0: now */
+    bool
+        expects; /* it counts only while its id has the version at `expected_offset`, or has none: -1 */
+    int64_t expected_offset;
+    int64_t read_at; /* the next offset when that was read, -1: unknown */
+    int64_t offset;  /* filled */
+    int code;        /* filled: 0 or enum error_code */
+};
+
+struct rest_writer {
+    void *context;
+    /** Produces to the collection's topics and returns when every write has its outcome; 0 only if
+     * all are in. Any thread. NULL: this process cannot write. */
+    int (*write)(void *context, const struct config_collection *collection,
+                 struct rest_write *writes, size_t count, struct error *error);
+};
+
+/* A collection that a request asks for. */
+struct rest_collection_wish {
+    const char *name; /* [A-Za-z0-9_-]{1,100} */
+    uint32_t dim;
+    enum vector_metric metric;
+    uint32_t partitions, replication;   /* of its topic; 0: one, as many as the broker likes */
+    uint32_t hnsw_m, hnsw_ef_construct; /* 0: the default */
+    const struct doc *settings;         /* keys of collections.NAME in windrow.yaml; NULL: none */
+};
+
+/* Collections that come and go. Any thread. */
+struct rest_collections {
+    void *context;
+    /** Returns when it can be searched and written. ERROR_EXISTS; ERROR_INVALID: the settings are
+     * wrong; ERROR_UNSUPPORTED: not in this process; ERROR_TIMEOUT: it is there, but not ready. */
+    int (*create)(void *context, const struct rest_collection_wish *wish, struct stop *stop,
+                  struct error *error);
+    /** Another TTL, as in windrow.yaml. ERROR_UNSUPPORTED: it was not made by `create`. */
+    int (*change)(void *context, const struct config_collection *collection, const struct doc *ttl,
+                  struct error *error);
+    /** Takes it and its data away; its topic stays. Errors as above. */
+    int (*remove)(void *context, const struct config_collection *collection, struct stop *stop,
+                  struct error *error);
+};
+
+struct rest_options {
+    const struct config *config;
+    struct store_registry *registry;
+    struct metrics *metrics;
+    struct io *io;
+    struct rest_writer writer;
+    struct rest_collections collections;
+    const struct query_peers *peers; /* who is asked for shards that are not open here, or NULL */
+    const struct query_describer *describer; /* of the shards of this process; may be NULL */
+    struct embedder *embedder;               /* of words in queries; NULL: they are refused */
+};
+
+struct rest *rest_new(const struct rest_options *options);
+/** The server must have stopped. NULL is allowed. */
+void rest_delete(struct rest *rest);
+/** Before the server starts. */
+void rest_add_routes(struct rest *rest, struct http_server *server);
+
+#endif

@@ -1,0 +1,76 @@
+/* Pages that need nothing but the server: root, dashboard, health, metrics. */
+#include <string.h>
+
+#include "net/http/server.h"
+
+/* Clients compare this with their own version and warn when it is far off. */
+#define QDRANT_VERSION "1.19.0"
+
+/* The assembler takes the files in as they are: no generated source, no copy in a string literal. */
+#define INCLUDE_FILE(name, path)                                                                   \
+    extern const char name[], name##_end[];                                                        \
+    __asm__(".section .rodata\n" #name ":\n.incbin \"" path "\"\n" #name "_end:\n.byte "           \
+            "0\n.text\n")
+
+INCLUDE_FILE(dashboard_html, DASHBOARD_PATH ".html");
+INCLUDE_FILE(dashboard_css, DASHBOARD_PATH ".css");
+INCLUDE_FILE(dashboard_js, DASHBOARD_PATH ".js");
+
+static void reply_file(struct http_request *request, const char *content_type, const char *file,
+                       const char *end)
+{
+    http_reply_plain(request, 200, content_type);
+    buffer_append(&request->reply, file, (size_t)(end - file));
+}
+
+static void handle_style(struct http_request *request)
+{
+    reply_file(request, "text/css; charset=utf-8", dashboard_css, dashboard_css_end);
+}
+
+static void handle_script(struct http_request *request)
+{
+    reply_file(request, "text/javascript; charset=utf-8", dashboard_js, dashboard_js_end);
+}
+
+static void handle_root(struct http_request *request)
+{
+    if (strstr(request->accept, "text/html")) {
+        reply_file(request, "text/html; charset=utf-8", dashboard_html, dashboard_html_end);
+        return;
+    }
+    http_reply_plain(request, 200, HTTP_TYPE_JSON);
+    buffer_append_text(&request->reply,
+                       "{\"title\":\"windrow (speaks the query side of qdrant's REST API)\","
+                       "\"version\":\"" QDRANT_VERSION "\"}");
+}
+
+static void handle_health(struct http_request *request)
+{
+    http_reply_plain(request, 200, HTTP_TYPE_TEXT);
+    buffer_append_text(&request->reply, "healthz check passed");
+}
+
+static void handle_metrics(struct http_request *request)
+{
+    struct metrics *metrics = request->server->options.metrics;
+
+    if (strstr(request->accept, "application/openmetrics-text")) {
+        http_reply_plain(request, 200,
+                         "application/openmetrics-text; version=1.0.0; charset=utf-8");
+        metrics_render_openmetrics(metrics, &request->reply);
+        return;
+    }
+    http_reply_plain(request, 200, "text/plain; version=0.0.4; charset=utf-8");
+    metrics_render(metrics, &request->reply);
+}
+
+const struct http_route http_pages[] = {
+    {"GET", "/", handle_root, HTTP_DASHBOARD, NULL},
+    {"GET", "/dashboard.css", handle_style, HTTP_DASHBOARD, NULL},
+    {"GET", "/dashboard.js", handle_script, HTTP_DASHBOARD, NULL},
+    {"GET", "/healthz", handle_health, HTTP_PROBE, NULL},
+    {"GET", "/metrics", handle_metrics, HTTP_METRICS, NULL},
+    {"GET", "/openapi.json", http_handle_openapi, HTTP_READ, NULL},
+};
+const size_t http_page_count = sizeof(http_pages) / sizeof(http_pages[0]);
