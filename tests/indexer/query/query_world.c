@@ -485,11 +485,15 @@ size_t world_index_chunks(struct world *world, size_t shard, uint32_t min_rows)
 
 struct query_view *world_view(struct world *world)
 {
-    struct query_view_options options = {.collection = &world->collection,
-                                         .registry = world->registry,
-                                         .io = &world->clock.io,
-                                         .pool = world->pool,
-                                         .shared_work_min = 1};
+    struct query_view_options options = {
+        .collection = &world->collection,
+        .registry = world->registry,
+        .io = &world->clock.io,
+        .pool = world->pool,
+        /* A test asks hundreds of questions through one view, and may have
+                                          * a tenth of a processor. */
+        .timeout_ms = 10 * 60 * 1000,
+        .shared_work_min = 1};
     struct query_view *view;
 
     OK(query_view_open(&options, &view, &ok_error));
