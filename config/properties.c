@@ -53,14 +53,30 @@ static bool check_not_empty(const char *text, struct property_complaint *complai
     return complain(complaint, "give a value or remove the key", "empty text");
 }
 
+/* Each collection has a folder of its name in data_dir. These are names of windrow's own files there: such a
+ * folder would make the next start fail, or stand for a marker. */
+static bool is_reserved_name(const char *text)
+{
+    static const char *const names[] = {"LOCK", "CLOCK_STANDS", "BACKUP", "RESTORING"};
+
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+        if (strcmp(text, names[i]) == 0)
+            return true;
+    return false;
+}
+
 bool check_collection_name(const char *text, struct property_complaint *complaint)
 {
     size_t length = strlen(text);
 
-    if (length >= 1 && length <= 100 && is_made_of(text, "-_"))
-        return true;
-    return complain(complaint, "use 1 to 100 letters, digits, - and _",
-                    "invalid collection name \"%.110s\"", text);
+    if (length < 1 || length > 100 || !is_made_of(text, "-_"))
+        return complain(complaint, "use 1 to 100 letters, digits, - and _",
+                        "invalid collection name \"%.110s\"", text);
+    if (is_reserved_name(text))
+        return complain(
+            complaint, "use another name",
+            "invalid collection name \"%s\": windrow has a file of this name in data_dir", text);
+    return true;
 }
 
 static bool check_topic(const char *text, struct property_complaint *complaint)

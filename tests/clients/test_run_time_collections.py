@@ -118,6 +118,8 @@ class RunTimeCollections(unittest.TestCase):
         create = {"vectors": {"size": 4, "distance": "Dot"}}
         for name, body, status, words in (
             ("bad%2Fname", create, 400, "letters, digits"),
+            ("LOCK", create, 400, 'invalid collection name "LOCK"'),
+            ("CLOCK_STANDS", create, 400, 'invalid collection name "CLOCK_STANDS"'),
             ("none", {"vectors": {"distance": "Dot"}}, 400, "$.vectors"),
             ("none", {"vectors": {"size": 4, "distance": "Manhattan"}}, 400, "distance"),
             ("none", {"vectors": {"image": {"size": 4, "distance": "Dot"}}}, 400, "image"),

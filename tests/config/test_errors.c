@@ -351,6 +351,12 @@ START_TEST(names_and_addresses_are_checked)
         {"kafka: {brokers: a:1}\ncollections: {a/b: {dim: 4, topics: [t], ttl: 2d}}\n",
          "w.yaml:2:15: collections: invalid collection name \"a/b\" (use 1 to 100 letters, digits, "
          "- and _)\n"},
+        {"kafka: {brokers: a:1}\ncollections: {LOCK: {dim: 4, topics: [t], ttl: 2d}}\n",
+         "w.yaml:2:15: collections: invalid collection name \"LOCK\": windrow has a file of this "
+         "name in data_dir (use another name)\n"},
+        {"kafka: {brokers: a:1}\ncollections: {CLOCK_STANDS: {dim: 4, topics: [t], ttl: 2d}}\n",
+         "w.yaml:2:15: collections: invalid collection name \"CLOCK_STANDS\": windrow has a file "
+         "of this name in data_dir (use another name)\n"},
         {MINIMAL "    topics: ['a b']\n",
          "w.yaml:5:14: collections.news.topics: invalid topic name \"a b\" (use 1 to 249 letters, "
          "digits, '.', - and _)\n"},
