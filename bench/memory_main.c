@@ -35,6 +35,9 @@
 
 #include "bench/measure.h"
 #include "bench/serve_store.h"
+#include "store/attach.h"
+#include "store/registry.h"
+#include "store/store.h"
 
 enum {
     CLUSTERS = 4096,

@@ -4,6 +4,10 @@
 #include <string.h>
 
 #include "cluster/announcement.h"
+#include "store/append.h"
+#include "store/lease.h"
+#include "store/registry.h"
+#include "store/store.h"
 
 enum {
     SHARD_FIELDS = 4,

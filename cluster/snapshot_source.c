@@ -13,6 +13,11 @@
 #include "base/text.h"
 #include "cluster/snapshot.h"
 #include "net/http/http.h"
+#include "store/backup.h"
+#include "store/install.h"
+#include "store/lease.h"
+#include "store/store.h"
+#include "store/tools/copy.h"
 
 enum { SESSIONS_MAX = 16 };
 #define IDLE_NS (INT64_C(600) * 1000000000)
@@ -62,7 +67,7 @@ static void session_delete(struct snapshot_source *source, struct session *sessi
 {
     struct error error = {0};
 
-    if (store_copy_remove(source->options.io, session->folder, &error) != 0)
+    if (store_folder_remove(source->options.io, session->folder, &error) != 0)
         log_warning("cluster", "%s", error.text);
     free(session);
 }

@@ -23,8 +23,10 @@
 #include "config/config.h"
 #include "indexer/endpoint/rest/rest.h"
 #include "net/http/http.h"
-#include "store/registry.h"
-#include "store/store.h"
+
+struct store_shard;
+
+struct store_window_info;
 
 struct cluster;
 struct indexer;

@@ -4,6 +4,8 @@
 #include "base/buffer.h"
 #include "base/doc.h"
 #include "base/logger.h"
+#include "store/files/key.h"
+#include "store/lease.h"
 
 #define SAMPLE_NS INT64_C(100000000)
 #define LOG_NS    INT64_C(30000000000)

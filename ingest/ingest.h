@@ -19,9 +19,10 @@
 #include "base/error.h"
 #include "base/metrics.h"
 #include "config/config.h"
-#include "store/registry.h"
-#include "store/store.h"
+#include "store/files/record.h"
 #include "twcs/twcs.h"
+
+struct store_registry;
 
 struct ingest;
 

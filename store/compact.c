@@ -10,6 +10,8 @@
  * reseal is. Chunks that are flushed meanwhile are not inputs; they stay beside the run until the
  * next reseal. */
 #include "store/compaction.h"
+#include "store/compaction_internal.h"
+#include "store/describe.h"
 #include "store/operations.h"
 
 struct compact_work {

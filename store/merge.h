@@ -8,8 +8,10 @@
 #include <stdint.h>
 
 #include "base/error.h"
-#include "store/manifest.h"
+#include "store/files/manifest.h"
 #include "store/sstable.h"
+
+struct store_shard;
 
 struct merge_progress {
     uint64_t rows;              /* of all inputs */

@@ -31,6 +31,8 @@
 
 #include "base/logger.h"
 #include "base/memory.h"
+#include "store/lease.h"
+#include "store/listen.h"
 #include "store/registry_internal.h"
 #include "store/shard.h"
 

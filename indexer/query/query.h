@@ -24,8 +24,14 @@
 #include "config/config.h"
 #include "indexer/index/index.h"
 #include "indexer/query/peers.h"
-#include "store/registry.h"
-#include "store/store.h"
+#include "store/describe.h"
+
+struct store_coverage;
+struct store_lease;
+struct store_registry;
+
+struct store_snapshot;
+struct store_source;
 
 /* View. */
 

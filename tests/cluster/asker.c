@@ -4,6 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "store/registry.h"
+#include "store/store.h"
+
 static int64_t read_clock_ns(struct io *io)
 {
     const struct asker *asker = (const struct asker *)((char *)io - offsetof(struct asker, io));

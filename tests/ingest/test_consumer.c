@@ -5,6 +5,11 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/io.h"
+#include "store/append.h"
+#include "store/files/key.h"
+#include "store/lease.h"
+#include "store/snapshot.h"
 #include "tests/ingest/stage.h"
 
 START_TEST(restart_goes_on_at_the_offset_beside_the_data)

@@ -11,11 +11,13 @@
 #include <unistd.h>
 
 #include "base/checksum.h"
-#include "store/backup_files.h"
-#include "store/log_frame.h"
-#include "store/manifest_format.h"
+#include "store/append.h"
+#include "store/files/backup_files.h"
+#include "store/files/log_frame.h"
+#include "store/files/manifest_format.h"
+#include "store/files/table_internal.h"
 #include "store/operations.h"
-#include "store/table_internal.h"
+#include "store/store.h"
 #include "tests/support/compact.h"
 #include "tests/support/shard_fixture.h"
 #include "tests/support/test_main.h"

@@ -6,8 +6,12 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "store/append.h"
+#include "store/files/table_format.h"
 #include "store/shard.h"
-#include "store/table_format.h"
+#include "store/store.h"
+#include "store/tools/inspect.h"
+#include "store/tools/verify.h"
 #include "tests/support/compact.h"
 #include "tests/support/shard_fixture.h"
 #include "tests/support/test_main.h"

@@ -7,6 +7,12 @@
 #include <string.h>
 
 #include "base/buffer.h"
+#include "store/append.h"
+#include "store/attach.h"
+#include "store/files/key.h"
+#include "store/registry.h"
+#include "store/snapshot.h"
+#include "store/store.h"
 #include "tests/support/compact.h"
 
 #define OK(call)                                                                                   \

@@ -8,6 +8,8 @@
 #include <unistd.h>
 
 #include "indexer/query/wire.h"
+#include "store/files/key.h"
+#include "store/lease.h"
 #include "tests/indexer/query/query_cluster.h"
 #include "tests/support/test_main.h"
 

@@ -8,6 +8,11 @@
 #include <time.h>
 
 #include "indexer/index/index.h"
+#include "store/append.h"
+#include "store/files/key.h"
+#include "store/registry.h"
+#include "store/snapshot.h"
+#include "store/store.h"
 #include "tests/support/compact.h"
 
 /* A minute. Sanitizers make builds ten to twenty times slower: four minutes there. */
