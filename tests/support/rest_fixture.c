@@ -6,6 +6,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "indexer/endpoint/pages/pages.h"
 #include "tests/support/test_main.h"
 
 /* A request looks at the wall clock when it takes its view. */
@@ -49,6 +50,7 @@ void fixture_start_server(struct fixture *fixture)
 
     fixture->server = http_server_new(&(struct http_options){
         .config = &fixture->config, .metrics = fixture->metrics, .io = &fixture->io.io});
+    pages_add_routes(fixture->server);
     rest_add_routes(fixture->rest, fixture->server);
     ck_assert_msg(http_server_start(fixture->server, &error) == 0, "%s", error.text);
 }

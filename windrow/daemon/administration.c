@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "indexer/endpoint/rest/rest.h"
 #include "net/http/http.h"
 #include "windrow/daemon/log_control.h"
 #include "windrow/daemon/service.h"
@@ -176,7 +177,7 @@ static void handle_pause(struct http_request *request)
     struct error error = {0};
     struct doc body;
 
-    if (http_request_collection(request, &collection, &error) != 0 ||
+    if (rest_request_collection(request, &collection, &error) != 0 ||
         http_request_body(request, &body, &error) != 0)
         http_reply_from_error(request, &error);
     else
@@ -218,7 +219,7 @@ static void handle_resume(struct http_request *request)
     struct error error = {0};
     const char *shard;
 
-    if (http_request_collection(request, &collection, &error) != 0 ||
+    if (rest_request_collection(request, &collection, &error) != 0 ||
         parse_resume(request, &shard, &resume, &error) != 0)
         http_reply_from_error(request, &error);
     else

@@ -8,6 +8,7 @@
 #include "base/thread_pool.h"
 #include "base/version.h"
 #include "cluster/cluster.h"
+#include "indexer/endpoint/pages/pages.h"
 #include "windrow/daemon/administration.h"
 #include "windrow/daemon/log_control.h"
 #include "windrow/daemon/status.h"
@@ -69,6 +70,7 @@ static int start_indexer(struct service *service, struct error *error)
     options.describer = &service->describer;
     service->http = http_server_new(&(struct http_options){
         .config = service->config, .metrics = service->metrics, .io = service->io});
+    pages_add_routes(service->http);
     administration_add_routes(service, service->http);
     options.http = service->http;
     /* HTTP answers from here on: /livez at once, /readyz once the shards are open and caught up. */

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "indexer/endpoint/rest/rest.h"
 #include "twcs/compaction/compaction.h"
 #include "windrow/daemon/service.h"
 
@@ -112,7 +113,7 @@ static void handle(struct http_request *request, manual_compaction_function func
 {
     struct manual_compaction_request wanted;
     struct error error = {0};
-    int code = http_request_collection(request, &wanted.collection, &error);
+    int code = rest_request_collection(request, &wanted.collection, &error);
 
     if (code == 0)
         code = parse_request(request, &wanted, &error);
