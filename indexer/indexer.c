@@ -9,7 +9,7 @@
 #include "base/memory.h"
 #include "cluster/cluster.h"
 #include "indexer/endpoint/embedder/embedder.h"
-#include "indexer/endpoint/grpc/grpc.h"
+#include "indexer/endpoint/grpc/dialect.h"
 #include "indexer/query/query.h"
 #include "indexer/worker/worker.h"
 
@@ -19,8 +19,9 @@ struct indexer {
     struct worker_pool *pool;
     struct rest *rest;
     struct embedder *embedder;
-    struct grpc_server *grpc; /* NULL: not configured */
-    struct cluster *cluster;  /* NULL: this process is alone */
+    struct grpc_catalog *grpc_catalog; /* NULL: no gRPC */
+    struct grpc_server *grpc;
+    struct cluster *cluster; /* NULL: this process is alone */
 };
 
 static int start_pool(struct indexer *indexer, struct error *error)
@@ -108,10 +109,13 @@ static int start_grpc(struct indexer *indexer, struct error *error)
 
     if (!host)
         return 0;
-    indexer->grpc = grpc_server_new(&(struct grpc_options){.config = options->config,
-                                                           .http = options->http,
-                                                           .metrics = options->metrics,
-                                                           .io = options->io});
+    indexer->grpc_catalog = grpc_catalog_new(options->http, options->metrics);
+    indexer->grpc = grpc_server_new(
+        &(struct grpc_options){.config = options->config,
+                               .http = options->http,
+                               .dialect = grpc_catalog_dialect(indexer->grpc_catalog),
+                               .metrics = options->metrics,
+                               .io = options->io});
     if (grpc_server_start(indexer->grpc, error) != 0)
         return error->code;
     log_info("grpc", strchr(host, ':') ? "answering gRPC on [%s]:%u" : "answering gRPC on %s:%u",
@@ -171,6 +175,7 @@ void indexer_stop(struct indexer *indexer)
     indexer_stop_accepting(indexer);
     worker_pool_stop(indexer->pool);
     grpc_server_delete(indexer->grpc);
+    grpc_catalog_delete(indexer->grpc_catalog);
     rest_delete(indexer->rest);
     embedder_delete(indexer->embedder);
     cluster_close(indexer->cluster);

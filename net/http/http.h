@@ -77,7 +77,7 @@ uint16_t http_server_port(const struct http_server *server);
 struct MHD_Connection;
 struct http_route_entry;
 
-/* What another front than REST brings in place of text (indexer/endpoint/grpc). */
+/* What another front than REST brings in place of text (net/grpc). */
 struct http_argument {
     const char *name, *value;
 };
