@@ -8,7 +8,7 @@
 #include "indexer/query/query.h"
 #include "indexer/worker/worker.h"
 #include "twcs/compaction/compaction.h"
-#include "windrow/daemon/service.h"
+#include "windrow/daemon/parts.h"
 #include "windrow/daemon/telemetry.h"
 
 static const char *const states[] = {"open", "sealing", "sealed", "indexed"};

@@ -4,8 +4,9 @@
 
 #include "base/text.h"
 #include "indexer/endpoint/rest/rest.h"
+#include "ingest/ingest.h"
 #include "twcs/compaction/compaction.h"
-#include "windrow/daemon/service.h"
+#include "windrow/daemon/parts.h"
 
 /* Reads from Kafka, beside the consumer. */
 static int replay(void *context, const struct compaction_replay *wanted, struct error *error)
