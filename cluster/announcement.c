@@ -1,13 +1,18 @@
 #include "cluster/announcement.h"
 
+#include <string.h>
+
+#include "base/memory.h"
 #include "base/version.h"
 #include "cluster/claims.h"
-#include "cluster/members.h"
+#include "indexer/query/query.h"
 #include "store/lease.h"
 #include "store/snapshot.h"
 #include "store/store.h"
 
 enum { SHARD_FIELDS = 6 };
+
+static const struct doc_limits limits = {.max_bytes = 4 << 20, .max_depth = 16};
 
 struct doc announcement_list(const struct doc *items, size_t count)
 {
@@ -104,7 +109,7 @@ struct doc announcement_doc(const struct announcement *announcement, struct aren
     struct doc doc = doc_map(arena, 13);
     char group[CONFIG_GROUP_BYTES];
 
-    doc_put(&doc, "v", doc_integer(MEMBERS_VERSION));
+    doc_put(&doc, "v", doc_integer(ANNOUNCEMENT_VERSION));
     doc_put(&doc, "cluster", doc_string(arena, config->cluster_name));
     doc_put(&doc, "node", doc_string(arena, config->node));
     doc_put(&doc, "incarnation", doc_integer((int64_t)announcement->incarnation));
@@ -129,35 +134,6 @@ struct doc announcement_copy(struct arena *arena, const struct doc *from)
     return copy;
 }
 
-struct doc announcement_describe_shards(const struct doc *collections, const struct lags *lags,
-                                        struct arena *arena)
-{
-    struct doc *items;
-    size_t count = 0;
-
-    for (uint32_t i = 0; i < collections->count; i++)
-        count += doc_get(&collections->items[i], "shards")->count;
-    items = doc_items(arena, (uint32_t)count);
-    count = 0;
-    for (uint32_t i = 0; i < collections->count; i++) {
-        const struct doc *name = doc_get(&collections->items[i], "name");
-        const struct doc *shards = doc_get(&collections->items[i], "shards");
-        for (uint32_t k = 0; k < shards->count; k++) {
-            const struct doc *fields = shards->items[k].items;
-            struct doc *entry = &items[count++];
-            *entry = doc_map(arena, 7);
-            doc_put(entry, "collection", announcement_copy(arena, name));
-            doc_put(entry, "shard", announcement_copy(arena, &fields[0]));
-            doc_put(entry, "next_offset", fields[1]);
-            doc_put(entry, "watermark_ms", fields[2].integer == INT64_MIN ? doc_null() : fields[2]);
-            doc_put(entry, "generation",
-                    claims_generation(&shards->items[k]) == 0 ? doc_null() : fields[3]);
-            lags_describe(lags, name, &fields[0], fields[1].integer, fields[2].integer, entry);
-        }
-    }
-    return announcement_list(items, count);
-}
-
 /* Of others. */
 
 static bool is_list(const struct doc *doc, enum doc_type first, uint32_t width)
@@ -171,7 +147,7 @@ static bool is_list(const struct doc *doc, enum doc_type first, uint32_t width)
     return true;
 }
 
-bool announcement_is_collection(const struct doc *doc)
+static bool is_collection(const struct doc *doc)
 {
     const struct doc *name = doc_get(doc, "name");
     const struct doc *shards = doc_get(doc, "shards");
@@ -187,4 +163,82 @@ bool announcement_is_collection(const struct doc *doc)
         if (expected->items[i].items[1].type != DOC_STRING)
             return false;
     return claims_are_sound(doc);
+}
+
+const char *announcement_text(struct arena *arena, const struct doc *map, const char *key)
+{
+    const struct doc *found = doc_get(map, key);
+
+    return found && found->type == DOC_STRING && found->count > 0 && found->count < 256
+               ? arena_copy(arena, found->string, found->count)
+               : NULL;
+}
+
+static bool is_true(const struct doc *map, const char *key)
+{
+    const struct doc *found = doc_get(map, key);
+
+    return found && found->type == DOC_BOOL && found->boolean;
+}
+
+/* "protocol": [oldest, newest]. Nodes from before there was a second version do not say. */
+static bool read_protocol(const struct doc *range, struct node *node)
+{
+    node->oldest_protocol = node->protocol = 1;
+    if (range && (range->type != DOC_ARRAY || range->count != 2 ||
+                  range->items[0].type != DOC_INT || range->items[1].type != DOC_INT))
+        return false;
+    if (range) {
+        node->oldest_protocol = range->items[0].integer;
+        node->protocol = range->items[1].integer;
+    }
+    node->understands =
+        node->oldest_protocol <= QUERY_PROTOCOL && node->protocol >= QUERY_PROTOCOL_OLDEST;
+    return true;
+}
+
+static enum node_outcome read_node(struct node *node, const struct doc *doc, const char *cluster)
+{
+    const struct doc *version = doc_get(doc, "v");
+    const struct doc *incarnation = doc_get(doc, "incarnation");
+
+    if (doc->type != DOC_MAP || !version || version->type != DOC_INT)
+        return NODE_MALFORMED;
+    if (version->integer != ANNOUNCEMENT_VERSION)
+        return NODE_VERSION;
+    if (!doc_string_equals(doc_get(doc, "cluster"), cluster))
+        return NODE_FOREIGN;
+    node->name = announcement_text(&node->arena, doc, "node");
+    node->address = announcement_text(&node->arena, doc, "address");
+    node->version = announcement_text(&node->arena, doc, "version");
+    node->replica_set = announcement_text(&node->arena, doc, "replica_set");
+    node->group = announcement_text(&node->arena, doc, "group");
+    node->collections = doc_get(doc, "collections");
+    node->draining = is_true(doc, "draining");
+    if (doc_get(doc, "roles"))
+        node->roles = *doc_get(doc, "roles");
+    if (!node->name || !node->address || strpbrk(node->address, "/ @?#") || !incarnation ||
+        !doc_as_u64(incarnation, &node->incarnation) || !node->collections ||
+        !read_protocol(doc_get(doc, "protocol"), node) || node->collections->type != DOC_ARRAY)
+        return NODE_MALFORMED;
+    for (uint32_t i = 0; i < node->collections->count; i++)
+        if (!is_collection(&node->collections->items[i]))
+            return NODE_MALFORMED;
+    return NODE_TAKEN;
+}
+
+enum node_outcome announcement_read(struct node *node, const void *bytes, size_t size_bytes,
+                                    const char *cluster, struct doc *announcement)
+{
+    const void *copy = memory_checked(arena_copy(&node->arena, bytes, size_bytes));
+    struct error error = {0};
+
+    if (doc_parse_msgpack(&node->arena, copy, size_bytes, &limits, announcement, &error) != 0)
+        return NODE_MALFORMED;
+    return read_node(node, announcement, cluster);
+}
+
+bool announcement_is_leaving(const struct doc *announcement)
+{
+    return is_true(announcement, "leaving");
 }

@@ -1,11 +1,24 @@
-/* announcement: what this process says of itself and its shards; members.h draws it. Inside the room only. */
+/* announcement: the wire format of what a node says of itself and its shards. Inside the room only.
+ *
+ * An announcement is a message on the subject PREFIX.cluster.NAME.nodes (nats.prefix), in MessagePack:
+ *
+ *     {"v": 1, "cluster", "node", "incarnation", "address", "version", "protocol": [oldest, newest],
+ *      "roles", "replica_set", "group", "leaving", "draining",
+ *      "collections": [{"name", "dim", "shards": [[name, next offset, watermark, generation, handed over, end], ...],
+ *                       "claims": (claims.h), "expected": [[name, label], ...]}, ...]}
+ *
+ * "expected" are the partitions that Kafka's metadata tells a node; processes that read no Kafka
+ * learn from it which shards a collection has. The end is that of the shard's partition, as Kafka told the node; 0: not
+ * known. */
 #ifndef CLUSTER_ANNOUNCEMENT_H
 #define CLUSTER_ANNOUNCEMENT_H
 
 #include "base/arena.h"
 #include "base/doc.h"
 #include "cluster/cluster.h"
-#include "cluster/lag.h"
+#include "cluster/node.h"
+
+enum { ANNOUNCEMENT_VERSION = 1 };
 
 struct announcement {
     const struct cluster_options *options;
@@ -20,15 +33,16 @@ struct doc announcement_collections(const struct cluster_options *options, struc
 struct doc announcement_roles(unsigned roles, struct arena *arena);
 struct doc announcement_protocol(int64_t oldest, int64_t newest, struct arena *arena);
 
-/** Whether an entry of "collections" is sound; nothing of it is used otherwise. */
-bool announcement_is_collection(const struct doc *doc);
+/** Reads the bytes of an announcement, which is untrusted, into a new node. *announcement lies in the node's arena, too. */
+enum node_outcome announcement_read(struct node *node, const void *bytes, size_t size_bytes,
+                                    const char *cluster, struct doc *announcement);
+/** Whether one that was taken says that its node goes. */
+bool announcement_is_leaving(const struct doc *announcement);
+/** A text of a map, in `arena`; NULL when it is missing, empty or too long. */
+const char *announcement_text(struct arena *arena, const struct doc *map, const char *key);
+
 /** A text, in `arena`. */
 struct doc announcement_copy(struct arena *arena, const struct doc *from);
-/** [{"collection", "shard", "next_offset", "watermark_ms", "generation", and as lags_describe}, ...] of a node's
- * collections, which are checked. */
-struct doc announcement_describe_shards(const struct doc *collections, const struct lags *lags,
-                                        struct arena *arena);
-
 /** An array of items that lie elsewhere. */
 struct doc announcement_list(const struct doc *items, size_t count);
 

@@ -1,6 +1,6 @@
 /* claims: which node has a shard in which generation of its consumer group. Inside the room only.
  *
- * In an announcement, beside what members.h draws:
+ * In an announcement, beside what announcement.h draws:
  *
  *     "group"     the consumer group; generations of different groups say nothing about each other
  *     shards      a fourth field, the generation, 0: not known; a fifth one, whether it is handed over: the node

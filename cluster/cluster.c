@@ -30,9 +30,9 @@ int cluster_open(const struct cluster_options *options, struct cluster **cluster
         free(fresh);
         return error->code;
     }
-    fresh->exchanger = exchanger_new(options, fresh->members);
+    fresh->exchanger = exchanger_new(options, members_nodes(fresh->members));
     fresh->source = snapshot_source_new(options);
-    fresh->fetcher = snapshot_fetcher_new(options, fresh->members);
+    fresh->fetcher = snapshot_fetcher_new(options, members_nodes(fresh->members));
     if (options->config->data_dir &&
         store_copy_clean(options->io, options->config->data_dir, error) != 0)
         log_warning("cluster", "%s", error->text);
@@ -57,14 +57,15 @@ bool cluster_connected(const struct cluster *cluster)
 
 bool cluster_reaches_others(const struct cluster *cluster)
 {
-    return members_connected(cluster->members) || members_reaches_others(cluster->members);
+    return members_connected(cluster->members) ||
+           nodes_reaches_others(members_nodes(cluster->members));
 }
 
 int cluster_drain(struct cluster *cluster, struct error *error)
 {
     const char *set = cluster->options.config->cluster_replica_set;
 
-    if (members_successors(cluster->members) == 0)
+    if (nodes_successors(members_nodes(cluster->members)) == 0)
         return error_set(error, ERROR_INVALID,
                          "no other node of %s%s reads Kafka: nobody can take the shards over",
                          set ? "replica set " : "this cluster", set ? set : "");
@@ -74,19 +75,19 @@ int cluster_drain(struct cluster *cluster, struct error *error)
 
 size_t cluster_successors(struct cluster *cluster)
 {
-    return members_successors(cluster->members);
+    return nodes_successors(members_nodes(cluster->members));
 }
 
 bool cluster_taken_over(struct cluster *cluster, const char *collection, const char *shard,
                         int64_t next_offset)
 {
-    return members_taken_over(cluster->members, collection, shard, next_offset);
+    return nodes_taken_over(members_nodes(cluster->members), collection, shard, next_offset);
 }
 
 bool cluster_ahead(struct cluster *cluster, const char *collection, const char *shard,
                    int64_t next_offset)
 {
-    return members_ahead(cluster->members, collection, shard, next_offset);
+    return nodes_ahead(members_nodes(cluster->members), collection, shard, next_offset);
 }
 
 int64_t cluster_fetch_worth(struct cluster *cluster, const char *collection, const char *shard,

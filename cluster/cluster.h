@@ -1,6 +1,6 @@
 /* cluster: processes that answer as one.
  *
- *     members.c    who is here: announcements on NATS, once a second
+ *     members.c    announcements on NATS, once a second; nodes.c is the table of who is here
  *     exchange.c   asks the owners of shards, implements struct query_peers
  *     cluster.c    the routes /internal/query and /cluster, and this header
  *

@@ -58,7 +58,7 @@ static const char *const outcome_names[OUTCOMES] = {
 
 struct exchanger {
     struct cluster_options options;
-    struct members *members;
+    struct nodes *nodes;
     struct query_peers peers;
     struct latency *latency;
     struct connections *connections;
@@ -134,7 +134,7 @@ static void set_transfer(struct request *request, long connect_timeout_ms)
     curl_easy_setopt(curl, CURLOPT_PRIVATE, request);
 }
 
-static void send_request(struct query_exchange *exchange, const struct members_owner *owner,
+static void send_request(struct query_exchange *exchange, const struct nodes_owner *owner,
                          struct wanted **wanted, size_t count)
 {
     struct request *request = memory_checked(arena_calloc(&exchange->arena, 1, sizeof(*request)));
@@ -183,9 +183,9 @@ static bool is_patient(const struct query_exchange *exchange)
 /* Nodes that have come since the exchange began, or have come back. */
 static void look_again(struct query_exchange *exchange, struct wanted *wanted)
 {
-    struct members_owner fresh[WANTED_OWNERS_MAX];
-    size_t count = members_owners(exchange->exchanger->members, exchange->call->collection->name,
-                                  wanted->name, &exchange->arena, fresh, WANTED_OWNERS_MAX);
+    struct nodes_owner fresh[WANTED_OWNERS_MAX];
+    size_t count = nodes_owners(exchange->exchanger->nodes, exchange->call->collection->name,
+                                wanted->name, &exchange->arena, fresh, WANTED_OWNERS_MAX);
 
     wanted_add(wanted, fresh, count, !wanted->refused && is_patient(exchange));
 }
@@ -204,7 +204,7 @@ static void ask_owners(struct query_exchange *exchange)
     }
     for (size_t i = 0; i < count; i++) {
         struct wanted *first = &exchange->wanted[i];
-        const struct members_owner *owner;
+        const struct nodes_owner *owner;
         struct wanted **together;
         size_t size = 0;
         if (first->served || first->asked || first->next_owner == first->owner_count)
@@ -337,8 +337,7 @@ static void finish_request(struct query_exchange *exchange, struct request *requ
     int64_t took_ns = now_ns(exchange) - request->start_ns;
 
     metric_add(exchanger->outcomes[outcome], 1);
-    members_note(exchanger->members, request->address,
-                 outcome != UNREACHABLE && outcome != UNUSABLE);
+    nodes_note(exchanger->nodes, request->address, outcome != UNREACHABLE && outcome != UNUSABLE);
     if (outcome == UNREACHABLE || outcome == BUSY || outcome == LATE)
         latency_suspect(exchanger->latency, request->address, now_ns(exchange));
     if (!may_have_left(request, outcome))
@@ -406,7 +405,7 @@ static void ask_others(struct query_exchange *exchange, const struct request *sl
 
     for (size_t i = 0; i < count; i++) {
         struct wanted *first = slow->wanted[i];
-        struct members_owner owner;
+        struct nodes_owner owner;
         struct wanted **together;
         size_t size = 0;
         if (taken[i])
@@ -431,8 +430,8 @@ static void hedge(struct query_exchange *exchange, struct request *slow)
 
     if (!has_others(exchange, slow)) {
         slow->hedge_ns = now_ns(exchange) + LOOK_AGAIN_NS;
-        if (!members_expects(exchanger->members, slow->address, slow->start_ns)) {
-            members_note(exchanger->members, slow->address, false);
+        if (!nodes_expects(exchanger->nodes, slow->address, slow->start_ns)) {
+            nodes_note(exchanger->nodes, slow->address, false);
             complain(exchange, slow, "it is silent");
             metric_add(exchanger->outcomes[UNREACHABLE], 1);
             end_request(slow);
@@ -481,9 +480,8 @@ static struct query_exchange *start(void *context, const struct query_peer_call 
     for (size_t i = 0; i < call->shard_count; i++) {
         struct wanted *wanted = &exchange->wanted[i];
         wanted->name = call->shards[i];
-        wanted->owner_count =
-            members_owners(exchanger->members, call->collection->name, wanted->name,
-                           &exchange->arena, wanted->owners, WANTED_OWNERS_MAX);
+        wanted->owner_count = nodes_owners(exchanger->nodes, call->collection->name, wanted->name,
+                                           &exchange->arena, wanted->owners, WANTED_OWNERS_MAX);
     }
     wanted_avoid_suspects(exchange->wanted, call->shard_count, exchanger->latency,
                           now_ns(exchange));
@@ -496,21 +494,21 @@ static int protocol(void *context)
 {
     const struct exchanger *exchanger = context;
 
-    return members_protocol(exchanger->members);
+    return nodes_protocol(exchanger->nodes);
 }
 
 static bool reaches(void *context, const struct config_collection *collection, const char *shard,
                     int64_t offset)
 {
     struct exchanger *exchanger = context;
-    struct members_owner owners[WANTED_OWNERS_MAX];
+    struct nodes_owner owners[WANTED_OWNERS_MAX];
     struct arena arena;
     size_t count;
     bool reached = false;
 
     arena_create(&arena, 0);
-    count = members_owners(exchanger->members, collection->name, shard, &arena, owners,
-                           WANTED_OWNERS_MAX);
+    count =
+        nodes_owners(exchanger->nodes, collection->name, shard, &arena, owners, WANTED_OWNERS_MAX);
     for (size_t i = 0; i < count; i++)
         reached |= !owners[i].handed_over || owners[i].next_offset > offset;
     arena_destroy(&arena);
@@ -705,14 +703,14 @@ static void make_metrics(struct exchanger *exchanger)
                                            metrics_seconds_bounds, metrics_seconds_bound_count);
 }
 
-struct exchanger *exchanger_new(const struct cluster_options *options, struct members *members)
+struct exchanger *exchanger_new(const struct cluster_options *options, struct nodes *nodes)
 {
     struct exchanger *exchanger = memory_new(1, sizeof(*exchanger));
 
     exchanger->complaints.interval_ns = LOG_EVERY_S * INT64_C(1000000000);
 
     exchanger->options = *options;
-    exchanger->members = members;
+    exchanger->nodes = nodes;
     exchanger->peers = (struct query_peers){.context = exchanger,
                                             .serves = serves,
                                             .reaches = reaches,

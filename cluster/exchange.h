@@ -9,11 +9,11 @@
 #ifndef CLUSTER_EXCHANGE_H
 #define CLUSTER_EXCHANGE_H
 
-#include "cluster/members.h"
+#include "cluster/nodes.h"
 
 struct exchanger;
 
-struct exchanger *exchanger_new(const struct cluster_options *options, struct members *members);
+struct exchanger *exchanger_new(const struct cluster_options *options, struct nodes *nodes);
 /** No exchange may be under way. NULL is allowed. */
 void exchanger_delete(struct exchanger *exchanger);
 const struct query_peers *exchanger_peers(const struct exchanger *exchanger);

@@ -1,4 +1,4 @@
-/* node: another process of the cluster, as it last announced itself. Inside the room only; under the lock of members.
+/* node: another process of the cluster, as it last announced itself. Inside the room only; under the lock of nodes.
  *
  * Heard     its last announcement is less than three seconds old.
  * Silent    it is older. The node may be dead, or NATS between the two may be. It is asked where no node that is heard
@@ -10,7 +10,6 @@
 
 #include "base/arena.h"
 #include "base/doc.h"
-#include "cluster/lag.h"
 
 enum { NODE_SILENCE_MS = 3000 };
 
@@ -45,13 +44,6 @@ enum node_outcome {
 struct node *node_new(void);
 void node_delete(struct node *node);
 
-/** Reads an announcement, which is untrusted, into a new node. It stays referred to. */
-enum node_outcome node_read(struct node *node, const struct doc *announcement, const char *cluster);
-/** A text of a map, in `arena`; NULL when it is missing, empty or too long. */
-const char *node_text(struct arena *arena, const struct doc *map, const char *key);
-/** NULL and false are what a map without the key has. */
-bool node_is_true(const struct doc *map, const char *key);
-
 /** What it announced of a collection; NULL: nothing, or it does not understand what it would be asked. */
 const struct doc *node_collection(const struct node *node, const char *collection);
 /** The entry of a shard in that; NULL: none. */
@@ -68,9 +60,5 @@ bool node_has_failed(const struct node *node);
 bool node_may_answer(const struct node *node, int64_t now_ns);
 /** Whether an answer to what it was asked then is worth waiting for. */
 bool node_is_expected(const struct node *node, int64_t asked_ns, int64_t now_ns);
-
-/** Its entry in GET /cluster. */
-struct doc node_describe(const struct node *node, int64_t now_ns, bool self,
-                         const struct lags *lags, struct arena *arena);
 
 #endif

@@ -15,7 +15,7 @@
 #define CLUSTER_SNAPSHOT_H
 
 #include "base/buffer.h"
-#include "cluster/members.h"
+#include "cluster/nodes.h"
 
 enum {
     SNAPSHOT_CHECKSUM_BYTES = 8,
@@ -39,7 +39,7 @@ void snapshot_source_add_routes(struct snapshot_source *source, struct http_serv
 struct snapshot_fetcher;
 
 struct snapshot_fetcher *snapshot_fetcher_new(const struct cluster_options *options,
-                                              struct members *members);
+                                              struct nodes *nodes);
 /** No fetch may be under way. NULL is allowed. */
 void snapshot_fetcher_delete(struct snapshot_fetcher *fetcher);
 

@@ -29,12 +29,12 @@ enum {
 
 struct snapshot_fetcher {
     struct cluster_options options;
-    struct members *members;
+    struct nodes *nodes;
     struct metric *received_bytes, *fetched, *refused, *failed;
 };
 
 struct snapshot_fetcher *snapshot_fetcher_new(const struct cluster_options *options,
-                                              struct members *members)
+                                              struct nodes *nodes)
 {
     static const char name[] = "windrow_snapshots_total";
     static const char help[] = "Copies of shards asked of other nodes, by what became of them";
@@ -45,7 +45,7 @@ struct snapshot_fetcher *snapshot_fetcher_new(const struct cluster_options *opti
     struct snapshot_fetcher *fetcher = memory_new(1, sizeof(*fetcher));
 
     fetcher->options = *options;
-    fetcher->members = members;
+    fetcher->nodes = nodes;
     fetcher->received_bytes =
         metrics_counter(options->metrics, "windrow_snapshot_bytes_total",
                         "Bytes of copies of shards between nodes", received, 1);
@@ -63,14 +63,14 @@ void snapshot_fetcher_delete(struct snapshot_fetcher *fetcher)
 /* Owners that are heard, and so far ahead that copying is worth it. */
 static size_t find_owners(struct snapshot_fetcher *fetcher, const char *collection,
                           const char *shard, int64_t next_offset, struct arena *arena,
-                          struct members_owner owners[OWNERS_MAX])
+                          struct nodes_owner owners[OWNERS_MAX])
 {
     int64_t records = fetcher->options.config->cluster_snapshot_records;
     size_t kept = 0, count;
 
     if (records == 0)
         return 0;
-    count = members_owners(fetcher->members, collection, shard, arena, owners, OWNERS_MAX);
+    count = nodes_owners(fetcher->nodes, collection, shard, arena, owners, OWNERS_MAX);
     for (size_t i = 0; i < count; i++)
         if (!owners[i].silent &&
             owners[i].next_offset - (next_offset < 0 ? 0 : next_offset) >= records)
@@ -81,7 +81,7 @@ static size_t find_owners(struct snapshot_fetcher *fetcher, const char *collecti
 int64_t snapshot_fetch_worth(struct snapshot_fetcher *fetcher, const char *collection,
                              const char *shard, int64_t next_offset)
 {
-    struct members_owner owners[OWNERS_MAX];
+    struct nodes_owner owners[OWNERS_MAX];
     struct arena arena;
     int64_t ahead = -1;
 
@@ -97,7 +97,7 @@ int64_t snapshot_fetch_worth(struct snapshot_fetcher *fetcher, const char *colle
 struct transfer {
     struct snapshot_fetcher *fetcher;
     const struct cluster_fetch *fetch;
-    const struct members_owner *owner;
+    const struct nodes_owner *owner;
     CURL *curl;
     struct curl_slist *headers;
     struct buffer answer;
@@ -401,7 +401,7 @@ static int fetch_all(struct transfer *transfer, struct error *error)
 }
 
 static int fetch_from(struct snapshot_fetcher *fetcher, const struct cluster_fetch *fetch,
-                      const struct members_owner *owner, char *folder, struct error *error)
+                      const struct nodes_owner *owner, char *folder, struct error *error)
 {
     struct transfer transfer = {.fetcher = fetcher, .fetch = fetch, .owner = owner};
     int code;
@@ -421,7 +421,7 @@ int snapshot_fetch(struct snapshot_fetcher *fetcher, const struct cluster_fetch 
                    char *folder, struct error *error)
 {
     const char *collection = fetch->collection->name;
-    struct members_owner owners[OWNERS_MAX];
+    struct nodes_owner owners[OWNERS_MAX];
     struct arena arena;
     size_t count;
     int code = ERROR_NOT_FOUND;

@@ -14,7 +14,7 @@ static size_t owner_place(const struct wanted *wanted, size_t first, size_t end,
 /* Those between the two places close up. */
 static void move_owner(struct wanted *wanted, size_t from, size_t to)
 {
-    struct members_owner *owners = wanted->owners, owner = owners[from];
+    struct nodes_owner *owners = wanted->owners, owner = owners[from];
 
     if (from < to)
         memmove(&owners[from], &owners[from + 1], (to - from) * sizeof(owner));
@@ -23,7 +23,7 @@ static void move_owner(struct wanted *wanted, size_t from, size_t to)
     owners[to] = owner;
 }
 
-void wanted_add(struct wanted *wanted, const struct members_owner *owners, size_t count, bool again)
+void wanted_add(struct wanted *wanted, const struct nodes_owner *owners, size_t count, bool again)
 {
     for (size_t i = 0; i < count; i++) {
         size_t place = owner_place(wanted, 0, wanted->owner_count, owners[i].address);
@@ -71,7 +71,7 @@ void wanted_avoid_suspects(struct wanted *all, size_t shard_count, struct latenc
 
     for (size_t i = 0; i < shard_count; i++) {
         struct wanted *wanted = &all[i];
-        struct members_owner kept[WANTED_OWNERS_MAX];
+        struct nodes_owner kept[WANTED_OWNERS_MAX];
         size_t first = 0, last = 0;
         for (size_t k = 0; k < wanted->owner_count; k++) {
             const char *address = wanted->owners[k].address;

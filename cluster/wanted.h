@@ -3,13 +3,13 @@
 #define CLUSTER_WANTED_H
 
 #include "cluster/latency.h"
-#include "cluster/members.h"
+#include "cluster/nodes.h"
 
 enum { WANTED_OWNERS_MAX = 8 }; /* that are tried */
 
 struct wanted {
     const char *name;
-    struct members_owner owners[WANTED_OWNERS_MAX];
+    struct nodes_owner owners[WANTED_OWNERS_MAX];
     size_t owner_count;
     size_t next_owner; /* the first that was not asked yet */
     bool served;
@@ -19,8 +19,7 @@ struct wanted {
 };
 
 /** Takes over owners that are new. `again`: those that were asked, too, if they have announced the shard since. */
-void wanted_add(struct wanted *wanted, const struct members_owner *owners, size_t count,
-                bool again);
+void wanted_add(struct wanted *wanted, const struct nodes_owner *owners, size_t count, bool again);
 /** If the owner was not asked for the shard yet, it counts as asked from now on. */
 bool wanted_take(struct wanted *wanted, const char *address);
 /** Whether the owner can be asked for the shard still. */

@@ -5,6 +5,7 @@
 #include "base/doc.h"
 #include "base/logger.h"
 #include "store/files/key.h"
+#include "store/files/record.h"
 #include "store/lease.h"
 
 #define SAMPLE_NS INT64_C(100000000)

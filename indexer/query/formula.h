@@ -9,6 +9,7 @@
 #define INDEXER_QUERY_FORMULA_H
 
 #include "indexer/query/filter/filter.h"
+#include "indexer/query/query.h"
 
 enum formula_limits {
     FORMULA_DEPTH_MAX = 32,

@@ -23,6 +23,9 @@
 #include "base/thread_pool.h"
 #include "config/config.h"
 #include "indexer/index/index.h"
+#include "indexer/query/filter/column_memory.h"
+#include "indexer/query/filter/condition.h"
+#include "indexer/query/filter/row.h"
 #include "indexer/query/peers.h"
 #include "store/describe.h"
 
@@ -127,37 +130,10 @@ bool query_view_whole(const struct query_view *view);
 const struct query_shard_freshness *query_view_freshness(const struct query_view *view,
                                                          size_t *count);
 
-/* Filters. */
-
-struct query_filter;
-
-/** Compiles Qdrant's filter document (must, should, must_not, min_should; match
- * value/any/except/text, range over numbers and RFC 3339 times, has_id, is_empty, is_null, nested,
- * values_count; the virtual keys @time, @partition, @offset, @window) into `arena`. Unknown keys
- * are ERROR_INVALID with the JSON path ("filter.must[1].range.gtx: unknown field ..."), depth and
- * size are bounded. NULL or an empty document compile to a filter that accepts everything. Peers get
- * the document itself: it has to live as long as the filter. */
-int query_filter_compile(const struct doc *filter, struct arena *arena,
-                         const struct query_filter **compiled, struct error *error);
-
-/* A record as a filter or an order sees it. Rows that a peer answered have no snapshot and no
- * source; everybody outside of this folder reads rows through the functions below. */
-struct query_row {
-    const struct store_snapshot *snapshot;
-    const struct store_source *source;
-    uint32_t row;
-    const char *shard;
-    int64_t window_ms; /* the collection's window length: tells a memtable row's window */
-    const struct query_peer_row *peer;
-};
-
 /* What an operation brings with each row that a peer answers. Rows of this process have it all. */
 struct query_wants {
     bool payload, vector;
 };
-
-/** Narrows [*from_ms, *to_ms) by what the filter demands of @time, for pruning. */
-void query_filter_time_range(const struct query_filter *filter, int64_t *from_ms, int64_t *to_ms);
 
 /* Operations. Each ends with ERROR_TIMEOUT soon after the view's deadline, and with ERROR_CANCELLED when
  * nobody waits for its outcome (struct stop) or, but for a search, when a shard is wanted back. */
@@ -366,28 +342,6 @@ struct query_key {
     size_t size_bytes;
 };
 
-/* The columns of payloads that filters use, of the whole process. */
-struct query_columns_info {
-    uint64_t hits, misses; /* a filter asked for the column of a table */
-    uint64_t passes;       /* over all payloads of a table, to make columns */
-    uint64_t bytes, max_bytes;
-    uint64_t mapped_bytes; /* of files beside runs; not among `bytes` */
-};
-
-void query_columns_describe(struct query_columns_info *info);
-/** Columns that are not mapped take at most so much memory, and what searches hold besides. */
-void query_columns_limit(uint64_t max_bytes);
-
-/** Forgets all columns that no search holds. Files stay. */
-void query_columns_forget(void);
-
-/** Reads a file of columns whole, for `windrow verify`; matches store_columns_check. */
-int query_columns_check(struct io *io, const char *path, uint64_t file_number, uint32_t row_count,
-                        struct error *error);
-/** Human or JSON description for `windrow inspect`. */
-int query_columns_inspect(struct io *io, const char *path, bool json, struct buffer *out,
-                          struct error *error);
-
 /** The visible versions of many ids. rows[i].shard is NULL where there is none. */
 int query_find_many(struct query_view *view, const struct query_key *keys, size_t count,
                     struct query_wants wants, struct arena *arena, struct query_row *rows,
@@ -414,27 +368,5 @@ int query_locate(struct query_view *view, const struct query_key *keys, size_t c
  * an RFC 3339 time. The scroll must have asked for the payload, unless its order is a virtual key. */
 int query_hit_order_value(const struct query_hit *hit, const char *order_by, struct arena *arena,
                           struct doc *value, struct error *error);
-
-/** The id as the store sorts it. */
-const uint8_t *query_row_key(const struct query_row *row, size_t *key_bytes);
-/** Orders rows by their ids, as scrolling does, whichever process they come from. */
-int query_row_compare_ids(const struct query_row *a, const struct query_row *b);
-/** Position in its partition. */
-int64_t query_row_offset(const struct query_row *row);
-int64_t query_row_time_ms(const struct query_row *row);
-/** The record's own TTL, 0: none. */
-int64_t query_row_ttl_ms(const struct query_row *row);
-/** Whether both are the same record. */
-bool query_row_same(const struct query_row *a, const struct query_row *b);
-/** The row's payload as a document in `arena` (an empty map at least), its vector as float32 (in
- * `arena` when it is stored otherwise), its id. The operation must have asked for them (struct
- * query_wants). */
-int query_row_payload(const struct query_row *row, struct arena *arena, struct doc *payload,
-                      struct error *error);
-int query_row_vector(const struct query_row *row, struct arena *arena, const float **vector,
-                     struct error *error);
-struct doc query_row_id(const struct query_row *row, struct arena *arena);
-/** Start of the window the row belongs to. */
-int64_t query_row_window_ms(const struct query_row *row);
 
 #endif

@@ -1,6 +1,6 @@
 #include "indexer/query/row_scan.h"
 
-#include "indexer/query/filter/column.h"
+#include "indexer/query/columns.h"
 #include "indexer/query/filter/filter.h"
 #include "indexer/query/gather.h"
 #include "store/snapshot.h"

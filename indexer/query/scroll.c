@@ -8,7 +8,7 @@
 
 #include "base/bytes.h"
 #include "base/memory.h"
-#include "indexer/query/filter/column.h"
+#include "indexer/query/columns.h"
 #include "indexer/query/filter/filter.h"
 #include "indexer/query/gather.h"
 #include "indexer/query/row_scan.h"

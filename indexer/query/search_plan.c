@@ -2,7 +2,7 @@
  *
  * Costs are counted in rows scored one after another. Constants were measured with
  * windrow-bench-serve at 384 dimensions (bench/notes/search.md). */
-#include "indexer/query/filter/column.h"
+#include "indexer/query/columns.h"
 #include "indexer/query/searcher.h"
 #include "store/snapshot.h"
 

@@ -526,6 +526,13 @@ int query_view_check(const struct query_view *view, struct error *error)
     return 0;
 }
 
+int query_row_compare_versions(const struct query_row *a, const struct query_row *b)
+{
+    int64_t a_ms = query_row_time_ms(a), b_ms = query_row_time_ms(b);
+
+    return a_ms != b_ms ? (a_ms < b_ms) - (a_ms > b_ms) : query_shard_compare(a->shard, b->shard);
+}
+
 struct query_row query_view_row(const struct query_view *view, size_t shard,
                                 const struct store_source *source, uint32_t row)
 {

@@ -77,10 +77,6 @@ int query_row_compare_versions(const struct query_row *a, const struct query_row
 struct query_row query_view_row(const struct query_view *view, size_t shard,
                                 const struct store_source *source, uint32_t row);
 
-/** Stored payload bytes of the row to a document; ERROR_CORRUPT when they are none. */
-int query_payload_decode(const struct query_row *row, const uint8_t *bytes, size_t size_bytes,
-                         struct arena *arena, struct doc *payload, struct error *error);
-
 /** Says once per file and process that a source was left out because its bytes are damaged. */
 void query_view_report(const struct query_view *view, size_t shard,
                        const struct store_source *source, const struct error *error);

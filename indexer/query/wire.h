@@ -23,16 +23,6 @@
 #include "indexer/query/peers.h"
 #include "indexer/query/query.h"
 
-/* A row that a peer answered. */
-struct query_peer_row {
-    const uint8_t *key;
-    size_t key_bytes;
-    int64_t time_ms, offset, window_start_ms, ttl_ms;
-    const uint8_t *payload; /* as it is stored; NULL: was not asked for */
-    size_t payload_bytes;
-    const float *vector; /* 64-byte aligned; NULL: was not asked for */
-};
-
 /** Appends the checksum of everything that was appended since `first`. */
 void wire_seal(struct buffer *buffer, size_t first);
 /** Takes the checksum off a body. ERROR_INVALID: it does not fit. */

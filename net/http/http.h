@@ -34,7 +34,7 @@ struct http_server;
 struct http_request;
 
 struct http_options {
-    const struct config *config; /* http.listen, the key, the collections */
+    const struct config *config; /* http.listen and the keys */
     struct metrics *metrics;
     struct io *io;            /* NULL: io_posix() */
     uint32_t connections_max; /* idle ones are closed to stay below; 0: 4096 */
@@ -48,7 +48,7 @@ struct http_route {
     const struct http_schema *schema; /* what it takes; NULL: no parameters and no body */
 };
 
-/** Comes with the pages of its own: /, /healthz, /metrics, /openapi.json. */
+/** Has no routes yet. */
 struct http_server *http_server_new(const struct http_options *options);
 /** Stops it first. NULL is allowed. */
 void http_server_delete(struct http_server *server);
@@ -56,6 +56,10 @@ void http_server_delete(struct http_server *server);
  * outlive the server. */
 void http_server_add_routes(struct http_server *server, const struct http_route *routes,
                             size_t count, void *context);
+/** What http_server_new was given; `io` is filled in. */
+const struct http_options *http_server_options(const struct http_server *server);
+/** The routes in the order in which they were added, from 0; NULL behind the last one. */
+const struct http_route *http_server_route(const struct http_server *server, size_t place);
 /** Calls `wake` when the server stops, after http_request_cancelled of every request has become true:
  * requests that sleep have to look at it. Before the start. */
 void http_server_on_stop(struct http_server *server, void (*wake)(void *context), void *context);
@@ -73,7 +77,7 @@ uint16_t http_server_port(const struct http_server *server);
 struct MHD_Connection;
 struct http_route_entry;
 
-/* What another front than REST brings in place of text (indexer/endpoint/grpc). */
+/* What another front than REST brings in place of text (net/grpc). */
 struct http_argument {
     const char *name, *value;
 };
@@ -131,9 +135,6 @@ const char *http_request_argument(struct http_request *request, const char *name
 /** The body as a JSON object into *body, checked against the route's schema; an empty body is an empty
  * object. */
 int http_request_body(struct http_request *request, struct doc *body, struct error *error);
-/** The collection that parts[0] names: "Not found: Collection `x` doesn't exist!" */
-int http_request_collection(struct http_request *request,
-                            const struct config_collection **collection, struct error *error);
 
 /** Around waiting for somebody else: other requests run meanwhile. False when too many wait
  * already; the request must not wait then. So it is on an I/O thread, and the handler will be called again. */

@@ -101,17 +101,6 @@ int http_request_body(struct http_request *request, struct doc *body, struct err
     return http_schema_check(schema_of(request)->body, body, error);
 }
 
-int http_request_collection(struct http_request *request,
-                            const struct config_collection **collection, struct error *error)
-{
-    const char *name = request->parts[0];
-
-    *collection = config_collection_find(request->server->options.config, name);
-    if (*collection)
-        return 0;
-    return error_set(error, ERROR_NOT_FOUND, "Not found: Collection `%.200s` doesn't exist!", name);
-}
-
 struct thread_pool *http_request_pool(const struct http_request *request)
 {
     return request->server->pool;

@@ -36,6 +36,12 @@ void http_server_add_routes(struct http_server *server, const struct http_route 
     }
 }
 
+/* The first entry stands for requests that no route fits. */
+const struct http_route *http_server_route(const struct http_server *server, size_t place)
+{
+    return place + 1 < server->route_count ? server->routes[place + 1].route : NULL;
+}
+
 static int hex_digit(char c)
 {
     if (c >= '0' && c <= '9')

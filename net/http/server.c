@@ -689,8 +689,12 @@ struct http_server *http_server_new(const struct http_options *options)
     http_server_add_routes(server, unknown, 1, NULL);
     server->routes[0].route = NULL;
     http_route_begin(options->metrics, NULL);
-    http_server_add_routes(server, http_pages, http_page_count, server);
     return server;
+}
+
+const struct http_options *http_server_options(const struct http_server *server)
+{
+    return &server->options;
 }
 
 void http_server_on_stop(struct http_server *server, void (*wake)(void *context), void *context)

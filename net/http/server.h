@@ -105,10 +105,4 @@ void http_route_begin(struct metrics *metrics, const struct http_route *route);
 /** Counts a request that has its status. */
 void http_route_count(const struct http_request *request);
 
-/** The folder's own pages: /, /healthz, /metrics, /openapi.json. */
-extern const struct http_route http_pages[];
-extern const size_t http_page_count;
-
-void http_handle_openapi(struct http_request *request);
-
 #endif

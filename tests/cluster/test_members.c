@@ -61,13 +61,13 @@ static void announce(struct stage *stage, const char *node, const char *group, b
 /* Names of those who are asked for shard 0, best first. */
 static bool owners_are(struct stage *stage, const char *expected)
 {
-    struct members_owner owners[4];
+    struct nodes_owner owners[4];
     struct arena arena;
     char names[100] = "";
     size_t count, used = 0;
 
     arena_create(&arena, 0);
-    count = members_owners(stage->members, "news", "0", &arena, owners, 4);
+    count = nodes_owners(members_nodes(stage->members), "news", "0", &arena, owners, 4);
     for (size_t i = 0; i < count; i++)
         used += (size_t)snprintf(names + used, sizeof(names) - used, "%s ", owners[i].node);
     arena_destroy(&arena);
@@ -231,23 +231,25 @@ START_TEST(a_silent_node_is_gone_after_half_a_minute_without_an_answer)
 
     stage_open_announcing(&stage);
     UNTIL(owners_are(&stage, "a "), announce(&stage, "a", "other-group", false, shards));
-    members_note(stage.members, address, false); /* while it is heard that is another matter */
+    nodes_note(members_nodes(stage.members), address,
+               false); /* while it is heard that is another matter */
     ck_assert(owners_are(&stage, "a "));
     PASS(&stage, 4, "a ", (void)0);
     for (int i = 0; i < 3; i++) {
-        members_note(stage.members, address, true);
+        nodes_note(members_nodes(stage.members), address, true);
         asker_pass(&stage.asker, 20 * SECOND_NS);
         ck_assert(owners_are(&stage, "a "));
-        ck_assert(members_reaches_others(stage.members));
+        ck_assert(nodes_reaches_others(members_nodes(stage.members)));
     }
-    members_note(stage.members, address, false);
+    nodes_note(members_nodes(stage.members), address, false);
     ck_assert(owners_are(&stage, ""));
-    ck_assert(!members_reaches_others(stage.members));
+    ck_assert(!nodes_reaches_others(members_nodes(stage.members)));
     PASS(&stage, 4, "a ", (void)0);
     ck_assert(owners_are(&stage, "a ")); /* once more */
     PASS(&stage, 10, "", (void)0);
     ck_assert(owners_are(&stage, ""));
-    ck_assert(!members_expects(stage.members, address, io_monotonic_ns(&stage.asker.io)));
+    ck_assert(
+        !nodes_expects(members_nodes(stage.members), address, io_monotonic_ns(&stage.asker.io)));
     stage_close(&stage);
 }
 END_TEST
@@ -258,12 +260,12 @@ START_TEST(only_nodes_that_are_heard_take_over)
     static struct stage stage;
 
     stage_open_announcing(&stage);
-    UNTIL(members_taken_over(stage.members, "news", "0", 10),
+    UNTIL(nodes_taken_over(members_nodes(stage.members), "news", "0", 10),
           announce(&stage, "a", "group", false, rest));
-    ck_assert_uint_eq(members_successors(stage.members), 1);
+    ck_assert_uint_eq(nodes_successors(members_nodes(stage.members)), 1);
     PASS(&stage, 4, "a ", (void)0);
-    ck_assert(!members_taken_over(stage.members, "news", "0", 10));
-    ck_assert_uint_eq(members_successors(stage.members), 0);
+    ck_assert(!nodes_taken_over(members_nodes(stage.members), "news", "0", 10));
+    ck_assert_uint_eq(nodes_successors(members_nodes(stage.members)), 0);
     stage_close(&stage);
 }
 END_TEST
@@ -275,10 +277,10 @@ START_TEST(two_that_hand_a_shard_over_do_not_take_it_from_each_other)
     stage_open(&stage);
     UNTIL(owners_are(&stage, "a "),
           announce(&stage, "a", "group", false, "\"shards\": [[\"0\", 10, 0, 4, true]]"));
-    ck_assert(!members_taken_over(stage.members, "news", "0", 10));
-    UNTIL(members_taken_over(stage.members, "news", "0", 10),
+    ck_assert(!nodes_taken_over(members_nodes(stage.members), "news", "0", 10));
+    UNTIL(nodes_taken_over(members_nodes(stage.members), "news", "0", 10),
           announce(&stage, "b", "group", false, "\"shards\": [[\"0\", 10, 0, 5]]"));
-    ck_assert(!members_taken_over(stage.members, "news", "0", 11));
+    ck_assert(!nodes_taken_over(members_nodes(stage.members), "news", "0", 11));
     stage_close(&stage);
 }
 END_TEST
@@ -316,11 +318,11 @@ START_TEST(who_has_given_a_shard_up_is_asked_after_who_goes_on_with_it)
     stage_open(&stage);
     UNTIL(owners_are(&stage, "a "),
           announce(&stage, "a", "other-group", false, "\"shards\": [[\"0\", 9000, 0, 4, true]]"));
-    ck_assert(!members_ahead(stage.members, "news", "0", 5));
+    ck_assert(!nodes_ahead(members_nodes(stage.members), "news", "0", 5));
     UNTIL(owners_are(&stage, "b a "),
           announce(&stage, "b", "third-group", false, "\"shards\": [[\"0\", 10, 0, 3]]"));
-    ck_assert(members_ahead(stage.members, "news", "0", 9));
-    ck_assert(!members_ahead(stage.members, "news", "0", 10));
+    ck_assert(nodes_ahead(members_nodes(stage.members), "news", "0", 9));
+    ck_assert(!nodes_ahead(members_nodes(stage.members), "news", "0", 10));
     stage_close(&stage);
 }
 END_TEST

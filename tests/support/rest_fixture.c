@@ -6,6 +6,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "indexer/endpoint/pages/pages.h"
 #include "store/append.h"
 #include "store/files/key.h"
 #include "store/registry.h"
@@ -53,6 +54,7 @@ void fixture_start_server(struct fixture *fixture)
 
     fixture->server = http_server_new(&(struct http_options){
         .config = &fixture->config, .metrics = fixture->metrics, .io = &fixture->io.io});
+    pages_add_routes(fixture->server);
     rest_add_routes(fixture->rest, fixture->server);
     ck_assert_msg(http_server_start(fixture->server, &error) == 0, "%s", error.text);
 }

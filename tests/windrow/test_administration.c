@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/buffer.h"
+#include "windrow/daemon/daemon.h"
 #include "windrow/daemon/service.h"
 
 struct answer {
@@ -27,7 +29,7 @@ static struct answer ask(const struct service *service, const char *path, const 
     CURL *curl = curl_easy_init();
     char url[256];
 
-    snprintf(url, sizeof(url), "http://127.0.0.1:%u%s", http_server_port(service->http), path);
+    snprintf(url, sizeof(url), "http://127.0.0.1:%u%s", service_port(service), path);
     curl_easy_setopt(curl, CURLOPT_URL, url);
     curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(curl, CURLOPT_PROXY, "");

@@ -3,11 +3,19 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "indexer/endpoint/rest/rest.h"
+#include "ingest/ingest.h"
 #include "net/http/http.h"
 #include "store/lease.h"
 #include "store/tools/backup_folder.h"
+#include "windrow/daemon/bad_records.h"
+#include "windrow/daemon/clock_watch.h"
+#include "windrow/daemon/drain.h"
+#include "windrow/daemon/health.h"
+#include "windrow/daemon/history.h"
 #include "windrow/daemon/log_control.h"
-#include "windrow/daemon/service.h"
+#include "windrow/daemon/parts.h"
+#include "windrow/daemon/reload.h"
 #include "windrow/daemon/status.h"
 #include "windrow/daemon/windows.h"
 
@@ -15,7 +23,7 @@ enum { STATUS_TIMEOUT_MS = 5000 }; /* for what other nodes have to say */
 
 static void handle_livez(struct http_request *request)
 {
-    bool alive = service_alive(request->context);
+    bool alive = health_alive(request->context);
 
     http_reply_plain(request, alive ? 200 : 503, HTTP_TYPE_TEXT);
     buffer_append_text(&request->reply, alive ? "alive\n" : "a loop of the process is stuck\n");
@@ -47,10 +55,9 @@ static void append_missing(struct service *service, struct http_request *request
 /* A process that is away from NATS answers for what it has, and says so. */
 static void append_disconnected(struct service *service, struct http_request *request)
 {
-    const struct indexer *indexer = atomic_load(&service->indexer);
     char why[512];
 
-    if (indexer && !indexer_connected(indexer, why, sizeof(why)))
+    if (!health_connected(service, why, sizeof(why)))
         buffer_append_format(&request->reply, "disconnected: %s\n", why);
 }
 
@@ -58,7 +65,7 @@ static void handle_readyz(struct http_request *request)
 {
     char why[512] = "";
 
-    if (service_ready(request->context, why, sizeof(why))) {
+    if (health_ready(request->context, why, sizeof(why))) {
         http_reply_plain(request, 200, HTTP_TYPE_TEXT);
         buffer_append_text(&request->reply, "ready\n");
         append_missing(request->context, request);
@@ -178,7 +185,7 @@ static void handle_pause(struct http_request *request)
     struct error error = {0};
     struct doc body;
 
-    if (http_request_collection(request, &collection, &error) != 0 ||
+    if (rest_request_collection(request, &collection, &error) != 0 ||
         http_request_body(request, &body, &error) != 0)
         http_reply_from_error(request, &error);
     else
@@ -220,7 +227,7 @@ static void handle_resume(struct http_request *request)
     struct error error = {0};
     const char *shard;
 
-    if (http_request_collection(request, &collection, &error) != 0 ||
+    if (rest_request_collection(request, &collection, &error) != 0 ||
         parse_resume(request, &shard, &resume, &error) != 0)
         http_reply_from_error(request, &error);
     else
@@ -288,7 +295,7 @@ static const struct http_route routes[] = {
     {"GET", "/history", history_handle, HTTP_READ, &history_schema},
     {"POST", "/backup", handle_backup, HTTP_CONTROL, &backup_schema},
     {"POST", "/drain", drain_handle, HTTP_CONTROL, &drain_schema},
-    {"GET", "/config", service_handle_config, HTTP_CONTROL, NULL},
+    {"GET", "/config", reload_handle_config, HTTP_CONTROL, NULL},
     {"GET", "/log-level", log_control_get, HTTP_READ, NULL},
     {"POST", "/log-level", log_control_set, HTTP_CONTROL, &log_control_schema},
     {"POST", "/clock/trust", handle_trust_clock, HTTP_CONTROL, &empty_schema},

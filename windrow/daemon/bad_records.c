@@ -8,7 +8,7 @@
 #include "base/memory.h"
 #include "base/text.h"
 #include "net/http/http.h"
-#include "windrow/daemon/service.h"
+#include "windrow/daemon/parts.h"
 
 enum {
     REASONS_MAX = 24, /* the reasons are words of the code; there are fewer */

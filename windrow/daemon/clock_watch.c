@@ -1,15 +1,43 @@
 #include "windrow/daemon/clock_watch.h"
 
+#include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "base/logger.h"
 #include "base/marker.h"
+#include "base/memory.h"
 #include "base/text.h"
-#include "windrow/daemon/service.h"
+#include "config/config.h"
+#include "twcs/compaction/compaction.h"
+#include "windrow/daemon/parts.h"
+#include "windrow/daemon/safe_clock.h"
 
 #define MARKER "CLOCK_STANDS"
 
 enum { REPEAT_S = 600 };
+
+struct clock_watch {
+    pthread_mutex_t lock; /* of the fields below; held while the marker is written */
+    int64_t told_ns;      /* when the log last said that the clock is frozen; 0: it is not */
+    bool marked;          /* the file CLOCK_STANDS lies in the data folder */
+};
+
+struct clock_watch *clock_watch_new(void)
+{
+    struct clock_watch *watch = memory_new(1, sizeof(*watch));
+
+    pthread_mutex_init(&watch->lock, NULL);
+    return watch;
+}
+
+void clock_watch_delete(struct clock_watch *watch)
+{
+    if (!watch)
+        return;
+    pthread_mutex_destroy(&watch->lock);
+    free(watch);
+}
 
 bool clock_watch_advice(struct service *service, char *text, size_t text_bytes)
 {
@@ -32,7 +60,7 @@ bool clock_watch_advice(struct service *service, char *text, size_t text_bytes)
 /* A marker that could not be written is tried again with the next tick. */
 static void mark(struct service *service, bool frozen)
 {
-    struct clock_watch *watch = &service->clock_watch;
+    struct clock_watch *watch = service->clock_watch;
     struct error error = {0};
 
     if (watch->marked == frozen)
@@ -65,7 +93,7 @@ static void publish(struct service *service)
 /* Under the lock. */
 static void look(struct service *service)
 {
-    struct clock_watch *watch = &service->clock_watch;
+    struct clock_watch *watch = service->clock_watch;
     int64_t now_ns = io_monotonic_ns(service->io);
     char text[512];
     bool frozen = clock_watch_advice(service, text, sizeof(text));
@@ -84,14 +112,14 @@ static void look(struct service *service)
 
 void clock_watch_tick(struct service *service)
 {
-    pthread_mutex_lock(&service->clock_watch.lock);
+    pthread_mutex_lock(&service->clock_watch->lock);
     look(service);
-    pthread_mutex_unlock(&service->clock_watch.lock);
+    pthread_mutex_unlock(&service->clock_watch->lock);
 }
 
 void clock_watch_begin(struct service *service, bool trusted)
 {
-    struct clock_watch *watch = &service->clock_watch;
+    struct clock_watch *watch = service->clock_watch;
     int64_t downtime_max_ms = service->config->clock_max_downtime_ms;
 
     pthread_mutex_lock(&watch->lock);
@@ -109,7 +137,7 @@ bool clock_watch_trust(struct service *service, int64_t *before_ms, int64_t *now
     char now[TEXT_TIME_BYTES];
     bool was_frozen;
 
-    pthread_mutex_lock(&service->clock_watch.lock);
+    pthread_mutex_lock(&service->clock_watch->lock);
     was_frozen = safe_clock_trust(service->clock, before_ms, now_ms);
     text_format_time(*before_ms, before);
     text_format_time(*now_ms, now);
@@ -122,7 +150,7 @@ bool clock_watch_trust(struct service *service, int64_t *before_ms, int64_t *now
                  "is %s",
                  before, now);
     look(service);
-    pthread_mutex_unlock(&service->clock_watch.lock);
+    pthread_mutex_unlock(&service->clock_watch->lock);
     if (atomic_load(&service->scheduler))
         compaction_scheduler_wake(service->scheduler);
     return was_frozen;

@@ -5,18 +5,17 @@
 #ifndef WINDROW_CLOCK_WATCH_H
 #define WINDROW_CLOCK_WATCH_H
 
-#include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 struct service;
 
-struct clock_watch {
-    pthread_mutex_t lock; /* of the fields below; held while the marker is written */
-    int64_t told_ns;      /* when the log last said that the clock is frozen; 0: it is not */
-    bool marked;          /* the file CLOCK_STANDS lies in the data folder */
-};
+struct clock_watch;
+
+struct clock_watch *clock_watch_new(void);
+/** NULL is allowed. */
+void clock_watch_delete(struct clock_watch *watch);
 
 /** All shards on disk are open: time begins. */
 void clock_watch_begin(struct service *service, bool trusted);

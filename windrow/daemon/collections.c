@@ -16,10 +16,14 @@
 #include "base/logger.h"
 #include "base/memory.h"
 #include "base/thread.h"
+#include "cluster/cluster.h"
+#include "ingest/ingest.h"
 #include "store/lease.h"
 #include "store/registry.h"
 #include "store/store.h"
-#include "windrow/daemon/service.h"
+#include "windrow/daemon/parts.h"
+#include "windrow/daemon/reload.h"
+#include "windrow/daemon/writer.h"
 
 /* Between two looks at what nobody tells of: ingestion's list of partitions. */
 #define LOOK_NS INT64_C(50000000)
@@ -130,12 +134,12 @@ static bool is_served(struct collections *collections, const struct config_colle
 static bool is_usable(struct collections *collections, const struct config_collection *collection)
 {
     struct service *service = collections->service;
-    struct indexer *indexer = atomic_load(&service->indexer);
+    struct cluster *cluster = service_cluster(service);
     const struct query_view_options options = {.collection = collection,
                                                .registry = service->registry,
                                                .io = service->io,
                                                .timeout_ms = USABLE_LOOK_MS,
-                                               .peers = indexer ? indexer_peers(indexer) : NULL};
+                                               .peers = cluster ? cluster_peers(cluster) : NULL};
     struct query_totals totals;
     struct query_view *view = NULL;
     struct error error = {0};
@@ -455,7 +459,7 @@ static int apply_file(struct collections *collections, const char *name, const s
     int code = write_file(collections, file, text, error);
 
     if (code == 0)
-        service_set_ttl(collections->service, name, config_collection_find(fresh, name)->ttl_ms);
+        reload_set_ttl(collections->service, name, config_collection_find(fresh, name)->ttl_ms);
     return code;
 }
 

@@ -1,44 +1,63 @@
 #include "windrow/daemon/drain.h"
 
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+
 #include "base/logger.h"
 #include "base/memory.h"
 #include "base/thread.h"
 #include "cluster/cluster.h"
+#include "ingest/ingest.h"
 #include "net/http/http.h"
 #include "store/append.h"
 #include "store/lease.h"
 #include "store/registry.h"
 #include "store/store.h"
-#include "windrow/daemon/service.h"
+#include "windrow/daemon/parts.h"
 
 enum { WAIT_MS = 60000, LOOK_NS = 200 * 1000000 };
 
 /* How long a shard that was given back answers although other nodes have more of it: a group settles in less. */
 #define AHEAD_NS INT64_C(3000000000)
 
-void drain_create(struct drain *drain)
+struct drain {
+    atomic_bool begun;
+    int64_t settled_ns; /* when it was last not known which partitions are ours; main thread */
+    /* Under the lock: */
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    bool left_group;          /* no partition is read any more: the counts are known */
+    size_t handed_over, left; /* shards that another node has, and those that are waited for */
+};
+
+struct drain *drain_new(void)
 {
+    struct drain *drain = memory_new(1, sizeof(*drain));
+
     pthread_mutex_init(&drain->lock, NULL);
     thread_condition_create(&drain->changed);
+    return drain;
 }
 
-void drain_destroy(struct drain *drain)
+void drain_delete(struct drain *drain)
 {
+    if (!drain)
+        return;
     pthread_cond_destroy(&drain->changed);
     pthread_mutex_destroy(&drain->lock);
+    free(drain);
 }
 
-static struct cluster *cluster_of(struct service *service)
+bool drain_has_begun(const struct drain *drain)
 {
-    struct indexer *indexer = atomic_load(&service->indexer);
-
-    return indexer ? indexer_cluster(indexer) : NULL;
+    return atomic_load(&drain->begun);
 }
 
 int drain_begin(struct service *service, struct error *error)
 {
     struct ingest *ingest = atomic_load(&service->ingest);
-    struct cluster *cluster = cluster_of(service);
+    struct cluster *cluster = service_cluster(service);
 
     if ((service->roles & CONFIG_ROLE_INGEST) == 0)
         return error_set(error, ERROR_UNSUPPORTED, "This process has no shards to hand over");
@@ -47,9 +66,9 @@ int drain_begin(struct service *service, struct error *error)
                          "Without cluster.name nobody is known who could take the shards over");
     if (!ingest)
         return error_set(error, ERROR_BUSY, "The service is starting or stopping");
-    if (!atomic_load(&service->drain.begun) && cluster_drain(cluster, error) != 0)
+    if (!atomic_load(&service->drain->begun) && cluster_drain(cluster, error) != 0)
         return error->code;
-    if (!atomic_exchange(&service->drain.begun, true)) {
+    if (!atomic_exchange(&service->drain->begun, true)) {
         log_info("windrow", "handing all shards over to other nodes");
         ingest_hand_over(ingest);
     }
@@ -81,7 +100,7 @@ static bool is_forsaken(struct service *service, struct cluster *cluster,
         cluster_ahead(cluster, position->collection, position->name,
                       store_shard_next_offset(lease->shard)))
         store_registry_set_behind(service->registry, position->collection, position->name, true);
-    if (!store_lease_is_forsaken(lease, now_ns, service->drain.settled_ns))
+    if (!store_lease_is_forsaken(lease, now_ns, service->drain->settled_ns))
         return false;
     log_warning("windrow",
                 "%s/%s: closed at offset %lld: it was given back, and no node of this replica set "
@@ -93,7 +112,7 @@ static bool is_forsaken(struct service *service, struct cluster *cluster,
 
 static void look(struct service *service, struct cluster *cluster)
 {
-    const bool drains = atomic_load(&service->drain.begun);
+    const bool drains = atomic_load(&service->drain->begun);
     struct store_registry_position position = {0};
     struct store_lease lease;
     size_t closed = 0, left = 0;
@@ -111,24 +130,24 @@ static void look(struct service *service, struct cluster *cluster)
     }
     if (!drains)
         return;
-    pthread_mutex_lock(&service->drain.lock);
-    if (left == 0 && (!service->drain.left_group || service->drain.left > 0))
+    pthread_mutex_lock(&service->drain->lock);
+    if (left == 0 && (!service->drain->left_group || service->drain->left > 0))
         log_info("windrow", "all shards are handed over");
-    service->drain.left_group = true;
-    service->drain.handed_over += closed;
-    service->drain.left = left;
-    pthread_cond_broadcast(&service->drain.changed);
-    pthread_mutex_unlock(&service->drain.lock);
+    service->drain->left_group = true;
+    service->drain->handed_over += closed;
+    service->drain->left = left;
+    pthread_cond_broadcast(&service->drain->changed);
+    pthread_mutex_unlock(&service->drain->lock);
 }
 
 void drain_tick(struct service *service)
 {
     struct ingest *ingest = atomic_load(&service->ingest);
-    struct cluster *cluster = cluster_of(service);
+    struct cluster *cluster = service_cluster(service);
 
     if (!ingest || !ingest_settled(ingest))
-        service->drain.settled_ns = io_monotonic_ns(service->io);
-    if (cluster && ingest && (!atomic_load(&service->drain.begun) || ingest_handed_over(ingest)))
+        service->drain->settled_ns = io_monotonic_ns(service->io);
+    if (cluster && ingest && (!atomic_load(&service->drain->begun) || ingest_handed_over(ingest)))
         look(service, cluster);
 }
 
@@ -144,15 +163,15 @@ static bool is_done(struct drain *drain)
 
 bool drain_over(struct service *service)
 {
-    return !atomic_load(&service->drain.begun) || is_done(&service->drain) ||
-           cluster_successors(cluster_of(service)) == 0;
+    return !atomic_load(&service->drain->begun) || is_done(service->drain) ||
+           cluster_successors(service_cluster(service)) == 0;
 }
 
 /* Over HTTP. */
 
 static void wait_for_end(struct service *service, const atomic_bool *cancelled, int64_t timeout_ms)
 {
-    struct drain *drain = &service->drain;
+    struct drain *drain = service->drain;
     int64_t end_ns = io_monotonic_ns(service->io) + timeout_ms * 1000000;
 
     while (!drain_over(service) && !atomic_load(cancelled) &&
@@ -188,9 +207,9 @@ static void reply(struct service *service, struct http_request *request)
 {
     struct doc result = doc_map(&request->arena, 2);
 
-    pthread_mutex_lock(&service->drain.lock);
-    doc_put(&result, "handed_over", doc_integer((int64_t)service->drain.handed_over));
-    pthread_mutex_unlock(&service->drain.lock);
+    pthread_mutex_lock(&service->drain->lock);
+    doc_put(&result, "handed_over", doc_integer((int64_t)service->drain->handed_over));
+    pthread_mutex_unlock(&service->drain->lock);
     doc_put(&result, "left", describe_left(service, &request->arena));
     doc_write_json(&request->reply, &result);
 }

@@ -8,30 +8,20 @@
 #ifndef WINDROW_DRAIN_H
 #define WINDROW_DRAIN_H
 
-#include <pthread.h>
-#include <stdatomic.h>
 #include <stdbool.h>
-#include <stddef.h>
 
-#include "base/arena.h"
-#include "base/doc.h"
 #include "base/error.h"
 
 struct service;
 struct http_request;
 
-struct drain {
-    atomic_bool begun;
-    int64_t settled_ns; /* when it was last not known which partitions are ours; main thread */
-    /* Under the lock: */
-    pthread_mutex_t lock;
-    pthread_cond_t changed;
-    bool left_group;          /* no partition is read any more: the counts are known */
-    size_t handed_over, left; /* shards that another node has, and those that are waited for */
-};
+struct drain;
 
-void drain_create(struct drain *drain);
-void drain_destroy(struct drain *drain);
+struct drain *drain_new(void);
+/** NULL is allowed. */
+void drain_delete(struct drain *drain);
+/** Any thread. */
+bool drain_has_begun(const struct drain *drain);
 
 /** Begins unless it has begun. ERROR_INVALID with the reason when nobody could take the shards over,
  * ERROR_UNSUPPORTED for a process that has none. Any thread. */

@@ -9,7 +9,8 @@
 #include "base/text.h"
 #include "net/http/http.h"
 #include "store/lease.h"
-#include "windrow/daemon/service.h"
+#include "windrow/daemon/builds.h"
+#include "windrow/daemon/parts.h"
 #include "windrow/daemon/telemetry.h"
 
 enum {
@@ -139,7 +140,7 @@ static double sum(struct service *service, const char *name)
 static void fill(struct history *history, struct service *service, double seconds,
                  double sample[COLUMNS])
 {
-    struct indexer *indexer = atomic_load(&service->indexer);
+    const struct builds *builds = service_builds(service);
     struct metrics_total records = {0}, freshness = {0}, searches = {0};
 
     (void)metrics_sum(service->metrics, "windrow_records_ingested_total", &records);
@@ -153,7 +154,7 @@ static void fill(struct history *history, struct service *service, double second
     sample[SEARCHES_PER_S] = (double)(searches.count - history->searches.count) / seconds;
     sample[SEARCH_P50_S] = quantile(&searches, &history->searches, 0.5);
     sample[SEARCH_P99_S] = quantile(&searches, &history->searches, 0.99);
-    sample[BUILDS] = indexer ? indexer_builds(indexer) : 0;
+    sample[BUILDS] = builds ? builds_running(builds) : 0;
     sample[MERGES] = sum(service, "windrow_lsm_compaction_running");
     sample[RESIDENT_BYTES] = process_resident_bytes();
     sample[MEMTABLE_BYTES] = sum(service, "windrow_lsm_memtable_size_bytes");

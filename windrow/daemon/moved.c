@@ -10,7 +10,7 @@
 #include "store/lease.h"
 #include "store/registry.h"
 #include "store/store.h"
-#include "windrow/daemon/service.h"
+#include "windrow/daemon/parts.h"
 
 #define LOOK_NS INT64_C(2000000000)
 
@@ -135,8 +135,7 @@ static size_t look_at(struct moved *moved, struct cluster *cluster,
 void moved_tick(struct moved *moved)
 {
     struct service *service = moved->service;
-    struct indexer *indexer = atomic_load(&service->indexer);
-    struct cluster *cluster = indexer ? indexer_cluster(indexer) : NULL;
+    struct cluster *cluster = service_cluster(service);
     int64_t now_ns = io_monotonic_ns(service->io);
     struct arena arena;
     size_t count = 0;

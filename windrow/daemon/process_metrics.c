@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #include "base/thread.h"
-#include "windrow/daemon/service.h"
+#include "windrow/daemon/parts.h"
 #include "windrow/daemon/telemetry.h"
 
 static void set(struct metrics *metrics, const char *name, const char *help, double value)

@@ -1,5 +1,7 @@
 /* SIGHUP: reads the config again and applies what may change while running: the TTLs, API keys, and what
  * is logged in which format. All other settings keep the values that the process started with; the log names those that changed. */
+#include "windrow/daemon/reload.h"
+
 #include <pthread.h>
 #include <string.h>
 
@@ -7,13 +9,14 @@
 #include "net/http/http.h"
 #include "store/lease.h"
 #include "store/store.h"
+#include "twcs/compaction/compaction.h"
 #include "windrow/daemon/log_control.h"
-#include "windrow/daemon/service.h"
+#include "windrow/daemon/parts.h"
 
 static pthread_mutex_t applying = PTHREAD_MUTEX_INITIALIZER; /* lists are replaced */
 
 /* {KEY: {"value", "origin", "reloadable"}} of all keys as the process has them, secrets hidden. */
-void service_handle_config(struct http_request *request)
+void reload_handle_config(struct http_request *request)
 {
     struct service *service = request->context;
 
@@ -38,7 +41,7 @@ static void log_lines(enum logger_level level, const char *event, const char *pr
 
 /* Ingest, compaction and shards opened later read the TTL from the config; open shards have a
  * copy. */
-void service_set_ttl(struct service *service, const char *name, int64_t ttl_ms)
+void reload_set_ttl(struct service *service, const char *name, int64_t ttl_ms)
 {
     struct config *config = service->config;
     const struct config_collection *found = config_collection_find(config, name);
@@ -74,14 +77,14 @@ static void apply(struct service *service, const struct config *fresh)
         const struct config_collection *collection = &running->collections[i];
         const struct config_collection *changed = config_collection_find(fresh, collection->name);
         if (changed && !collection->removed)
-            service_set_ttl(service, collection->name, changed->ttl_ms);
+            reload_set_ttl(service, collection->name, changed->ttl_ms);
     }
     pthread_mutex_unlock(&applying);
     if (atomic_load(&service->scheduler))
         compaction_scheduler_wake(service->scheduler);
 }
 
-void service_reload(struct service *service)
+void reload_config(struct service *service)
 {
     const char *path = service->config->path;
     struct buffer report = {0};

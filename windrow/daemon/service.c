@@ -1,30 +1,51 @@
+/* The one hand that wires the parts: what each of them gets, in which order they start and stop. */
 #include "windrow/daemon/service.h"
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/logger.h"
 #include "base/memory.h"
 #include "base/thread_pool.h"
 #include "base/version.h"
 #include "cluster/cluster.h"
+#include "indexer/endpoint/embedder/embedder.h"
+#include "indexer/endpoint/grpc/dialect.h"
+#include "indexer/endpoint/pages/pages.h"
+#include "indexer/endpoint/rest/rest.h"
+#include "ingest/ingest.h"
+#include "net/grpc/grpc.h"
+#include "net/http/http.h"
 #include "store/append.h"
 #include "store/registry.h"
 #include "store/store.h"
+#include "twcs/compaction/compaction.h"
 #include "windrow/daemon/administration.h"
+#include "windrow/daemon/bad_records.h"
+#include "windrow/daemon/builds.h"
+#include "windrow/daemon/clock_watch.h"
+#include "windrow/daemon/collections.h"
+#include "windrow/daemon/daemon.h"
+#include "windrow/daemon/drain.h"
+#include "windrow/daemon/health.h"
+#include "windrow/daemon/history.h"
 #include "windrow/daemon/log_control.h"
+#include "windrow/daemon/moved.h"
+#include "windrow/daemon/parts.h"
+#include "windrow/daemon/safe_clock.h"
+#include "windrow/daemon/shared_collections.h"
 #include "windrow/daemon/status.h"
 #include "windrow/daemon/telemetry.h"
 #include "windrow/daemon/trace_export.h"
+#include "windrow/daemon/writer.h"
 
 static int shard_opened(void *context, struct store_shard *shard, struct error *error)
 {
     struct service *service = context;
 
     safe_clock_raise(service->clock, store_shard_clock(shard).safe_wall_ms);
-    /* Shards found on disk at start are opened before the indexer runs; it is told about them then.
-     */
-    return service->indexer ? indexer_shard_opened(service->indexer, shard, error) : 0;
+    return service_builds(service) ? builds_shard_opened(service->builds, shard, error) : 0;
 }
 
 static int open_store(struct service *service, struct error *error)
@@ -54,31 +75,142 @@ static int open_store(struct service *service, struct error *error)
     return 0;
 }
 
-static int start_indexer(struct service *service, struct error *error)
+/* The endpoint. */
+
+static int start_builds(struct service *service, struct error *error)
 {
-    struct indexer_options options = {
+    const struct builds_options options = {.config = service->config,
+                                           .registry = service->registry,
+                                           .metrics = service->metrics,
+                                           .io = service->io,
+                                           .roles = service->roles};
+
+    return builds_start(&options, &service->builds, error);
+}
+
+static int open_cluster(struct service *service, struct error *error)
+{
+    const struct cluster_options options = {.config = service->config,
+                                            .roles = service->roles,
+                                            .registry = service->registry,
+                                            .metrics = service->metrics,
+                                            .io = service->io,
+                                            .describer = &service->describer};
+
+    return service->config->cluster_name ? cluster_open(&options, &service->cluster, error) : 0;
+}
+
+static void make_server(struct service *service)
+{
+    service->http = http_server_new(&(struct http_options){
+        .config = service->config, .metrics = service->metrics, .io = service->io});
+    service->embedder = embedder_new(service->config, service->metrics, service->io);
+    service->rest = rest_new(&(struct rest_options){
         .config = service->config,
+        .embedder = service->embedder,
         .registry = service->registry,
+        .metrics = service->metrics,
+        .io = service->io,
         .writer = writer_rest(service->writer),
         .collections = service->shared ? shared_collections_rest(service->shared)
                                        : collections_rest(service->collections),
-        .metrics = service->metrics,
-        .io = service->io,
-        .roles = service->roles,
-    };
-    struct indexer *indexer;
+        .describer = &service->describer,
+        .peers = service->cluster ? cluster_peers(service->cluster) : NULL});
+    pages_add_routes(service->http);
+    administration_add_routes(service, service->http);
+    if (service->cluster)
+        cluster_add_routes(service->cluster, service->http);
+    rest_add_routes(service->rest, service->http);
+    builds_add_routes(service->builds, service->http);
+}
+
+static int start_grpc(struct service *service, struct error *error)
+{
+    const char *host = service->config->http_grpc_host;
+
+    if (!host)
+        return 0;
+    service->grpc_catalog = grpc_catalog_new(service->http, service->metrics);
+    service->grpc = grpc_server_new(
+        &(struct grpc_options){.config = service->config,
+                               .http = service->http,
+                               .dialect = grpc_catalog_dialect(service->grpc_catalog),
+                               .metrics = service->metrics,
+                               .io = service->io});
+    if (grpc_server_start(service->grpc, error) != 0)
+        return error->code;
+    log_info("grpc", strchr(host, ':') ? "answering gRPC on [%s]:%u" : "answering gRPC on %s:%u",
+             host, grpc_server_port(service->grpc));
+    return 0;
+}
+
+/* Where builders on other machines find this one: where other nodes do, the address it listens on, or its
+ * name. */
+static void tell_address(struct service *service)
+{
+    const struct config *config = service->config;
+    const char *host = config->http_host;
+    char address[300];
+
+    if (strcmp(host, "0.0.0.0") == 0 || strcmp(host, "::") == 0)
+        host = config->node;
+    if (config->cluster_advertise)
+        (void)snprintf(address, sizeof(address), "%s", config->cluster_advertise);
+    else
+        (void)snprintf(address, sizeof(address), strchr(host, ':') ? "[%s]:%u" : "%s:%u", host,
+                       http_server_port(service->http));
+    builds_set_address(service->builds, address);
+}
+
+/* Routes before the servers, the servers before the address of this process is announced: whoever hears of it can
+ * ask it. HTTP answers from then on: /livez at once, /readyz once the shards are open and caught up. */
+static int start_endpoint(struct service *service, struct error *error)
+{
+    int code;
 
     service->describer = status_describer(service);
-    options.describer = &service->describer;
-    service->http = http_server_new(&(struct http_options){
-        .config = service->config, .metrics = service->metrics, .io = service->io});
-    administration_add_routes(service, service->http);
-    options.http = service->http;
-    /* HTTP answers from here on: /livez at once, /readyz once the shards are open and caught up. */
-    if (indexer_start(&options, &indexer, error) != 0)
-        return error->code;
-    atomic_store(&service->indexer, indexer);
-    return 0;
+    code = start_builds(service, error);
+    if (code == 0)
+        code = open_cluster(service, error);
+    if (code == 0) {
+        make_server(service);
+        code = http_server_start(service->http, error);
+    }
+    if (code == 0)
+        code = start_grpc(service, error);
+    if (code == 0)
+        tell_address(service);
+    if (code == 0 && service->cluster)
+        code = cluster_announce(service->cluster, http_server_port(service->http), error);
+    if (code == 0)
+        atomic_store(&service->answers, true);
+    return code;
+}
+
+/* No new requests, no builds: shards may be closed after it. The cluster first: nodes that hear of the leaving stop
+ * asking before the server refuses. */
+static void stop_accepting(struct service *service)
+{
+    if (service->cluster)
+        cluster_leave(service->cluster);
+    if (service->grpc)
+        grpc_server_refuse(service->grpc);
+    if (service->http)
+        http_server_stop(service->http);
+    if (service->grpc)
+        grpc_server_stop(service->grpc);
+    builds_quiesce(service->builds);
+}
+
+static void close_endpoint(struct service *service)
+{
+    builds_stop(service->builds);
+    grpc_server_delete(service->grpc);
+    grpc_catalog_delete(service->grpc_catalog);
+    rest_delete(service->rest);
+    embedder_delete(service->embedder);
+    cluster_close(service->cluster);
+    http_server_delete(service->http);
 }
 
 /* Nothing expires, drops or judges before all shards have told where their clocks stood. */
@@ -99,14 +231,14 @@ static void window_sealed(void *context, struct store_shard *shard,
 {
     struct service *service = context;
 
-    indexer_window_sealed(service->indexer, shard, window);
+    builds_window_sealed(service->builds, shard, window);
 }
 
 static bool reconcile(void *context)
 {
     struct service *service = context;
 
-    return indexer_reconcile(service->indexer);
+    return builds_reconcile(service->builds);
 }
 
 static int start_compaction(struct service *service, struct error *error)
@@ -159,7 +291,7 @@ static int64_t fetch_worth(void *context, const struct config_collection *collec
                            const char *shard, int64_t next_offset)
 {
     struct service *service = context;
-    struct cluster *cluster = indexer_cluster(service->indexer);
+    struct cluster *cluster = service_cluster(service);
 
     return cluster ? cluster_fetch_worth(cluster, collection->name, shard, next_offset) : -1;
 }
@@ -171,7 +303,7 @@ static int fetch(void *context, const struct config_collection *collection, cons
     const struct cluster_fetch wanted = {
         .collection = collection, .shard = shard, .next_offset = next_offset, .cancel = cancel};
 
-    return cluster_fetch_shard(indexer_cluster(service->indexer), &wanted, folder, error);
+    return cluster_fetch_shard(service_cluster(service), &wanted, folder, error);
 }
 
 static int start_ingest(struct service *service, struct error *error)
@@ -222,8 +354,8 @@ int service_start(const struct daemon_options *options, struct service **service
     fresh->history = history_new();
     fresh->bad_records = bad_records_new();
     thread_budget_set(fresh->config->processors);
-    pthread_mutex_init(&fresh->clock_watch.lock, NULL);
-    drain_create(&fresh->drain);
+    fresh->clock_watch = clock_watch_new();
+    fresh->drain = drain_new();
     fresh->moved = moved_new(fresh);
     fresh->start_ns = io_monotonic_ns(fresh->io);
     atomic_store(&fresh->ingest_alive_ns, fresh->start_ns);
@@ -236,7 +368,7 @@ int service_start(const struct daemon_options *options, struct service **service
     if (code == 0)
         code = open_store(fresh, error);
     if (code == 0)
-        code = start_indexer(fresh, error);
+        code = start_endpoint(fresh, error);
     if (code == 0)
         code = open_shards(fresh, options->trust_clock, error);
     if (code == 0)
@@ -262,8 +394,7 @@ void service_stop(struct service *service)
     writer_interrupt(service->writer); /* requests that wait for Kafka would hold up the rest */
     shared_collections_stop(service->shared);
     ingest = atomic_exchange(&service->ingest, NULL);
-    if (service->indexer)
-        indexer_stop_accepting(service->indexer);
+    stop_accepting(service);
     if (service->registry)
         store_registry_interrupt(service->registry);
     if (ingest)
@@ -271,9 +402,7 @@ void service_stop(struct service *service)
     compaction_scheduler_stop(atomic_exchange(&service->scheduler, NULL));
     if (service->registry)
         store_registry_close_all(service->registry, true);
-    if (service->indexer)
-        indexer_stop(service->indexer);
-    http_server_delete(service->http);
+    close_endpoint(service);
     trace_export_stop(service->traces);
     writer_delete(service->writer);
     if (service->registry)
@@ -288,56 +417,10 @@ void service_stop(struct service *service)
     bad_records_delete(service->bad_records);
     config_free(service->config);
     safe_clock_delete(service->clock);
-    drain_destroy(&service->drain);
+    drain_delete(service->drain);
     moved_delete(service->moved);
-    pthread_mutex_destroy(&service->clock_watch.lock);
+    clock_watch_delete(service->clock_watch);
     free(service);
-}
-
-/* A process without shards has nothing to catch up with. One that is there to ask others has to reach them. */
-static bool reaches_others(struct service *service, char *why, size_t why_bytes)
-{
-    const struct indexer *indexer = atomic_load(&service->indexer);
-    const struct cluster *cluster = indexer ? indexer_cluster(indexer) : NULL;
-
-    if ((service->roles & CONFIG_ROLE_QUERY) == 0 || !cluster || cluster_reaches_others(cluster))
-        return true;
-    snprintf(why, why_bytes, "NATS does not answer; other nodes are not heard");
-    return false;
-}
-
-bool service_ready(struct service *service, char *why, size_t why_bytes)
-{
-    struct ingest *ingest = atomic_load(&service->ingest);
-
-    if ((service->roles & CONFIG_ROLE_INGEST) == 0)
-        return reaches_others(service, why, why_bytes);
-    if (!ingest) {
-        snprintf(why, why_bytes, "starting or stopping");
-        return false;
-    }
-    if (atomic_load(&service->drain.begun)) {
-        snprintf(why, why_bytes, "its shards are handed over to other nodes");
-        return false;
-    }
-    return ingest_ready(ingest, why, why_bytes);
-}
-
-static bool recent(struct service *service, int64_t alive_ns)
-{
-    int64_t age_ns = io_monotonic_ns(service->io) - alive_ns;
-
-    return age_ns < (int64_t)SERVICE_LOOP_TIMEOUT_MS * 1000000;
-}
-
-bool service_alive(struct service *service)
-{
-    struct compaction_scheduler *scheduler = atomic_load(&service->scheduler);
-
-    return recent(service,
-                  scheduler ? compaction_scheduler_alive_ns(scheduler) : service->start_ns) &&
-           ((service->roles & CONFIG_ROLE_INGEST) == 0 ||
-            recent(service, atomic_load(&service->ingest_alive_ns)));
 }
 
 static bool settled(struct service *service)
@@ -356,11 +439,32 @@ void service_tick(struct service *service)
     moved_tick(service->moved);
     history_tick(service->history, service);
     if (!atomic_load(&service->unclaimed_closed) && settled(service) &&
-        service_ready(service, why, sizeof(why))) {
+        health_ready(service, why, sizeof(why))) {
         atomic_store(&service->unclaimed_closed, true);
         store_registry_close_unclaimed(service->registry);
         log_info("windrow", "%s",
                  service->roles & CONFIG_ROLE_INGEST ? "caught up with Kafka"
                                                      : "builds segments for other machines");
     }
+}
+
+uint16_t service_port(const struct service *service)
+{
+    return http_server_port(service->http);
+}
+
+bool service_hand_over(struct service *service)
+{
+    int64_t timeout_ms = service->config->cluster_drain_timeout_ms;
+    struct error error = {0};
+
+    if (timeout_ms == 0 || !service->config->cluster_name || drain_begin(service, &error) != 0)
+        return false;
+    service->hand_over_end_ns = io_monotonic_ns(service->io) + timeout_ms * 1000000;
+    return true;
+}
+
+bool service_handed_over(struct service *service)
+{
+    return drain_over(service) || io_monotonic_ns(service->io) >= service->hand_over_end_ns;
 }

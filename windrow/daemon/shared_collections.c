@@ -9,7 +9,9 @@
 #include "base/memory.h"
 #include "base/thread.h"
 #include "cluster/definitions.h"
-#include "windrow/daemon/service.h"
+#include "windrow/daemon/collections.h"
+#include "windrow/daemon/definition.h"
+#include "windrow/daemon/parts.h"
 
 enum { WAIT_MS = 200, DROP_TIMEOUT_S = 30, NOTED_MAX = 64 };
 

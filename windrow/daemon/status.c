@@ -4,11 +4,17 @@
 #include <string.h>
 
 #include "base/version.h"
+#include "cluster/cluster.h"
+#include "ingest/ingest.h"
 #include "store/append.h"
 #include "store/lease.h"
 #include "store/store.h"
 #include "twcs/compaction/compaction.h"
-#include "windrow/daemon/service.h"
+#include "windrow/daemon/builds.h"
+#include "windrow/daemon/clock_watch.h"
+#include "windrow/daemon/health.h"
+#include "windrow/daemon/parts.h"
+#include "windrow/daemon/safe_clock.h"
 
 static struct doc text_or_null(struct arena *arena, const char *text)
 {
@@ -111,7 +117,7 @@ static struct doc missing_doc(struct arena *arena, const struct store_coverage *
 static void put_shards(struct service *service, const struct config_collection *collection,
                        const struct status_request *request, struct arena *arena, struct doc *map)
 {
-    struct indexer *indexer = atomic_load(&service->indexer);
+    struct cluster *cluster = service_cluster(service);
     struct query_view_options options = {
         .collection = collection,
         .registry = service->registry,
@@ -119,7 +125,7 @@ static void put_shards(struct service *service, const struct config_collection *
         .stop = request->stop,
         .pool = request->pool,
         .describer = &service->describer,
-        .peers = indexer && !request->local ? indexer_peers(indexer) : NULL};
+        .peers = cluster && !request->local ? cluster_peers(cluster) : NULL};
     struct query_shard_doc *shards = NULL;
     struct query_view *view = NULL;
     struct store_coverage coverage;
@@ -201,7 +207,7 @@ void status_build(struct service *service, const struct status_request *request,
     struct doc *items = doc_items(arena, (uint32_t)all);
     uint32_t count = 0;
     char why[256] = "";
-    bool ready = service_ready(service, why, sizeof(why));
+    bool ready = health_ready(service, why, sizeof(why));
 
     for (size_t i = 0; i < all; i++)
         if (!config->collections[i].removed)
@@ -214,9 +220,9 @@ void status_build(struct service *service, const struct status_request *request,
     doc_put(&map, "ready", doc_bool(ready));
     doc_put(&map, "why", ready ? doc_null() : text_or_null(arena, why));
     doc_put(&map, "clock", clock_doc(service, arena));
-    if (atomic_load(&service->indexer)) {
+    if (service_builds(service)) {
         struct doc workers;
-        indexer_status(atomic_load(&service->indexer), arena, &workers);
+        builds_status(service_builds(service), arena, &workers);
         doc_put(&map, "workers", workers);
     }
     doc_put(&map, "collections", (struct doc){.type = DOC_ARRAY, .count = count, .items = items});

@@ -2,7 +2,7 @@
  *
  *   {"node", "version", "cluster": its name or null, "uptime_seconds", "ready", "why": text when not
  *    ready, "clock": {"safe_ms", "wall_ms", "stands", "advice": what to do when it stands, or null},
- *    "workers": as indexer_status, "collections": [
+ *    "workers": as builds_status, "collections": [
  *      {"name", "dim", "metric", "window_ms", "paused" (by an operator, here), "ttl_ms",
  *       "partial", "missing": partitions without a live owner, or null: not known,
  *       "shards": [

@@ -9,7 +9,7 @@
 #include "indexer/worker/worker.h"
 #include "store/lease.h"
 #include "twcs/compaction/compaction.h"
-#include "windrow/daemon/service.h"
+#include "windrow/daemon/parts.h"
 #include "windrow/daemon/telemetry.h"
 
 static const char *const states[] = {"open", "sealing", "sealed", "indexed"};

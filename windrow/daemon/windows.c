@@ -3,10 +3,12 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "indexer/endpoint/rest/rest.h"
+#include "ingest/ingest.h"
 #include "store/append.h"
 #include "store/store.h"
 #include "twcs/compaction/compaction.h"
-#include "windrow/daemon/service.h"
+#include "windrow/daemon/parts.h"
 
 /* Reads from Kafka, beside the consumer. */
 static int replay(void *context, const struct compaction_replay *wanted, struct error *error)
@@ -114,7 +116,7 @@ static void handle(struct http_request *request, manual_compaction_function func
 {
     struct manual_compaction_request wanted;
     struct error error = {0};
-    int code = http_request_collection(request, &wanted.collection, &error);
+    int code = rest_request_collection(request, &wanted.collection, &error);
 
     if (code == 0)
         code = parse_request(request, &wanted, &error);

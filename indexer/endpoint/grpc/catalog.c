@@ -1,18 +1,21 @@
 #include "indexer/endpoint/grpc/catalog.h"
 
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/memory.h"
 #include "health.pb-c.h"
+#include "indexer/endpoint/grpc/reflection.h"
 #include "qdrant.pb-c.h"
 
 struct grpc_catalog {
     struct grpc_message *messages;
-    struct grpc_method *methods;
+    struct grpc_catalog_method *methods;
     size_t method_count;
-    struct grpc_method unknown;
+    struct grpc_catalog_method unknown;
+    struct grpc_dialect dialect;
 };
 
 #define POINTS "/collections/{}/points"
@@ -104,24 +107,25 @@ static const struct grpc_message *message_of(struct grpc_catalog *catalog,
     return message;
 }
 
-static struct grpc_method *add_path(struct grpc_catalog *catalog, const char *path)
+static struct grpc_catalog_method *add_path(struct grpc_catalog *catalog, const char *path)
 {
-    struct grpc_method *method;
+    struct grpc_catalog_method *method;
 
     catalog->methods =
         memory_resize(catalog->methods, catalog->method_count + 1, sizeof(*catalog->methods));
     method = &catalog->methods[catalog->method_count++];
     memset(method, 0, sizeof(*method));
-    method->path = memory_checked(strdup(path));
+    method->served.path = memory_checked(strdup(path));
     return method;
 }
 
-static struct grpc_method *add_method(struct grpc_catalog *catalog,
-                                      const ProtobufCServiceDescriptor *service, const char *name)
+static struct grpc_catalog_method *add_method(struct grpc_catalog *catalog,
+                                              const ProtobufCServiceDescriptor *service,
+                                              const char *name)
 {
     const ProtobufCMethodDescriptor *wire =
         protobuf_c_service_descriptor_get_method_by_name(service, name);
-    struct grpc_method *method;
+    struct grpc_catalog_method *method;
     char path[128];
 
     memory_checked((void *)wire); /* it stands in the .proto */
@@ -135,52 +139,39 @@ static struct grpc_method *add_method(struct grpc_catalog *catalog,
 static void add_route(struct grpc_catalog *catalog, const ProtobufCServiceDescriptor *service,
                       const char *name, const char *http_method, const char *pattern)
 {
-    struct grpc_method *method = add_method(catalog, service, name);
+    struct grpc_catalog_method *method = add_method(catalog, service, name);
 
-    method->http_method = http_method;
+    method->served.http_method = http_method;
     method->pattern = pattern;
-}
-
-struct metric *grpc_method_requests(struct grpc_method *method, struct metrics *metrics,
-                                    unsigned status)
-{
-    struct metric *requests = atomic_load(&method->requests[status]);
-
-    if (!requests) {
-        char code[16];
-        const struct metric_label labels[] = {{"method", method->path + 1}, {"code", code}};
-        (void)snprintf(code, sizeof(code), "%u", status);
-        requests = metrics_counter(metrics, "windrow_grpc_requests_total",
-                                   "gRPC calls by grpc-status", labels, 2);
-        atomic_store(&method->requests[status], requests);
-    }
-    return requests;
 }
 
 /* Who may read the description of REST's side may read this. */
 static void add_reflection(struct grpc_catalog *catalog, const char *path)
 {
-    struct grpc_method *method = add_path(catalog, path);
+    struct grpc_catalog_method *method = add_path(catalog, path);
 
     method->kind = GRPC_REFLECTION;
-    method->http_method = "GET";
+    method->served.streams = true;
+    method->served.message_max_bytes = GRPC_REFLECTION_MAX_BYTES;
+    method->served.http_method = "GET";
     method->pattern = "/openapi.json";
 }
 
-static void resolve(struct grpc_method *method, struct http_server *server, struct metrics *metrics)
+static void resolve(struct grpc_catalog_method *method, struct http_server *server,
+                    struct metrics *metrics)
 {
-    const struct metric_label label[] = {{"method", method->path + 1}};
+    struct grpc_method *served = &method->served;
 
     if (method->pattern)
-        method->route = http_route_of(server, method->http_method, method->pattern);
-    method->seconds =
-        metrics_histogram(metrics, "windrow_grpc_request_seconds", "Time of gRPC calls", label, 1,
-                          metrics_seconds_bounds, metrics_seconds_bound_count);
-    /* Those that alerts look at are there before the first one. */
-    (void)grpc_method_requests(method, metrics, GRPC_OK);
-    (void)grpc_method_requests(method, metrics, GRPC_RESOURCE_EXHAUSTED);
-    (void)grpc_method_requests(method, metrics, GRPC_INTERNAL);
-    (void)grpc_method_requests(method, metrics, GRPC_UNAVAILABLE);
+        served->route = http_route_of(server, served->http_method, method->pattern);
+    grpc_method_begin(served, metrics);
+}
+
+static struct grpc_method *find(void *context, const char *path)
+{
+    struct grpc_catalog_method *method = grpc_catalog_find(context, path);
+
+    return method ? &method->served : NULL;
 }
 
 struct grpc_catalog *grpc_catalog_new(struct http_server *server, struct metrics *metrics)
@@ -198,10 +189,16 @@ struct grpc_catalog *grpc_catalog_new(struct http_server *server, struct metrics
     catalog->methods[catalog->method_count - 1].kind = GRPC_HEALTH;
     add_reflection(catalog, "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo");
     add_reflection(catalog, "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo");
-    catalog->unknown.path = "/unknown";
+    catalog->unknown.served.path = "/unknown";
     resolve(&catalog->unknown, server, metrics);
     for (size_t i = 0; i < catalog->method_count; i++)
         resolve(&catalog->methods[i], server, metrics);
+    catalog->dialect = (struct grpc_dialect){.context = catalog,
+                                             .find = find,
+                                             .unknown = &catalog->unknown.served,
+                                             .read = grpc_dialect_read,
+                                             .write = grpc_dialect_write,
+                                             .answer = grpc_reflection_answer};
     return catalog;
 }
 
@@ -216,20 +213,26 @@ void grpc_catalog_delete(struct grpc_catalog *catalog)
         free(message);
     }
     for (size_t i = 0; i < catalog->method_count; i++)
-        free((char *)catalog->methods[i].path);
+        free((char *)catalog->methods[i].served.path);
     free(catalog->methods);
     free(catalog);
 }
 
-struct grpc_method *grpc_catalog_unknown(struct grpc_catalog *catalog)
+const struct grpc_dialect *grpc_catalog_dialect(const struct grpc_catalog *catalog)
 {
-    return &catalog->unknown;
+    return &catalog->dialect;
 }
 
-struct grpc_method *grpc_catalog_find(struct grpc_catalog *catalog, const char *path)
+struct grpc_catalog_method *grpc_catalog_find(struct grpc_catalog *catalog, const char *path)
 {
     for (size_t i = 0; i < catalog->method_count; i++)
-        if (strcmp(catalog->methods[i].path, path) == 0)
+        if (strcmp(catalog->methods[i].served.path, path) == 0)
             return &catalog->methods[i];
     return NULL;
+}
+
+const struct grpc_catalog_method *grpc_catalog_of(const struct grpc_method *method)
+{
+    return (const struct grpc_catalog_method *)((const char *)method -
+                                                offsetof(struct grpc_catalog_method, served));
 }

@@ -4,9 +4,9 @@
 #define INDEXER_ENDPOINT_GRPC_CATALOG_H
 
 #include <protobuf-c/protobuf-c.h>
-#include <stdatomic.h>
 #include <stdbool.h>
 
+#include "indexer/endpoint/grpc/dialect.h"
 #include "net/http/http.h"
 
 /* What becomes of a field. */
@@ -39,54 +39,27 @@ struct grpc_message {
     struct grpc_message *next;
 };
 
-/* https://github.com/grpc/grpc/blob/master/doc/statuscodes.md */
-enum grpc_status {
-    GRPC_OK = 0,
-    GRPC_CANCELLED = 1,
-    GRPC_UNKNOWN = 2,
-    GRPC_INVALID_ARGUMENT = 3,
-    GRPC_DEADLINE_EXCEEDED = 4,
-    GRPC_NOT_FOUND = 5,
-    GRPC_ALREADY_EXISTS = 6,
-    GRPC_PERMISSION_DENIED = 7,
-    GRPC_RESOURCE_EXHAUSTED = 8,
-    GRPC_UNIMPLEMENTED = 12,
-    GRPC_INTERNAL = 13,
-    GRPC_UNAVAILABLE = 14,
-    GRPC_UNAUTHENTICATED = 16
-};
-
 enum grpc_method_kind {
     GRPC_ROUTE,
     GRPC_HEALTH,
     GRPC_REFLECTION /* a stream of requests, each answered at once; keys as for the route */
 };
 
-struct grpc_method {
-    const char *path; /* "/qdrant.Points/Query" */
+struct grpc_catalog_method {
+    struct grpc_method served; /* first: the transport sees this part */
     enum grpc_method_kind kind;
-    const char *http_method, *pattern;         /* of the route that answers; NULL: none */
+    const char *pattern;                       /* of the route that answers */
     const struct grpc_message *input, *output; /* of GRPC_REFLECTION NULL */
-    struct http_route_entry *route;            /* NULL: nobody has added it */
-    struct metric *seconds;
-    _Atomic(struct metric *) requests[17]; /* by grpc-status */
 };
 
-struct grpc_catalog;
-
-/** Looks the routes up in `server`: they must be added before. */
-struct grpc_catalog *grpc_catalog_new(struct http_server *server, struct metrics *metrics);
-/** NULL is allowed. */
-void grpc_catalog_delete(struct grpc_catalog *catalog);
 /** The method with that path, or NULL. */
-struct grpc_method *grpc_catalog_find(struct grpc_catalog *catalog, const char *path);
+struct grpc_catalog_method *grpc_catalog_find(struct grpc_catalog *catalog, const char *path);
+/** The catalog's part of a call's method. */
+const struct grpc_catalog_method *grpc_catalog_of(const struct grpc_method *method);
 
-/** Stands for calls that have no method of their own, in the metrics. */
-struct grpc_method *grpc_catalog_unknown(struct grpc_catalog *catalog);
-
-/** Counts the method's calls that end in that status. */
-struct metric *grpc_method_requests(struct grpc_method *method, struct metrics *metrics,
-                                    unsigned status);
+/* dialect.c */
+bool grpc_dialect_read(struct grpc_call *call);
+void grpc_dialect_write(struct grpc_call *call, struct buffer *reply);
 
 /** What a field means; fills `field`, whose descriptor is there. */
 void grpc_rule_apply(const char *message, struct grpc_field *field);

@@ -78,7 +78,7 @@ void rest_handle_collection(struct http_request *request)
     struct doc indexes;
     const char *status;
 
-    if (http_request_collection(request, &collection, &error) != 0 ||
+    if (rest_request_collection(request, &collection, &error) != 0 ||
         parse_view(request, &no_body, collection, &extras, &view, &error) != 0 ||
         query_totals(view, &totals, &error) != 0 ||
         payload_indexes_read(request, collection, &indexes, &error) != 0) {
@@ -241,7 +241,7 @@ void rest_handle_collection_update(struct http_request *request)
     struct doc body;
     int code = 0;
 
-    if (http_request_collection(request, &collection, &error) != 0 ||
+    if (rest_request_collection(request, &collection, &error) != 0 ||
         http_request_body(request, &body, &error) != 0 || !(collections = offered(request, &error)))
         code = error.code;
     settings = code == 0 ? settings_of(&body) : NULL;
@@ -289,7 +289,7 @@ void rest_handle_collection_aliases(struct http_request *request)
     const struct config_collection *collection;
     struct error error = {0};
 
-    if (http_request_collection(request, &collection, &error) != 0)
+    if (rest_request_collection(request, &collection, &error) != 0)
         http_reply_from_error(request, &error);
     else
         rest_handle_aliases(request);
@@ -313,7 +313,7 @@ void rest_handle_index_create(struct http_request *request)
     const struct doc *schema;
     struct error error = {0};
     struct doc body;
-    int code = http_request_collection(request, &collection, &error);
+    int code = rest_request_collection(request, &collection, &error);
 
     if (code == 0)
         code = http_request_body(request, &body, &error);
@@ -336,7 +336,7 @@ void rest_handle_index_delete(struct http_request *request)
     const struct config_collection *collection;
     const struct doc field = doc_string(&request->arena, request->parts[1]);
     struct error error = {0};
-    int code = http_request_collection(request, &collection, &error);
+    int code = rest_request_collection(request, &collection, &error);
 
     if (code == 0)
         code = payload_indexes_set(request, collection, &field, NULL, &error);

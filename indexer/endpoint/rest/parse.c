@@ -407,11 +407,22 @@ int parse_open_view(struct http_request *request, struct query_view_options *opt
     return code;
 }
 
+int rest_request_collection(struct http_request *request,
+                            const struct config_collection **collection, struct error *error)
+{
+    const char *name = request->parts[0];
+
+    *collection = config_collection_find(http_server_options(request->server)->config, name);
+    if (*collection)
+        return 0;
+    return error_set(error, ERROR_NOT_FOUND, "Not found: Collection `%.200s` doesn't exist!", name);
+}
+
 int parse_open(struct http_request *request, struct doc *body,
                const struct config_collection **collection, struct parse_extras *extras,
                struct query_view **view, struct error *error)
 {
-    if (http_request_collection(request, collection, error) != 0 ||
+    if (rest_request_collection(request, collection, error) != 0 ||
         http_request_body(request, body, error) != 0 ||
         parse_extras(request, body, extras, error) != 0)
         return error->code;

@@ -189,7 +189,7 @@ void rest_handle_point(struct http_request *request)
     struct error error = {0};
     struct store_key key = {0};
     struct query_row row;
-    int code = http_request_collection(request, &collection, &error);
+    int code = rest_request_collection(request, &collection, &error);
 
     if (code == 0)
         code = store_key_from_text(id, strlen(id), true, &key, &error);

@@ -97,7 +97,7 @@ static void send_writes(struct http_request *request, const struct config_collec
 static int open_write(struct http_request *request, const struct config_collection **collection,
                       struct doc *body, struct parse_extras *extras, struct error *error)
 {
-    if (http_request_collection(request, collection, error) != 0 ||
+    if (rest_request_collection(request, collection, error) != 0 ||
         http_request_body(request, body, error) != 0)
         return error->code;
     return parse_extras(request, body, extras, error);
@@ -159,7 +159,7 @@ void rest_handle_vectors_delete(struct http_request *request)
     const struct config_collection *collection;
     struct error error = {0};
 
-    if (http_request_collection(request, &collection, &error) == 0)
+    if (rest_request_collection(request, &collection, &error) == 0)
         (void)error_set(&error, ERROR_UNSUPPORTED,
                         "A point has one vector, and there is no point without one: delete the "
                         "point");
@@ -174,7 +174,7 @@ static void handle_raw(struct http_request *request)
     struct parse_extras extras;
     struct error error = {0};
 
-    if (http_request_collection(request, &collection, &error) == 0 &&
+    if (rest_request_collection(request, &collection, &error) == 0 &&
         parse_extras(request, &no_body, &extras, &error) == 0 &&
         write_add_raw(request, collection, &list, &error) == 0)
         send_writes(request, collection, &list, extras.timeout_ms);

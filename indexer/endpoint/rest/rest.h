@@ -18,6 +18,7 @@
 
 struct store_registry;
 
+struct http_request;
 struct http_server;
 struct embedder;
 struct query_peers;
@@ -90,5 +91,9 @@ struct rest *rest_new(const struct rest_options *options);
 void rest_delete(struct rest *rest);
 /** Before the server starts. */
 void rest_add_routes(struct rest *rest, struct http_server *server);
+
+/** The collection that parts[0] names: "Not found: Collection `x` doesn't exist!" Other folders' routes use it, too. */
+int rest_request_collection(struct http_request *request,
+                            const struct config_collection **collection, struct error *error);
 
 #endif

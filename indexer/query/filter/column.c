@@ -1,6 +1,7 @@
 /* Getting columns, and keeping them. */
 #include "indexer/query/filter/column.h"
 
+#include <limits.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -38,10 +39,10 @@ static void building_create(void)
     thread_condition_create(&building.free);
 }
 
-/* False at the end of the view's time. */
-static bool building_take(const struct query_view *view)
+/* False at the end of the caller's time. */
+static bool building_take(const struct column_table *table)
 {
-    int64_t deadline_ns = thread_deadline(view->stop->deadline_ns - io_monotonic_ns(view->io));
+    int64_t deadline_ns = thread_deadline(table->stop->deadline_ns - io_monotonic_ns(table->io));
     bool taken;
 
     (void)pthread_once(&building.once, building_create);
@@ -161,6 +162,23 @@ void query_columns_forget(void)
     (void)pthread_mutex_unlock(&cache_lock);
 }
 
+void query_columns_forget_below(const char *folder,
+                                bool (*is_live)(const void *context, const char *directory,
+                                                uint64_t file_number),
+                                const void *context)
+{
+    (void)pthread_mutex_lock(&cache_lock);
+    for (size_t i = 0; i < CACHE_PLACES; i++)
+        for (struct column **at = &cache[i]; *at;) {
+            bool below = strncmp((*at)->directory, folder, strlen(folder)) == 0;
+            if (below && !is_live(context, (*at)->directory, (*at)->file_number))
+                cache_remove(at);
+            else
+                at = &(*at)->next;
+        }
+    (void)pthread_mutex_unlock(&cache_lock);
+}
+
 void query_columns_describe(struct query_columns_info *info)
 {
     (void)pthread_mutex_lock(&cache_lock);
@@ -190,12 +208,10 @@ bool query_columns_have_room(void)
 
 /* Columns of one table while they are made. */
 struct making {
-    const struct query_view *view;
+    const struct column_table *table;
     const struct store_source *source;
-    const char *directory;
     const struct query_filter *filter;
-    struct column **columns; /* by slot of the filter: what was found or made */
-    struct query_row row;
+    struct column **columns;                    /* by slot of the filter: what was found or made */
     struct filter_slot slots[FILTER_SLOTS_MAX]; /* those of payload_index first */
     size_t count, listed_count;
     struct buffer images[FILTER_SLOTS_MAX];
@@ -216,8 +232,8 @@ static int add_batch(const struct making *making, struct column_making *const *c
                                &ignored);
     for (uint32_t i = 0; code == 0 && i < rows; i++) {
         struct doc payload;
-        code = query_payload_decode(&making->row, payloads[i], payload_bytes[i], scratch, &payload,
-                                    &ignored);
+        code = query_payload_decode(&making->table->row, payloads[i], payload_bytes[i], scratch,
+                                    &payload, &ignored);
         for (size_t j = 0; code == 0 && j < making->count; j++)
             column_making_add(columns[j], &payload);
     }
@@ -238,7 +254,7 @@ static int make_images(struct making *making)
     arena_create(&scratch, 0);
     for (uint32_t first = 0; code == 0 && first < row_count; first += BATCH_ROWS) {
         uint32_t left = row_count - first;
-        code = query_view_check(making->view, &ignored);
+        code = making->table->check(making->table->context, &ignored);
         if (code == 0)
             code =
                 add_batch(making, columns, first, left < BATCH_ROWS ? left : BATCH_ROWS, &scratch);
@@ -256,15 +272,16 @@ static int make_images(struct making *making)
 /* Acquiring. */
 
 /* Takes what the cache has; returns how many are missing. */
-static size_t take_known(const char *directory, const struct store_source *source,
-                         const struct query_filter *filter, struct column **columns)
+static size_t take_known(const struct column_table *table, const struct query_filter *filter,
+                         struct column **columns)
 {
     size_t missing = 0;
 
     (void)pthread_mutex_lock(&cache_lock);
     for (uint32_t i = 0; i < filter->slot_count; i++) {
         if (!columns[i]) {
-            columns[i] = cache_take(directory, source->file_number, &filter->slots[i]);
+            columns[i] =
+                cache_take(table->directory, table->row.source->file_number, &filter->slots[i]);
             *(columns[i] ? &cache_hits : &cache_misses) += 1;
         }
         missing += !columns[i];
@@ -288,11 +305,10 @@ static void add_slot(struct making *making, const struct filter_slot *slot)
         making->slots[making->count++] = *slot;
 }
 
-static bool is_listed(const struct config_collection *collection, const struct filter_slot *slot)
+static bool is_listed(const struct column_table *table, const struct filter_slot *slot)
 {
-    for (size_t i = 0; i < collection->payload_index_count; i++)
-        if (bytes_equal(collection->payload_index[i], strlen(collection->payload_index[i]),
-                        slot->path, slot->path_bytes))
+    for (size_t i = 0; i < table->listed_count; i++)
+        if (bytes_equal(table->listed[i], strlen(table->listed[i]), slot->path, slot->path_bytes))
             return true;
     return false;
 }
@@ -304,14 +320,14 @@ static void keep(const struct making *making, const struct column *fresh)
     struct column *column;
 
     (void)pthread_mutex_lock(&cache_lock);
-    column = cache_take(making->directory, making->source->file_number, &slot);
+    column = cache_take(making->table->directory, making->source->file_number, &slot);
     if (!column) {
         column = memory_new(1, sizeof(*column));
         *column = *fresh;
         column->references = 1;
-        column->directory = memory_checked(strdup(making->directory));
+        column->directory = memory_checked(strdup(making->table->directory));
         column->file_number = making->source->file_number;
-        column->listed = is_listed(making->view->collection, &slot);
+        column->listed = is_listed(making->table, &slot);
         cache_put(column);
     } else {
         free(fresh->memory);
@@ -356,7 +372,7 @@ static bool open_file(const struct making *making)
     int code;
 
     store_source_columns_path(making->source, false, path, sizeof(path));
-    code = column_file_open(making->view->io, path, making->source->file_number,
+    code = column_file_open(making->table->io, path, making->source->file_number,
                             making->source->row_count, &file, &error);
     if (code == 0)
         keep_file(making, file);
@@ -375,7 +391,7 @@ static void write_file(struct making *making)
 
     store_source_columns_path(making->source, false, path, sizeof(path));
     store_source_columns_path(making->source, true, temporary, sizeof(temporary));
-    if (column_file_write(making->view->io, temporary, path, making->source->file_number,
+    if (column_file_write(making->table->io, temporary, path, making->source->file_number,
                           making->source->row_count, making->images, making->listed_count,
                           &size_bytes, &error) != 0) {
         log_warning("query", "columns of payload_index stay in memory: %s", error.text);
@@ -390,37 +406,31 @@ static void choose_slots(struct making *making)
 {
     const struct query_filter *filter = making->filter;
     struct column *const *columns = making->columns;
-    const struct config_collection *collection = making->view->collection;
+    const struct column_table *table = making->table;
     bool listed = false;
 
     for (uint32_t i = 0; i < filter->slot_count; i++)
-        listed |= !columns[i] && is_listed(collection, &filter->slots[i]);
+        listed |= !columns[i] && is_listed(table, &filter->slots[i]);
     if (listed && making->source->kind == STORE_SOURCE_RUN)
-        for (size_t i = 0; i < collection->payload_index_count; i++)
-            add_slot(making, &(struct filter_slot){collection->payload_index[i],
-                                                   strlen(collection->payload_index[i])});
+        for (size_t i = 0; i < table->listed_count; i++)
+            add_slot(making, &(struct filter_slot){table->listed[i], strlen(table->listed[i])});
     making->listed_count = making->count;
     for (uint32_t i = 0; i < filter->slot_count; i++)
         if (!columns[i])
             add_slot(making, &filter->slots[i]);
 }
 
-static void make_missing(const struct query_view *view, size_t shard,
-                         const struct store_source *source, const struct query_filter *filter,
+static void make_missing(const struct column_table *table, const struct query_filter *filter,
                          struct column **columns)
 {
-    const char *directory = store_shard_directory(view->shards[shard].lease->shard);
     struct making *making = memory_new(1, sizeof(*making));
 
-    making->view = view;
-    making->source = source;
-    making->directory = directory;
+    making->table = table;
+    making->source = table->row.source;
     making->filter = filter;
     making->columns = columns;
-    making->row = query_view_row(view, shard, source, 0);
     choose_slots(making);
-    if (making->listed_count > 0 && open_file(making) &&
-        take_known(directory, source, filter, columns) == 0) {
+    if (making->listed_count > 0 && open_file(making) && take_known(table, filter, columns) == 0) {
         free(making);
         return;
     }
@@ -439,35 +449,38 @@ static void make_missing(const struct query_view *view, size_t shard,
     free(making);
 }
 
-bool query_columns_missing(const struct query_view *view, size_t shard,
-                           const struct store_source *source, const struct query_filter *filter)
+/* Whether the filter can be answered from columns of the table. */
+static bool can_bind(const struct column_table *table, const struct query_filter *filter)
 {
-    const char *directory = store_shard_directory(view->shards[shard].lease->shard);
+    const struct store_source *source = table->row.source;
+
+    return filter->bindable && filter->slot_count > 0 && source->kind != STORE_SOURCE_MEMTABLE &&
+           source->row_count >= ROWS_MIN;
+}
+
+bool query_columns_missing(const struct column_table *table, const struct query_filter *filter)
+{
     struct column *columns[FILTER_SLOTS_MAX] = {0};
     size_t missing;
 
-    if (!filter->bindable || filter->slot_count == 0 || source->kind == STORE_SOURCE_MEMTABLE ||
-        source->row_count < ROWS_MIN)
+    if (!can_bind(table, filter))
         return false;
-    missing = take_known(directory, source, filter, columns);
+    missing = take_known(table, filter, columns);
     query_columns_release(columns, filter->slot_count);
     return missing > 0;
 }
 
-bool query_columns_acquire(const struct query_view *view, size_t shard,
-                           const struct store_source *source, const struct query_filter *filter,
+bool query_columns_acquire(const struct column_table *table, const struct query_filter *filter,
                            struct column **columns)
 {
-    const char *directory = store_shard_directory(view->shards[shard].lease->shard);
     bool all = true;
 
-    if (!filter->bindable || filter->slot_count == 0 || source->kind == STORE_SOURCE_MEMTABLE ||
-        source->row_count < ROWS_MIN)
+    if (!can_bind(table, filter))
         return false;
     memset(columns, 0, filter->slot_count * sizeof(*columns));
-    if (take_known(directory, source, filter, columns) > 0 && building_take(view)) {
-        if (take_known(directory, source, filter, columns) > 0)
-            make_missing(view, shard, source, filter, columns);
+    if (take_known(table, filter, columns) > 0 && building_take(table)) {
+        if (take_known(table, filter, columns) > 0)
+            make_missing(table, filter, columns);
         building_give();
     }
     for (uint32_t i = 0; i < filter->slot_count; i++)
@@ -486,8 +499,7 @@ void query_columns_release(struct column **columns, size_t count)
     (void)pthread_mutex_unlock(&cache_lock);
 }
 
-struct filter_binding *query_binding_make(const struct query_view *view, size_t shard,
-                                          const struct store_source *source,
+struct filter_binding *query_columns_bind(const struct column_table *table,
                                           const struct query_filter *filter, struct arena *arena)
 {
     struct filter_binding *binding = arena_calloc(arena, 1, sizeof(*binding));
@@ -496,7 +508,7 @@ struct filter_binding *query_binding_make(const struct query_view *view, size_t 
         arena_calloc(arena, (size_t)filter->slot_count + 1, sizeof(*binding->columns));
     binding->answers =
         arena_calloc(arena, (size_t)filter->slot_count + 1, sizeof(*binding->answers));
-    if (!query_columns_acquire(view, shard, source, filter, binding->columns))
+    if (!query_columns_acquire(table, filter, binding->columns))
         return NULL;
     for (uint32_t i = 0; i < filter->slot_count; i++)
         binding->answers[i] =
@@ -508,109 +520,4 @@ void query_binding_drop(struct filter_binding *binding, const struct query_filte
 {
     if (binding)
         query_columns_release(binding->columns, filter->slot_count);
-}
-
-/* A filter that looks at all of them: columns are made for a filter's paths. */
-static int compile_fields(const struct config_collection *collection, struct arena *arena,
-                          const struct query_filter **filter, struct error *error)
-{
-    struct buffer text = {0};
-    struct doc doc;
-    int code;
-
-    buffer_append_text(&text, "{\"should\":[");
-    for (size_t i = 0; i < collection->payload_index_count && i < FILTER_SLOTS_MAX; i++) {
-        buffer_append_text(&text, i > 0 ? ",{\"key\":" : "{\"key\":");
-        doc_write_json_string(&text, collection->payload_index[i],
-                              strlen(collection->payload_index[i]));
-        buffer_append_text(&text, ",\"match\":{\"value\":0}}");
-    }
-    buffer_append_text(&text, "]}");
-    code = doc_parse_json(arena, buffer_text(&text), text.size, NULL, &doc, error);
-    if (code == 0)
-        code = query_filter_compile(&doc, arena, filter, error);
-    buffer_destroy(&text);
-    return code;
-}
-
-/* Whether a version holds the file still. */
-static bool is_live(const struct query_view *view, const struct column *column)
-{
-    for (size_t i = 0; i < view->shard_count; i++) {
-        const struct view_shard *from = &view->shards[i];
-        if (strcmp(store_shard_directory(from->lease->shard), column->directory) != 0)
-            continue;
-        for (size_t j = 0; j < from->source_count; j++)
-            if (from->sources[j].kind != STORE_SOURCE_MEMTABLE &&
-                from->sources[j].file_number == column->file_number)
-                return true;
-    }
-    return false;
-}
-
-/* Columns of tables that the collection has no more: a mapping would keep a removed file's bytes on
- * the disk. One that was made since the view was opened goes, too, and is made or mapped again. */
-static void forget_gone(const struct query_view *view)
-{
-    const char *directory =
-        view->shard_count > 0 ? store_shard_directory(view->shards[0].lease->shard) : "";
-    const char *slash = strrchr(directory, '/');
-
-    (void)pthread_mutex_lock(&cache_lock);
-    for (size_t i = 0; slash && i < CACHE_PLACES; i++)
-        for (struct column **at = &cache[i]; *at;) {
-            bool same = strncmp((*at)->directory, directory, (size_t)(slash - directory) + 1) == 0;
-            if (same && !is_live(view, *at))
-                cache_remove(at);
-            else
-                at = &(*at)->next;
-        }
-    (void)pthread_mutex_unlock(&cache_lock);
-}
-
-static size_t preload_shard(const struct query_view *view, size_t shard,
-                            const struct query_filter *filter, struct error *error)
-{
-    const struct view_shard *from = &view->shards[shard];
-    size_t made = 0;
-
-    for (size_t i = 0; i < from->source_count; i++) {
-        const struct store_source *source = &from->sources[i];
-        struct column *columns[FILTER_SLOTS_MAX];
-        if (query_view_check(view, error) != 0)
-            break;
-        if ((source->kind != STORE_SOURCE_RUN && !query_columns_have_room()) ||
-            !query_columns_missing(view, shard, source, filter))
-            continue;
-        if (query_columns_acquire(view, shard, source, filter, columns))
-            query_columns_release(columns, filter->slot_count);
-        made++;
-    }
-    return made;
-}
-
-int query_column_preload(const struct query_view_options *options, size_t *made,
-                         struct error *error)
-{
-    bool any = options->collection->payload_index_count > 0;
-    const struct query_filter *filter = NULL;
-    struct query_view *view;
-    struct arena arena;
-    int code = 0;
-
-    *made = 0;
-    arena_create(&arena, 0);
-    if (any)
-        code = compile_fields(options->collection, &arena, &filter, error);
-    if (code == 0)
-        code = query_view_open(options, &view, error);
-    if (code == 0) {
-        forget_gone(view);
-        for (size_t i = 0; i < view->shard_count && any && error->code == 0; i++)
-            *made += preload_shard(view, i, filter, error);
-        code = error->code;
-        query_view_close(view);
-    }
-    arena_destroy(&arena);
-    return any ? code : 0;
 }

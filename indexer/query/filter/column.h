@@ -10,8 +10,10 @@
 #ifndef INDEXER_QUERY_FILTER_COLUMN_H
 #define INDEXER_QUERY_FILTER_COLUMN_H
 
+#include "base/io.h"
+#include "base/stop.h"
 #include "indexer/query/filter/column_file.h"
-#include "indexer/query/view.h"
+#include "indexer/query/filter/column_memory.h"
 
 struct store_source;
 
@@ -29,6 +31,19 @@ struct column {
     bool listed;              /* in payload_index */
 };
 
+/* A chunk or run of a shard, for somebody who wants its columns. */
+struct column_table {
+    struct query_row row;      /* the first one */
+    const char *directory;     /* of the shard */
+    const char *const *listed; /* the collection's payload_index */
+    size_t listed_count;
+    struct io *io;
+    const struct stop *stop; /* its deadline ends the wait for another pass */
+    /* Whether to go on with a pass, or why not. */
+    int (*check)(const void *context, struct error *error);
+    const void *context;
+};
+
 /** The rows of the source that match, as bits (zeroed by the caller), and their number, found
  * through postings. False when no condition leaves at most `rows_max` rows and the filter is more
  * than a span of one column's values, or the meter says to stop: the bits are of no use then. */
@@ -36,17 +51,15 @@ bool query_postings_match(const struct query_filter *filter, const struct filter
                           const struct query_row *row, uint64_t rows_max, struct arena *scratch,
                           struct stop_meter *meter, uint64_t *bits, uint64_t *count);
 
-/** Columns for all slots of a filter over a chunk or run; builds what is missing. False when one of
- * them cannot be had (not fit, a damaged payload, or the view's stop): the caller decodes payloads,
+/** Columns for all slots of a filter over the table; builds what is missing. False when one of
+ * them cannot be had (not fit, a damaged payload, or the table's check): the caller decodes payloads,
  * or finds that it has to stop. Any thread. */
-bool query_columns_acquire(const struct query_view *view, size_t shard,
-                           const struct store_source *source, const struct query_filter *filter,
+bool query_columns_acquire(const struct column_table *table, const struct query_filter *filter,
                            struct column **columns);
 void query_columns_release(struct column **columns, size_t count);
 
-/** Whether the source is large enough for columns and has none yet for some slot of the filter. */
-bool query_columns_missing(const struct query_view *view, size_t shard,
-                           const struct store_source *source, const struct query_filter *filter);
+/** Whether the table is large enough for columns and has none yet for some slot of the filter. */
+bool query_columns_missing(const struct column_table *table, const struct query_filter *filter);
 /** Whether there is memory for more without another having to go soon. */
 bool query_columns_have_room(void);
 
@@ -55,9 +68,15 @@ static inline uint32_t query_column_code(const struct column *column, uint32_t r
     return column_image_code(&column->image, row);
 }
 
-/** A binding of the filter to the source in `arena`, or NULL. */
-struct filter_binding *query_binding_make(const struct query_view *view, size_t shard,
-                                          const struct store_source *source,
+/** Forgets the columns of tables below the folder that ends with a slash, unless `is_live` knows the table. It is called
+ * under the lock of the cache. */
+void query_columns_forget_below(const char *folder,
+                                bool (*is_live)(const void *context, const char *directory,
+                                                uint64_t file_number),
+                                const void *context);
+
+/** A binding of the filter to the table in `arena`, or NULL. */
+struct filter_binding *query_columns_bind(const struct column_table *table,
                                           const struct query_filter *filter, struct arena *arena);
 /** Gives the columns back; NULL is fine. */
 void query_binding_drop(struct filter_binding *binding, const struct query_filter *filter);

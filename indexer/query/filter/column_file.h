@@ -10,6 +10,7 @@
 #define INDEXER_QUERY_FILTER_COLUMN_FILE_H
 
 #include "indexer/query/filter/column_image.h"
+#include "indexer/query/filter/column_memory.h"
 
 #define COLUMN_FILE_MAGIC "wdrCOLS\0"
 

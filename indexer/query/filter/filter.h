@@ -1,9 +1,9 @@
 /* filter: Qdrant's filter document as a tree that is cheap to evaluate.
  *
- *     filter_compile.c  groups and conditions    filter_value.c  match, range, values_count, ids
- *     filter_match.c    evaluation               filter_text.c   words of a text
- *     filter_slice.c    shares of all ids
- *     filter_time.c     what a filter demands of @time            filter_geo.c    places on the globe
+ *     compile.c  groups and conditions    value.c  match, range, values_count, ids
+ *     match.c    evaluation               text.c   words of a text
+ *     slice.c    shares of all ids        geo.c    places on the globe
+ *     time.c     what a filter demands of @time
  *
  * Semantics are Qdrant's without a payload index; tests/indexer/query/filter_cases.json holds what
  * its own engine answers. Text matches compare words (letters and digits, lower case): text wants
@@ -11,7 +11,9 @@
 #ifndef INDEXER_QUERY_FILTER_FILTER_H
 #define INDEXER_QUERY_FILTER_FILTER_H
 
-#include "indexer/query/query.h"
+#include "base/stop.h"
+#include "indexer/query/filter/condition.h"
+#include "indexer/query/filter/row.h"
 
 enum filter_limits {
     FILTER_DEPTH_MAX = 32,
@@ -27,7 +29,7 @@ enum filter_kind {
     FILTER_IS_EMPTY, /* {"is_empty": {"key"}} */
     FILTER_IS_NULL,
     FILTER_HAS_ID,
-    FILTER_ID_SLICE, /* filter_slice.c */
+    FILTER_ID_SLICE, /* slice.c */
     FILTER_CONSTANT, /* has_vector: known when compiled */
     FILTER_NESTED,
     FILTER_GROUP
@@ -141,7 +143,7 @@ struct query_filter {
     const struct filter_slot *slots;
     uint32_t slot_count;
     bool bindable;       /* every condition that needs the payload has a slot */
-    bool recent;         /* has conditions that came with QUERY_PROTOCOL_EXAMPLES */
+    bool recent;         /* has conditions that older nodes of a cluster do not know */
     struct doc document; /* what it was compiled from; DOC_NULL: nothing */
 };
 

@@ -7,7 +7,6 @@
 #include "base/text.h"
 #include "indexer/query/filter/column.h"
 #include "indexer/query/filter/filter.h"
-#include "indexer/query/view.h"
 
 /* Values. */
 

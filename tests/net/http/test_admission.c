@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "indexer/endpoint/pages/pages.h"
 #include "tests/support/rest_fixture.h"
 
 static int connect_to(const struct fixture *fixture)
@@ -503,6 +504,7 @@ static void start_with(struct fixture *fixture, uint32_t connections_max)
                                                              .metrics = fixture->metrics,
                                                              .io = &fixture->io.io,
                                                              .connections_max = connections_max});
+    pages_add_routes(fixture->server);
     rest_add_routes(fixture->rest, fixture->server);
     ck_assert_msg(http_server_start(fixture->server, &error) == 0, "%s", error.text);
 }

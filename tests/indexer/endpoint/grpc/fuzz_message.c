@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "indexer/endpoint/grpc/translate.h"
+#include "net/http/http.h"
 #include "qdrant.pb-c.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

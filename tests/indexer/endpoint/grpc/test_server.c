@@ -2,9 +2,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "indexer/endpoint/grpc/grpc.h"
+#include "indexer/endpoint/grpc/dialect.h"
 #include "qdrant.pb-c.h"
-#include "tests/indexer/endpoint/grpc/frames.h"
+#include "tests/support/grpc_frames.h"
 #include "tests/support/rest_fixture.h"
 #include "tests/support/test_main.h"
 
@@ -13,6 +13,7 @@
 
 struct service {
     struct fixture fixture;
+    struct grpc_catalog *catalog;
     struct grpc_server *grpc;
     struct frames frames;
 };
@@ -24,9 +25,12 @@ static void service_open(struct service *service, const char *key)
     fixture_open(&service->fixture);
     service->fixture.config.http_api_key = key;
     service->fixture.config.http_grpc_host = "127.0.0.1";
-    service->grpc = grpc_server_new(&(struct grpc_options){.config = &service->fixture.config,
-                                                           .http = service->fixture.server,
-                                                           .metrics = service->fixture.metrics});
+    service->catalog = grpc_catalog_new(service->fixture.server, service->fixture.metrics);
+    service->grpc =
+        grpc_server_new(&(struct grpc_options){.config = &service->fixture.config,
+                                               .http = service->fixture.server,
+                                               .dialect = grpc_catalog_dialect(service->catalog),
+                                               .metrics = service->fixture.metrics});
     ck_assert_msg(grpc_server_start(service->grpc, &error) == 0, "%s", error.text);
     frames_open(&service->frames, grpc_server_port(service->grpc));
 }
@@ -37,6 +41,7 @@ static void service_close(struct service *service)
     grpc_server_refuse(service->grpc);
     http_server_stop(service->fixture.server);
     grpc_server_delete(service->grpc);
+    grpc_catalog_delete(service->catalog);
     fixture_close(&service->fixture);
 }
 

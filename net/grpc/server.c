@@ -14,7 +14,7 @@
 #include "base/logger.h"
 #include "base/memory.h"
 #include "base/thread.h"
-#include "indexer/endpoint/grpc/server.h"
+#include "net/grpc/server.h"
 
 enum {
     EVENTS = 64,
@@ -259,7 +259,6 @@ struct grpc_server *grpc_server_new(const struct grpc_options *options)
     if (!server->options.io)
         server->options.io = io_posix();
     server->listener = -1;
-    server->catalog = grpc_catalog_new(options->http, options->metrics);
     server->connections = metrics_gauge(options->metrics, "windrow_grpc_connections",
                                         "Connections of gRPC clients", NULL, 0);
     server->floods =
@@ -329,7 +328,6 @@ void grpc_server_delete(struct grpc_server *server)
         pthread_mutex_destroy(&server->loops[i].lock);
     grpc_transport_settings_destroy(&server->transport);
     free(server->loops);
-    grpc_catalog_delete(server->catalog);
     free(server);
 }
 

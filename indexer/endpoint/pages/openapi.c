@@ -1,11 +1,11 @@
 /* /openapi.json (OpenAPI 3.1), made from the route table and the schemas that requests are checked
  * against, so that they cannot disagree. */
+#include "indexer/endpoint/pages/openapi.h"
+
 #include <assert.h>
 #include <ctype.h>
 #include <inttypes.h>
 #include <string.h>
-
-#include "net/http/server.h"
 
 /* What a "{}" of a pattern stands for: the part before it tells. */
 static const char *parameter_at(const char *pattern, const char *hole)
@@ -321,24 +321,24 @@ static bool is_internal(const struct http_route *route)
 /* All methods of a path stand together, whoever registered them. */
 static void append_paths(struct writer *writer, const struct http_server *server)
 {
+    const struct http_route *route, *other;
     bool first = true;
 
-    for (size_t i = 1; i < server->route_count; i++) {
-        const char *pattern = server->routes[i].route->pattern;
-        size_t same = 1;
-        while (strcmp(server->routes[same].route->pattern, pattern) != 0)
+    for (size_t i = 0; (route = http_server_route(server, i)) != NULL; i++) {
+        size_t same = 0;
+        while (strcmp(http_server_route(server, same)->pattern, route->pattern) != 0)
             same++;
-        if (same < i || is_internal(server->routes[i].route))
+        if (same < i || is_internal(route))
             continue; /* listed with the first route of this path */
         buffer_append_text(writer->out, first ? "" : ",");
         first = false;
-        append_path(writer->out, pattern);
+        append_path(writer->out, route->pattern);
         buffer_append_text(writer->out, ":{");
-        for (; same < server->route_count; same++) {
-            if (strcmp(server->routes[same].route->pattern, pattern) != 0)
+        for (; (other = http_server_route(server, same)) != NULL; same++) {
+            if (strcmp(other->pattern, route->pattern) != 0)
                 continue;
             buffer_append_text(writer->out, same > i ? "," : "");
-            append_operation(writer, server->routes[same].route);
+            append_operation(writer, other);
         }
         buffer_append_byte(writer->out, '}');
     }
@@ -369,9 +369,9 @@ static void append_components(struct writer *writer)
     buffer_append_text(out, "}}");
 }
 
-void http_handle_openapi(struct http_request *request)
+void openapi_handle(struct http_request *request)
 {
-    const struct config *config = request->server->options.config;
+    const struct config *config = http_server_options(request->server)->config;
     struct writer writer = {.config = config, .out = &request->reply};
 
     http_reply_plain(request, 200, HTTP_TYPE_JSON);

@@ -1,4 +1,4 @@
-#include "tests/indexer/endpoint/grpc/frames.h"
+#include "tests/support/grpc_frames.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>

@@ -1,15 +1,15 @@
 /* What the files of this folder share. A loop is an I/O thread with its connections; a connection, its calls and
  * nghttp2's session are touched by that thread alone. A thread of the pool has a call between submit and grpc_loop_done. */
-#ifndef INDEXER_ENDPOINT_GRPC_SERVER_H
-#define INDEXER_ENDPOINT_GRPC_SERVER_H
+#ifndef NET_GRPC_SERVER_H
+#define NET_GRPC_SERVER_H
 
 #include <nghttp2/nghttp2.h>
 #include <pthread.h>
 #include <sys/socket.h>
 
-#include "indexer/endpoint/grpc/catalog.h"
-#include "indexer/endpoint/grpc/grpc.h"
-#include "indexer/endpoint/grpc/transport.h"
+#include "net/grpc/grpc.h"
+#include "net/grpc/transport.h"
+#include "net/http/http.h"
 
 enum {
     GRPC_LOOPS = 2,         /* I/O threads */
@@ -25,7 +25,6 @@ struct grpc_loop;
 
 struct grpc_server {
     struct grpc_options options;
-    struct grpc_catalog *catalog;
     struct grpc_loop *loops;
     struct grpc_transport_settings transport;
     int listener; /* -1: none */

@@ -1,12 +1,9 @@
-/* row: one row of a snapshot, found by its id, as documents and numbers. */
-#include "base/bytes.h"
-#include "indexer/query/gather.h"
+#include "indexer/query/filter/row.h"
 
 #include <assert.h>
 #include <string.h>
 
-#include "base/memory.h"
-#include "indexer/query/top.h"
+#include "base/bytes.h"
 #include "store/files/key.h"
 #include "store/snapshot.h"
 
@@ -87,13 +84,6 @@ int query_row_compare_ids(const struct query_row *a, const struct query_row *b)
     const uint8_t *b_key = query_row_key(b, &b_bytes);
 
     return bytes_compare(a_key, a_bytes, b_key, b_bytes);
-}
-
-int query_row_compare_versions(const struct query_row *a, const struct query_row *b)
-{
-    int64_t a_ms = query_row_time_ms(a), b_ms = query_row_time_ms(b);
-
-    return a_ms != b_ms ? (a_ms < b_ms) - (a_ms > b_ms) : query_shard_compare(a->shard, b->shard);
 }
 
 struct doc query_row_id(const struct query_row *row, struct arena *arena)

@@ -3,8 +3,9 @@
 #include <sched.h>
 #include <string.h>
 
-#include "indexer/endpoint/grpc/grpc.h"
-#include "tests/indexer/endpoint/grpc/frames.h"
+#include "indexer/endpoint/grpc/dialect.h"
+#include "net/http/http.h"
+#include "tests/support/grpc_frames.h"
 #include "tests/support/test_main.h"
 
 #define COUNT    "/qdrant.Points/Count"
@@ -17,6 +18,7 @@ struct busy {
     struct config config;
     struct metrics *metrics;
     struct http_server *http;
+    struct grpc_catalog *catalog;
     struct grpc_server *grpc;
     struct frames client;
     atomic_uint begun, cancelled, ended;
@@ -88,8 +90,12 @@ static void busy_open(struct busy *busy)
         http_server_new(&(struct http_options){.config = &busy->config, .metrics = busy->metrics});
     http_server_add_routes(busy->http, routes, sizeof(routes) / sizeof(routes[0]), busy);
     ck_assert_msg(http_server_start(busy->http, &error) == 0, "%s", error.text);
-    busy->grpc = grpc_server_new(&(struct grpc_options){
-        .config = &busy->config, .http = busy->http, .metrics = busy->metrics});
+    busy->catalog = grpc_catalog_new(busy->http, busy->metrics);
+    busy->grpc =
+        grpc_server_new(&(struct grpc_options){.config = &busy->config,
+                                               .http = busy->http,
+                                               .dialect = grpc_catalog_dialect(busy->catalog),
+                                               .metrics = busy->metrics});
     ck_assert_msg(grpc_server_start(busy->grpc, &error) == 0, "%s", error.text);
     frames_open(&busy->client, grpc_server_port(busy->grpc));
 }
@@ -100,6 +106,7 @@ static void busy_close(struct busy *busy)
     grpc_server_refuse(busy->grpc);
     http_server_stop(busy->http);
     grpc_server_delete(busy->grpc);
+    grpc_catalog_delete(busy->catalog);
     http_server_delete(busy->http);
     metrics_delete(busy->metrics);
 }

@@ -1,4 +1,4 @@
-#include "indexer/endpoint/grpc/transport.h"
+#include "net/grpc/transport.h"
 
 #include <errno.h>
 #include <string.h>

@@ -6,16 +6,10 @@
 
 #include "base/memory.h"
 #include "base/text.h"
-#include "indexer/endpoint/grpc/reflection.h"
-#include "indexer/endpoint/grpc/server.h"
-#include "indexer/endpoint/grpc/translate.h"
+#include "net/grpc/server.h"
 #include "net/http/audit.h"
 
-enum {
-    REPLY_DEPTH_MAX = HTTP_JSON_DEPTH_MAX + 16,
-    TIMEOUT_DIGITS_MAX = 8,
-    REFLECTION_UNREAD_MAX_BYTES = 1 << 20
-};
+enum { TIMEOUT_DIGITS_MAX = 8, STREAM_UNREAD_MAX_BYTES = 1 << 20 };
 
 static struct grpc_call *call_of(struct thread_task *task)
 {
@@ -109,46 +103,32 @@ void grpc_call_return(struct grpc_call *call)
 
 /* Outcomes. */
 
-static void set_status(struct grpc_call *call, enum grpc_status status, const char *message)
+void grpc_call_fail(struct grpc_call *call, enum grpc_status status, const char *message)
 {
     call->status = status;
     call->message = memory_checked(arena_copy(&call->request.arena, message, strlen(message)));
 }
 
-static enum grpc_status status_of(unsigned http)
+struct http_request *grpc_call_request(struct grpc_call *call)
 {
-    static const struct {
-        unsigned http;
-        enum grpc_status grpc;
-    } statuses[] = {{400, GRPC_INVALID_ARGUMENT}, {403, GRPC_PERMISSION_DENIED},
-                    {404, GRPC_NOT_FOUND},        {408, GRPC_DEADLINE_EXCEEDED},
-                    {409, GRPC_ALREADY_EXISTS},   {413, GRPC_RESOURCE_EXHAUSTED},
-                    {422, GRPC_INVALID_ARGUMENT}, {429, GRPC_RESOURCE_EXHAUSTED},
-                    {499, GRPC_CANCELLED},        {501, GRPC_UNIMPLEMENTED},
-                    {502, GRPC_UNAVAILABLE},      {503, GRPC_UNAVAILABLE},
-                    {504, GRPC_DEADLINE_EXCEEDED}};
+    return &call->request;
+}
 
-    if (http >= 200 && http < 300)
-        return GRPC_OK;
-    for (size_t i = 0; i < sizeof(statuses) / sizeof(statuses[0]); i++)
-        if (statuses[i].http == http)
-            return statuses[i].grpc;
-    return GRPC_INTERNAL;
+const struct grpc_method *grpc_call_method(const struct grpc_call *call)
+{
+    return call->method;
 }
 
 static void count(struct grpc_call *call)
 {
-    struct grpc_method *method = call->method;
-
-    metric_add(grpc_method_requests(method, call->loop->server->options.metrics, call->status), 1);
-    metric_observe(method->seconds,
-                   (double)(grpc_now_ns(call->loop) - call->request.start_ns) * 1e-9);
+    grpc_method_count(call->method, call->loop->server->options.metrics, call->status,
+                      (double)(grpc_now_ns(call->loop) - call->request.start_ns) * 1e-9);
 }
 
 /* Answers without the pool. */
 static void refuse(struct grpc_call *call, enum grpc_status status, const char *message)
 {
-    set_status(call, status, message);
+    grpc_call_fail(call, status, message);
     drop_body(call);
     count(call);
     call->state = GRPC_CALL_REPLYING;
@@ -172,126 +152,6 @@ static void end_message(struct grpc_call *call, size_t place)
         call->reply.data[place + 1 + (size_t)i] = (uint8_t)(size >> (24 - 8 * i));
 }
 
-/* The message of the reply, behind its prefix. */
-static void write_reply(struct grpc_call *call, const struct doc *doc)
-{
-    size_t place = begin_message(call);
-
-    grpc_write(call->method->output, doc, &call->http.vectors, &call->request.arena, &call->reply);
-    end_message(call, place);
-}
-
-/* The envelope's `result` and what is in it stand beside `time`. */
-static struct doc reply_doc(struct grpc_call *call, const struct doc *envelope)
-{
-    const struct doc *result = doc_get(envelope, "result");
-    struct doc *items, doc = {.type = DOC_MAP};
-    uint32_t inner;
-
-    if (!result)
-        return *envelope;
-    inner = result->type == DOC_MAP ? result->count : 0;
-    items = doc_items(&call->request.arena, 2 * (inner + envelope->count));
-    memcpy(items, envelope->items, 2 * envelope->count * sizeof(*items));
-    if (inner > 0)
-        memcpy(items + 2 * envelope->count, result->items, 2 * inner * sizeof(*items));
-    doc.items = items;
-    doc.count = inner + envelope->count;
-    return doc;
-}
-
-static void take_error(struct grpc_call *call, const struct doc *envelope)
-{
-    const struct doc *text = doc_get(doc_get(envelope, "status"), "error");
-
-    call->status = status_of(call->request.status);
-    call->message =
-        text && text->type == DOC_STRING
-            ? memory_checked(arena_copy(&call->request.arena, text->string, text->count))
-            : "";
-}
-
-/* The route's reply into a message and a status. */
-static void take_reply(struct grpc_call *call)
-{
-    struct http_request *request = &call->request;
-    const struct doc_limits limits = {.max_bytes = SIZE_MAX / 2, .max_depth = REPLY_DEPTH_MAX};
-    struct doc doc = doc_null();
-    struct error error = {0};
-
-    if (call->method->kind == GRPC_HEALTH) {
-        struct doc health = doc_map(&request->arena, 1);
-        doc_put(&health, "status",
-                doc_string(&request->arena, request->status == 200 ? "serving" : "not_serving"));
-        write_reply(call, &health);
-        return;
-    }
-    if (request->reply.size > 0 &&
-        doc_parse_json(&request->arena, (const char *)request->reply.data, request->reply.size,
-                       &limits, &doc, &error) != 0) {
-        set_status(call, GRPC_INTERNAL, error.text);
-        return;
-    }
-    if (status_of(request->status) != GRPC_OK) {
-        take_error(call, &doc);
-        return;
-    }
-    doc = reply_doc(call, &doc);
-    write_reply(call, &doc);
-}
-
-/* The route's path as REST would have it, for messages. */
-static const char *path_of(struct grpc_call *call)
-{
-    const struct http_request *request = &call->request;
-    struct buffer path = {0};
-    const char *text;
-    size_t part = 0;
-
-    for (const char *at = call->method->pattern; *at; at++) {
-        if (at[0] == '{' && at[1] == '}' && part < request->part_count) {
-            buffer_append_text(&path, request->parts[part++]);
-            at++;
-        } else {
-            buffer_append_byte(&path, (uint8_t)*at);
-        }
-    }
-    text = memory_checked(arena_copy(&call->request.arena, path.data, path.size));
-    buffer_destroy(&path);
-    return text;
-}
-
-static size_t parts_of(const char *pattern)
-{
-    size_t parts = 0;
-
-    for (; (pattern = strstr(pattern, "{}")); pattern += 2)
-        parts++;
-    return parts;
-}
-
-static int prepare(struct grpc_call *call, struct error *error)
-{
-    struct http_request *request = &call->request;
-    struct grpc_input *input = memory_checked(arena_calloc(&request->arena, 1, sizeof(*input)));
-    size_t parts = parts_of(call->method->pattern);
-
-    if (grpc_read(call->method->input, request->body.data, request->body.size, &request->arena,
-                  input, error) != 0)
-        return error->code;
-    for (size_t i = 0; i < parts; i++)
-        if (i >= input->part_count || !*input->parts[i])
-            return error_set(error, ERROR_INVALID, "Wrong input: missing field `%s`",
-                             i == 0 ? "collection_name" : "field_name");
-    memcpy(request->parts, input->parts, parts * sizeof(*input->parts));
-    request->part_count = parts;
-    request->path = path_of(call);
-    call->http.body = input->body;
-    call->http.arguments = input->arguments;
-    call->http.argument_count = input->argument_count;
-    return 0;
-}
-
 static void tell_audit(struct grpc_call *call)
 {
     struct http_audit_event event = {.certificate = call->connection->transport.client.name,
@@ -300,28 +160,27 @@ static void tell_audit(struct grpc_call *call)
     http_request_audit(&call->request, (const struct sockaddr *)&call->connection->address, &event);
 }
 
+/* The dialect reads, the route runs, the dialect writes. */
 static void run(struct grpc_call *call)
 {
+    const struct grpc_dialect *dialect = call->loop->server->options.dialect;
     struct http_request *request = &call->request;
-    struct error error = {0};
+    size_t place;
 
     request->route = call->method->route;
     request->method = call->method->http_method;
-    if (call->method->kind == GRPC_HEALTH && call->message_bytes > 0) {
-        set_status(call, GRPC_NOT_FOUND, "Health is told of the server as a whole: service \"\"");
+    if (!dialect->read(call))
         return;
-    }
-    if (prepare(call, &error) != 0) {
-        set_status(call,
-                   error.code == ERROR_MEMORY ? GRPC_RESOURCE_EXHAUSTED : GRPC_INVALID_ARGUMENT,
-                   error.text);
-        return;
-    }
     http_call_run(request);
     if (request->gives_up_here)
         return;
     tell_audit(call);
-    take_reply(call);
+    place = begin_message(call);
+    dialect->write(call, &call->reply);
+    if (call->status == GRPC_OK)
+        end_message(call, place);
+    else
+        call->reply.size = place;
 }
 
 static void run_task(struct thread_task *task, uint32_t thread)
@@ -419,8 +278,8 @@ static bool key_is_good(struct grpc_call *call)
 
 static bool find_method(struct grpc_call *call)
 {
-    struct grpc_server *server = call->loop->server;
-    struct grpc_method *method = call->path ? grpc_catalog_find(server->catalog, call->path) : NULL;
+    const struct grpc_dialect *dialect = call->loop->server->options.dialect;
+    struct grpc_method *method = call->path ? dialect->find(dialect->context, call->path) : NULL;
     char text[200];
 
     if (method && method->route) {
@@ -438,7 +297,7 @@ void grpc_call_admit(struct grpc_call *call)
     int64_t timeout_ns;
 
     call->state = GRPC_CALL_BODY;
-    call->method = grpc_catalog_unknown(call->loop->server->catalog);
+    call->method = call->loop->server->options.dialect->unknown;
     http_call_trace(&call->request, call->traceparent);
     if (call->header_bytes > GRPC_HEADERS_MAX_BYTES) {
         refuse(call, GRPC_RESOURCE_EXHAUSTED, "The headers are larger than 16384 bytes");
@@ -469,6 +328,15 @@ void grpc_call_admit(struct grpc_call *call)
 
 /* The message. */
 
+static void refuse_size(struct grpc_call *call)
+{
+    char text[80];
+
+    (void)snprintf(text, sizeof(text), "The message is larger than %u bytes",
+                   call->method->message_max_bytes);
+    refuse(call, GRPC_RESOURCE_EXHAUSTED, text);
+}
+
 /* 1 byte: compressed or not; 4 bytes: its length. */
 static bool prefix_is_good(struct grpc_call *call)
 {
@@ -479,11 +347,8 @@ static bool prefix_is_good(struct grpc_call *call)
     if (prefix[0] != 0)
         refuse(call, GRPC_INTERNAL,
                "The message says that it is compressed, and no grpc-encoding says how");
-    else if (call->method->kind == GRPC_REFLECTION &&
-             call->message_bytes > GRPC_REFLECTION_MAX_BYTES)
-        refuse(call, GRPC_RESOURCE_EXHAUSTED, "The message is larger than 4096 bytes");
-    else if (call->message_bytes > HTTP_BODY_MAX_BYTES)
-        refuse(call, GRPC_RESOURCE_EXHAUSTED, "The message is larger than 33554432 bytes");
+    else if (call->message_bytes > call->method->message_max_bytes)
+        refuse_size(call);
     return call->state == GRPC_CALL_BODY;
 }
 
@@ -512,13 +377,14 @@ static size_t take_some(struct grpc_call *call, const uint8_t *data, size_t size
     return (size_t)(data - start) + left;
 }
 
-/* Answers a message of a call that streams, on the I/O thread: it needs nothing but what lies in the binary. */
-static void answer_reflection(struct grpc_call *call)
+/* Answers a message of a call that streams, on the I/O thread: the dialect promises not to wait. */
+static void answer_at_once(struct grpc_call *call)
 {
+    const struct grpc_dialect *dialect = call->loop->server->options.dialect;
     size_t place = begin_message(call);
     struct error error;
-    int code = grpc_reflection_answer(call->request.body.data, call->request.body.size,
-                                      &call->reply, &error);
+    int code =
+        dialect->answer(call->request.body.data, call->request.body.size, &call->reply, &error);
 
     end_message(call, place);
     drop_body(call);
@@ -527,7 +393,7 @@ static void answer_reflection(struct grpc_call *call)
         call->reply.size = place;
     if (code != 0)
         refuse(call, GRPC_INVALID_ARGUMENT, error.text);
-    else if (call->reply.size - call->reply_sent > REFLECTION_UNREAD_MAX_BYTES)
+    else if (call->reply.size - call->reply_sent > STREAM_UNREAD_MAX_BYTES)
         refuse(call, GRPC_RESOURCE_EXHAUSTED, "Read the answers before asking for more");
     else
         grpc_connection_reply(call);
@@ -535,7 +401,7 @@ static void answer_reflection(struct grpc_call *call)
 
 void grpc_call_take(struct grpc_call *call, const uint8_t *data, size_t size)
 {
-    bool streams = call->method && call->method->kind == GRPC_REFLECTION;
+    bool streams = call->method && call->method->streams;
 
     while (size > 0 && call->state == GRPC_CALL_BODY) {
         bool full = call->prefix_bytes == GRPC_PREFIX_BYTES &&
@@ -550,7 +416,7 @@ void grpc_call_take(struct grpc_call *call, const uint8_t *data, size_t size)
         size -= taken;
         if (streams && call->state == GRPC_CALL_BODY && call->prefix_bytes == GRPC_PREFIX_BYTES &&
             call->request.body.size == call->message_bytes)
-            answer_reflection(call);
+            answer_at_once(call);
     }
 }
 
@@ -562,7 +428,7 @@ void grpc_call_end(struct grpc_call *call)
     call->ended = true;
     if (call->state != GRPC_CALL_BODY)
         return;
-    if (call->method->kind == GRPC_REFLECTION && call->prefix_bytes == 0) {
+    if (call->method->streams && call->prefix_bytes == 0) {
         call->state = GRPC_CALL_REPLYING;
         count(call);
         grpc_connection_reply(call);

@@ -6,7 +6,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "indexer/endpoint/grpc/grpc.h"
+#include "indexer/endpoint/grpc/dialect.h"
+#include "net/http/http.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -14,8 +15,10 @@ static struct grpc_server *start(void)
 {
     static const struct config config = {.http_host = "127.0.0.1", .http_grpc_host = "127.0.0.1"};
     struct http_server *http = http_server_new(&(struct http_options){.config = &config});
-    struct grpc_server *server =
-        grpc_server_new(&(struct grpc_options){.config = &config, .http = http});
+    struct grpc_server *server = grpc_server_new(
+        &(struct grpc_options){.config = &config,
+                               .http = http,
+                               .dialect = grpc_catalog_dialect(grpc_catalog_new(http, NULL))});
     struct error error;
 
     if (grpc_server_start(server, &error) != 0)

@@ -1,6 +1,6 @@
 /* A client that writes frames by hand, so that it can write bad ones. */
-#ifndef TESTS_INDEXER_ENDPOINT_GRPC_FRAMES_H
-#define TESTS_INDEXER_ENDPOINT_GRPC_FRAMES_H
+#ifndef TESTS_SUPPORT_GRPC_FRAMES_H
+#define TESTS_SUPPORT_GRPC_FRAMES_H
 
 #include <nghttp2/nghttp2.h>
 #include <stdbool.h>

@@ -1,6 +1,6 @@
 /* The bytes of a connection: a socket, or TLS on it. Never waits. */
-#ifndef INDEXER_ENDPOINT_GRPC_TRANSPORT_H
-#define INDEXER_ENDPOINT_GRPC_TRANSPORT_H
+#ifndef NET_GRPC_TRANSPORT_H
+#define NET_GRPC_TRANSPORT_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #include "base/memory.h"
-#include "indexer/endpoint/grpc/server.h"
+#include "net/grpc/server.h"
 
 enum {
     READ_BYTES = 64 * 1024,

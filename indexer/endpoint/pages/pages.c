@@ -1,7 +1,8 @@
-/* Pages that need nothing but the server: root, dashboard, health, metrics. */
+#include "indexer/endpoint/pages/pages.h"
+
 #include <string.h>
 
-#include "net/http/server.h"
+#include "indexer/endpoint/pages/openapi.h"
 
 /* Clients compare this with their own version and warn when it is far off. */
 #define QDRANT_VERSION "1.19.0"
@@ -53,7 +54,7 @@ static void handle_health(struct http_request *request)
 
 static void handle_metrics(struct http_request *request)
 {
-    struct metrics *metrics = request->server->options.metrics;
+    struct metrics *metrics = http_server_options(request->server)->metrics;
 
     if (strstr(request->accept, "application/openmetrics-text")) {
         http_reply_plain(request, 200,
@@ -65,12 +66,16 @@ static void handle_metrics(struct http_request *request)
     metrics_render(metrics, &request->reply);
 }
 
-const struct http_route http_pages[] = {
+static const struct http_route pages[] = {
     {"GET", "/", handle_root, HTTP_DASHBOARD, NULL},
     {"GET", "/dashboard.css", handle_style, HTTP_DASHBOARD, NULL},
     {"GET", "/dashboard.js", handle_script, HTTP_DASHBOARD, NULL},
     {"GET", "/healthz", handle_health, HTTP_PROBE, NULL},
     {"GET", "/metrics", handle_metrics, HTTP_METRICS, NULL},
-    {"GET", "/openapi.json", http_handle_openapi, HTTP_READ, NULL},
+    {"GET", "/openapi.json", openapi_handle, HTTP_READ, NULL},
 };
-const size_t http_page_count = sizeof(http_pages) / sizeof(http_pages[0]);
+
+void pages_add_routes(struct http_server *server)
+{
+    http_server_add_routes(server, pages, sizeof(pages) / sizeof(pages[0]), NULL);
+}

@@ -1,0 +1,434 @@
+#include "cluster/nodes.h"
+
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/logger.h"
+#include "base/memory.h"
+#include "cluster/announcement.h"
+#include "cluster/claims.h"
+#include "cluster/describe.h"
+#include "indexer/query/query.h"
+#include "store/lease.h"
+
+enum {
+    NODES_MAX = 2048,
+    HOLDERS_MAX = 64,   /* of a shard; further ones are not looked at */
+    OFFSET_SLACK = 1000 /* records by which a shard may be behind another and count as fresh */
+};
+
+#define SILENCE_NS (NODE_SILENCE_MS * INT64_C(1000000))
+
+struct nodes {
+    struct cluster_options options;
+    char group[CONFIG_GROUP_BYTES]; /* this process's */
+    pthread_mutex_t lock;           /* guards all below */
+    struct node *first;
+    size_t count;
+    atomic_size_t silent_count; /* of them; written under the lock */
+};
+
+/* Nodes. Under the lock. */
+
+static struct node **find_node(struct nodes *nodes, const struct doc *name)
+{
+    struct node **place = &nodes->first;
+
+    while (*place && !doc_string_equals(name, (*place)->name))
+        place = &(*place)->next;
+    return place;
+}
+
+static void remove_node(struct nodes *nodes, struct node **place)
+{
+    struct node *node = *place;
+
+    *place = node->next;
+    nodes->count--;
+    if (node->silent)
+        atomic_fetch_sub(&nodes->silent_count, 1);
+    node_delete(node);
+}
+
+/* Silence is not proof that a node is dead, only that it may be: NATS may be between the two. It comes back with its
+ * next word. */
+static void judge_silent(struct nodes *nodes)
+{
+    int64_t now_ns = io_monotonic_ns(nodes->options.io);
+    struct node **place = &nodes->first;
+
+    while (*place) {
+        struct node *node = *place;
+        if (!node->silent && now_ns - node->heard_ns > SILENCE_NS) {
+            log_warning("cluster",
+                        "node %s at %s is silent: it is asked for its shards where nobody else "
+                        "answers",
+                        node->name, node->address);
+            node->silent = true;
+            atomic_fetch_add(&nodes->silent_count, 1);
+        }
+        if (node_is_gone(node, now_ns)) {
+            log_warning("cluster", "node %s at %s is gone: neither heard nor answering", node->name,
+                        node->address);
+            remove_node(nodes, place);
+        } else {
+            place = &node->next;
+        }
+    }
+}
+
+/* Two processes of one name: the one that started later counts, and both say so. */
+static enum node_outcome take_node(struct nodes *nodes, struct node *fresh, const struct doc *name,
+                                   bool leaving)
+{
+    struct node **place = find_node(nodes, name);
+    struct node *former = *place;
+    enum node_outcome outcome = NODE_TAKEN;
+
+    if (former && former->silent)
+        log_info("cluster", "node %s at %s is heard again", fresh->name, fresh->address);
+    if (former && !former->silent && former->incarnation != fresh->incarnation) {
+        if (strcmp(former->address, fresh->address) != 0) {
+            log_error("cluster", "two nodes have the name %s: %s and %s (set `node`)", fresh->name,
+                      former->address, fresh->address);
+            outcome = NODE_DUPLICATE;
+        }
+        if (former->incarnation > fresh->incarnation)
+            return NODE_DUPLICATE;
+    }
+    if (former)
+        remove_node(nodes, place);
+    else if (!leaving)
+        log_info("cluster", "node %s at %s is here", fresh->name, fresh->address);
+    if (!former && !leaving && !fresh->understands)
+        log_error("cluster",
+                  "node %s at %s is not asked: windrow %s understands requests of versions %" PRId64
+                  " to %" PRId64 ", this process those of %d to %d",
+                  fresh->name, fresh->address, fresh->version ? fresh->version : "?",
+                  fresh->oldest_protocol, fresh->protocol, QUERY_PROTOCOL_OLDEST, QUERY_PROTOCOL);
+    if (leaving)
+        log_info("cluster", "node %s at %s has left", fresh->name, fresh->address);
+    if (!leaving && nodes->count < NODES_MAX) {
+        fresh->next = nodes->first;
+        nodes->first = fresh;
+        nodes->count++;
+    }
+    return outcome;
+}
+
+struct nodes *nodes_new(const struct cluster_options *options)
+{
+    struct nodes *nodes = memory_new(1, sizeof(*nodes));
+
+    nodes->options = *options;
+    config_consumer_group(options->config, nodes->group);
+    pthread_mutex_init(&nodes->lock, NULL);
+    return nodes;
+}
+
+void nodes_delete(struct nodes *nodes)
+{
+    if (!nodes)
+        return;
+    while (nodes->first)
+        remove_node(nodes, &nodes->first);
+    pthread_mutex_destroy(&nodes->lock);
+    free(nodes);
+}
+
+bool nodes_take(struct nodes *nodes, struct node *fresh, const struct doc *announcement,
+                enum node_outcome *outcome, bool *is_new)
+{
+    const struct doc *name = doc_get(announcement, "node");
+    const struct node *former;
+    bool kept;
+
+    pthread_mutex_lock(&nodes->lock);
+    former = *find_node(nodes, name);
+    *is_new = !former || former->silent;
+    *outcome = take_node(nodes, fresh, name, announcement_is_leaving(announcement));
+    kept = nodes->first == fresh;
+    /* Race: who finds a shard here that has been left to this node must find the node, too. */
+    if ((nodes->options.roles & CONFIG_ROLE_INGEST) != 0 && fresh->group &&
+        strcmp(fresh->group, nodes->group) == 0)
+        claims_fence(nodes->options.registry, fresh->collections, fresh->heard_ns + SILENCE_NS);
+    pthread_mutex_unlock(&nodes->lock);
+    return kept;
+}
+
+void nodes_judge(struct nodes *nodes, size_t *heard, size_t *silent)
+{
+    pthread_mutex_lock(&nodes->lock);
+    judge_silent(nodes);
+    *silent = atomic_load(&nodes->silent_count);
+    *heard = nodes->count - *silent;
+    pthread_mutex_unlock(&nodes->lock);
+}
+
+/* Look-ups. */
+
+/* A few records of difference say more about the moment of the announcement than about freshness. */
+static bool is_better(const struct nodes_owner *a, const struct nodes_owner *b)
+{
+    int64_t ahead = a->next_offset - b->next_offset;
+
+    if (a->silent != b->silent)
+        return b->silent;
+    if (a->handed_over != b->handed_over)
+        return b->handed_over;
+    if (ahead > OFFSET_SLACK || ahead < -OFFSET_SLACK)
+        return ahead > 0;
+    if (a->same_host != b->same_host)
+        return a->same_host;
+    return strcmp(a->node, b->node) < 0;
+}
+
+int nodes_protocol(struct nodes *nodes)
+{
+    int64_t newest = QUERY_PROTOCOL;
+
+    pthread_mutex_lock(&nodes->lock);
+    for (const struct node *node = nodes->first; node; node = node->next)
+        if (node->understands && node->protocol < newest)
+            newest = node->protocol;
+    pthread_mutex_unlock(&nodes->lock);
+    return (int)newest;
+}
+
+/* Claims of all nodes on one shard, first those of nodes that are heard. */
+struct holders {
+    struct claim claims[HOLDERS_MAX];
+    const struct node *nodes[HOLDERS_MAX];
+    int64_t next_offsets[HOLDERS_MAX];
+    size_t count, heard_count;
+};
+
+/* Under the lock. */
+static void find_some_holders(const struct nodes *nodes, const char *collection, const char *shard,
+                              bool silent, struct holders *holders)
+{
+    for (const struct node *node = nodes->first; node && holders->count < HOLDERS_MAX;
+         node = node->next) {
+        const struct doc *one = node->silent == silent ? node_collection(node, collection) : NULL;
+        const struct doc *found = one ? node_shard_in(one, shard) : NULL;
+        int32_t generation = found ? claims_generation(found)
+                             : one ? claims_waiting(one, shard)
+                                   : 0;
+        if (!found && generation == 0)
+            continue;
+        holders->claims[holders->count] =
+            (struct claim){.group = node->group,
+                           .generation = generation,
+                           .serves = found != NULL,
+                           .handed_over = node->draining || (found && claims_handed_over(found))};
+        holders->next_offsets[holders->count] = found ? found->items[1].integer : -1;
+        holders->nodes[holders->count++] = node;
+    }
+}
+
+/* Under the lock. */
+static void find_holders(const struct nodes *nodes, const char *collection, const char *shard,
+                         struct holders *holders)
+{
+    holders->count = 0;
+    find_some_holders(nodes, collection, shard, false, holders);
+    holders->heard_count = holders->count;
+    if (atomic_load(&nodes->silent_count) > 0)
+        find_some_holders(nodes, collection, shard, true, holders);
+}
+
+/* What a silent node once claimed takes no place of what is heard now. Under the lock. */
+static bool may_be_asked(const struct holders *holders, size_t which, int64_t now_ns)
+{
+    size_t rivals = which < holders->heard_count ? holders->heard_count : holders->count;
+
+    return holders->claims[which].serves && node_may_answer(holders->nodes[which], now_ns) &&
+           !claims_superseded(holders->claims, rivals, which);
+}
+
+/* Returns how many there are now: the worst one goes when there is no room. */
+static size_t insert_owner(struct nodes_owner *owners, size_t count, size_t max,
+                           const struct nodes_owner *fresh)
+{
+    size_t place = count < max ? count++ : max - 1;
+
+    if (place == max - 1 && owners[place].node && !is_better(fresh, &owners[place]))
+        return count;
+    for (; place > 0 && is_better(fresh, &owners[place - 1]); place--)
+        owners[place] = owners[place - 1];
+    owners[place] = *fresh;
+    return count;
+}
+
+size_t nodes_owners(struct nodes *nodes, const char *collection, const char *shard,
+                    struct arena *arena, struct nodes_owner *owners, size_t max)
+{
+    const int64_t now_ns = io_monotonic_ns(nodes->options.io);
+    struct holders holders;
+    size_t count = 0;
+
+    memset(owners, 0, max * sizeof(*owners));
+    pthread_mutex_lock(&nodes->lock);
+    find_holders(nodes, collection, shard, &holders);
+    for (size_t i = 0; i < holders.count; i++) {
+        const struct node *node = holders.nodes[i];
+        struct nodes_owner fresh = {.next_offset = holders.next_offsets[i],
+                                    .heard_ns = node->heard_ns,
+                                    .same_host = node->same_host,
+                                    .silent = node->silent,
+                                    .handed_over = holders.claims[i].handed_over};
+        if (!may_be_asked(&holders, i, now_ns))
+            continue;
+        fresh.node = arena_copy(arena, node->name, strlen(node->name));
+        fresh.address = arena_copy(arena, node->address, strlen(node->address));
+        count = insert_owner(owners, count, max, &fresh);
+    }
+    pthread_mutex_unlock(&nodes->lock);
+    return count;
+}
+
+size_t nodes_successors(struct nodes *nodes)
+{
+    size_t count = 0;
+
+    pthread_mutex_lock(&nodes->lock);
+    for (const struct node *node = nodes->first; node; node = node->next)
+        count += node_is_successor(node, nodes->options.config->cluster_replica_set);
+    pthread_mutex_unlock(&nodes->lock);
+    return count;
+}
+
+/* Up to which offset the node serves the shard and goes on with it; INT64_MIN: it does not. Under the lock. */
+static int64_t live_offset(const struct node *node, const char *collection, const char *shard)
+{
+    const struct doc *found =
+        node->silent || node->draining ? NULL : node_shard(node, collection, shard);
+
+    return found && !claims_handed_over(found) ? found->items[1].integer : INT64_MIN;
+}
+
+bool nodes_taken_over(struct nodes *nodes, const char *collection, const char *shard,
+                      int64_t next_offset)
+{
+    bool taken = false;
+
+    pthread_mutex_lock(&nodes->lock);
+    for (const struct node *node = nodes->first; node && !taken; node = node->next)
+        taken = node_is_successor(node, nodes->options.config->cluster_replica_set) &&
+                live_offset(node, collection, shard) >= next_offset;
+    pthread_mutex_unlock(&nodes->lock);
+    return taken;
+}
+
+bool nodes_ahead(struct nodes *nodes, const char *collection, const char *shard,
+                 int64_t next_offset)
+{
+    bool ahead = false;
+
+    pthread_mutex_lock(&nodes->lock);
+    for (const struct node *node = nodes->first; node && !ahead; node = node->next)
+        ahead = live_offset(node, collection, shard) > next_offset;
+    pthread_mutex_unlock(&nodes->lock);
+    return ahead;
+}
+
+/* Under the lock; NULL: nobody has announced it. */
+static struct node *node_at(const struct nodes *nodes, const char *address)
+{
+    struct node *node = nodes->first;
+
+    while (node && strcmp(node->address, address) != 0)
+        node = node->next;
+    return node;
+}
+
+bool nodes_expects(struct nodes *nodes, const char *address, int64_t asked_ns)
+{
+    const struct node *node;
+    bool expected;
+
+    pthread_mutex_lock(&nodes->lock);
+    node = node_at(nodes, address);
+    expected = node && node_is_expected(node, asked_ns, io_monotonic_ns(nodes->options.io));
+    pthread_mutex_unlock(&nodes->lock);
+    return expected;
+}
+
+void nodes_note(struct nodes *nodes, const char *address, bool answered)
+{
+    int64_t now_ns;
+    struct node *node;
+
+    if (atomic_load(&nodes->silent_count) == 0)
+        return;
+    now_ns = io_monotonic_ns(nodes->options.io);
+    pthread_mutex_lock(&nodes->lock);
+    node = node_at(nodes, address);
+    if (node && node->silent)
+        *(answered ? &node->answered_ns : &node->failed_ns) = now_ns;
+    pthread_mutex_unlock(&nodes->lock);
+}
+
+bool nodes_reaches_others(struct nodes *nodes)
+{
+    bool reached = false;
+
+    pthread_mutex_lock(&nodes->lock);
+    for (const struct node *node = nodes->first; node && !reached; node = node->next)
+        reached = node->understands && !node_has_failed(node);
+    pthread_mutex_unlock(&nodes->lock);
+    return reached;
+}
+
+/* Shards that neither this node nor one that is heard has. Under the lock. */
+static struct doc describe_gaps(struct nodes *nodes, const struct node *self, struct arena *arena)
+{
+    const struct config *config = nodes->options.config;
+    struct doc *items = NULL;
+    size_t room = 0, count = 0;
+
+    for (size_t i = 0; i < config->collection_count; i++) {
+        struct store_expected_shard *shards;
+        room += store_registry_expected(nodes->options.registry, config->collections[i].name, arena,
+                                        &shards);
+    }
+    items = doc_items(arena, (uint32_t)room);
+    for (size_t i = 0; i < config->collection_count; i++) {
+        const char *collection = config->collections[i].name;
+        struct store_expected_shard *shards;
+        size_t expected =
+            store_registry_expected(nodes->options.registry, collection, arena, &shards);
+        for (size_t k = 0; k < expected && count < room; k++) {
+            bool owned = node_shard(self, collection, shards[k].name) != NULL;
+            for (const struct node *node = nodes->first; node && !owned; node = node->next)
+                owned = !node->silent && node_shard(node, collection, shards[k].name) != NULL;
+            if (!owned)
+                items[count++] = doc_string(arena, shards[k].label);
+        }
+    }
+    return announcement_list(items, count);
+}
+
+void nodes_describe(struct nodes *nodes, const struct node *self, struct arena *arena,
+                    struct doc *out)
+{
+    const int64_t now_ns = self->heard_ns; /* it hears itself now */
+    struct lags *lags = lags_new(arena);
+    struct doc *items;
+    size_t count = 0;
+
+    pthread_mutex_lock(&nodes->lock);
+    items = doc_items(arena, (uint32_t)nodes->count + 1);
+    lags_note(lags, self->collections);
+    for (const struct node *node = nodes->first; node; node = node->next)
+        lags_note(lags, node->collections);
+    items[count++] = describe_node(self, now_ns, true, lags, arena);
+    for (const struct node *node = nodes->first; node; node = node->next)
+        items[count++] = describe_node(node, now_ns, false, lags, arena);
+    doc_put(out, "nodes", announcement_list(items, count));
+    doc_put(out, "gaps", describe_gaps(nodes, self, arena));
+    pthread_mutex_unlock(&nodes->lock);
+}
