@@ -59,6 +59,7 @@ struct pending {
     _Atomic int state; /* enum pending_state */
     struct http_connection *connection;
     bool refused;        /* by its headers: the reply is ready, the body is thrown away */
+    bool body_unused;    /* nobody reads it: it is thrown away, and takes no room */
     bool owed;           /* counted in replies_owed */
     uint64_t body_bytes; /* that came in, kept or not */
     bool body_too_large;
@@ -366,7 +367,7 @@ static void take_body(struct pending *pending, const char *data, size_t size)
     pending->body_bytes += size;
     /* The rest is read and thrown away, so that the client gets to read the reply: who closes while
      * bytes come in resets the connection. */
-    if (pending->refused || pending->body_too_large || pending->no_room ||
+    if (pending->refused || pending->body_unused || pending->body_too_large || pending->no_room ||
         pending->body_fault.code != 0)
         return;
     kept = pending->decoder ? decode_body(pending, data, size) : keep_body(pending, data, size);
@@ -388,6 +389,15 @@ static bool judge_body(struct pending *pending)
     else
         return true;
     return false;
+}
+
+/* The body of a GET means nothing in HTTP. Without this, bodies sent to a probe, which needs no key, would take the
+ * room of requests that have one. */
+static bool has_use_for_body(const struct http_request *request)
+{
+    const struct http_route *route = request->route ? request->route->route : NULL;
+
+    return route && (strcmp(route->method, "GET") != 0 || (route->schema && route->schema->body));
 }
 
 static struct pending *pending_new(struct http_server *server, struct MHD_Connection *connection,
@@ -420,7 +430,8 @@ static struct pending *pending_new(struct http_server *server, struct MHD_Connec
     pending->request.stop.context = pending;
     (void)http_route_find(&pending->request);
     pending->refused = !http_admit(&pending->request);
-    if (!pending->refused &&
+    pending->body_unused = !has_use_for_body(&pending->request);
+    if (!pending->refused && !pending->body_unused &&
         http_coding_parse(
             MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Content-Encoding"),
             &coding) &&

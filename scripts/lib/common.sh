@@ -1,5 +1,5 @@
 # Shared by every script: what is printed, what is cleaned up, how waiting is done. Sourced, never run.
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034 # these are for the scripts that source it
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 CACHE_DIR=${WINDROW_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/windrow}
@@ -101,6 +101,18 @@ run_logged() {
         return "$status"
     fi
     note "$what: done in $((SECONDS - start)) s"
+}
+
+# run_group COMMAND...: in a process group of its own, for the same reason. What it prints is shown.
+run_group() {
+    local status=0
+    set -m
+    "$@" </dev/null &
+    running_group=$!
+    set +m
+    wait "$running_group" || status=$?
+    running_group=''
+    return "$status"
 }
 
 # --- small things ---

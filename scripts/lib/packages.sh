@@ -1,5 +1,5 @@
 # The Debian packages each task needs, and how they get installed. Sourced after common.sh.
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034 # these are for the scripts that source it
 
 packages_build=(
     gcc libc6-dev cmake ninja-build pkg-config librdkafka-dev libnats-dev libzstd-dev zlib1g-dev libyaml-dev libmicrohttpd-dev

@@ -54,7 +54,7 @@ class Frameworks(unittest.TestCase):
 
     # https://docs.langchain.com/oss/python/integrations/vectorstores/qdrant
 
-    def test_langchain(self):
+    def test_langchain_stores_and_finds_documents(self):
         from langchain_core.documents import Document
         from langchain_core.embeddings import Embeddings
         from langchain_qdrant import QdrantVectorStore
@@ -107,7 +107,7 @@ class Frameworks(unittest.TestCase):
 
     # https://developers.llamaindex.ai/python/examples/vector_stores/qdrantindexdemo/
 
-    def test_llama_index(self):
+    def test_llama_index_stores_and_finds_nodes(self):
         from llama_index.core import SimpleDirectoryReader, StorageContext, VectorStoreIndex
         from llama_index.core.base.embeddings.base import BaseEmbedding
         from llama_index.core.llms import MockLLM
@@ -172,7 +172,7 @@ class Frameworks(unittest.TestCase):
 
     # https://haystack.deepset.ai/integrations/qdrant-document-store
 
-    def test_haystack(self):
+    def test_haystack_stores_and_finds_documents(self):
         os.environ["HAYSTACK_TELEMETRY_ENABLED"] = "False"
         from haystack import Document, Pipeline
         from haystack.components.embedders import OpenAIDocumentEmbedder, OpenAITextEmbedder

@@ -193,7 +193,7 @@ class Reflection(Both):
 
 
 class Calls(Both):
-    def test_service_and_collections(self):
+    def test_service_and_collections_are_told_as_over_rest(self):
         self.assertTrue(self.grpc.grpc_collections)
         self.same(lambda client: client.get_collections())
         self.same(lambda client: (client.collection_exists(COLLECTION), client.collection_exists("other")))
@@ -204,7 +204,7 @@ class Calls(Both):
         self.assertEqual(self.refusal(lambda client: client.get_collection("other"))[0], grpc.StatusCode.NOT_FOUND)
         self.same(lambda client: client.get_aliases())
 
-    def test_health(self):
+    def test_health_says_version_and_serving(self):
         with grpc.insecure_channel(f"127.0.0.1:{self.grpc_port}") as channel:
             reply = wire.QdrantStub(channel).HealthCheck(wire.HealthCheckRequest(), timeout=30)
             self.assertTrue(reply.version.startswith("1.19"))
@@ -287,7 +287,7 @@ class Calls(Both):
         batch = wire.DiscoverBatchPoints(collection_name=COLLECTION, discover_points=[discover])
         self.assertEqual([ids(each.result) for each in stub.DiscoverBatch(batch, timeout=30).result], [found])
 
-    def test_the_older_searches(self):
+    def test_the_older_searches_find_what_queries_find(self):
         vector = self.points[0].vector
         with grpc.insecure_channel(f"127.0.0.1:{self.grpc_port}") as channel:
             stub = wire.PointsStub(channel)
@@ -307,7 +307,7 @@ class Calls(Both):
                 stub.Search(wire.SearchPoints(collection_name=COLLECTION, limit=3), timeout=30)
             self.assertIn("expected dim: 16, got 0", raised.exception.details())
 
-    def test_writes(self):
+    def test_writes_change_what_both_clients_read(self):
         fresh = models.PointStruct(id=70001, vector=vector_of(self.dice), payload={"word": "fresh"})
         self.grpc.upsert(COLLECTION, [fresh], wait=True)
         self.assertEqual(self.same(lambda client: client.retrieve(COLLECTION, [70001]))[0].payload, {"word": "fresh"})

@@ -113,7 +113,7 @@ class StockClient(unittest.TestCase):
         self.assertIn(states[0], [("indexed", "hnsw"), ("indexed", "ivf_pq")])
         self.assertEqual(states[-1], ("open", None))
 
-    def test_service_and_collections(self):
+    def test_service_and_collections_are_described(self):
         self.assertTrue(self.client.info().version.startswith("1.19"))
         self.assertEqual([found.name for found in self.client.get_collections().collections], [COLLECTION])
         self.assertTrue(self.client.collection_exists(COLLECTION))
@@ -233,7 +233,7 @@ class StockClient(unittest.TestCase):
                 wanted = sum(1 for payload in self.payloads.values() if keep(payload))
                 self.assertEqual(self.client.count(COLLECTION, count_filter=chosen, exact=True).count, wanted)
 
-    def test_must_not_and_should(self):
+    def test_must_not_and_should_select_together(self):
         linux = models.FieldCondition(key="package", match=models.MatchValue(value="linux"))
         high = models.FieldCondition(key="urgency", match=models.MatchValue(value="high"))
         chosen = models.Filter(must_not=[linux], should=[high])
@@ -245,7 +245,7 @@ class StockClient(unittest.TestCase):
         narrow = models.Filter(must=[models.FieldCondition(key="row.number", range=models.Range(gte=500, lt=540))])
         self.assertEqual(len(self.query(self.queries[3], limit=40, query_filter=narrow)), 40)
 
-    def test_payload_and_vector_selection(self):
+    def test_payload_and_vector_selectors_are_obeyed(self):
         hit = self.query(self.queries[0], limit=1)[0]
         self.assertEqual((hit.payload, hit.vector), (self.payloads[hit.id], None))
         hit = self.query(self.queries[0], limit=1, with_payload=["package", "year"], with_vectors=True)[0]
@@ -255,7 +255,7 @@ class StockClient(unittest.TestCase):
         hit = self.query(self.queries[0], limit=1, with_payload=models.PayloadSelectorExclude(exclude=["row", "text"]))[0]
         self.assertEqual(set(hit.payload), set(payload) - {"row", "text"})
 
-    def test_offset_limit_and_threshold(self):
+    def test_offset_limit_and_threshold_cut_one_ranking(self):
         exact = models.SearchParams(exact=True)
         whole = self.query(self.queries[1], limit=20, search_params=exact)
         page = self.query(self.queries[1], limit=10, offset=10, search_params=exact)
@@ -307,12 +307,12 @@ class StockClient(unittest.TestCase):
         self.assertEqual([point.id for point in seen], sorted(self.payloads))
         self.assertTrue(all(point.payload == self.payloads[point.id] for point in seen))
 
-    def test_scroll_with_a_filter(self):
+    def test_scroll_with_a_filter_brings_every_match(self):
         chosen = models.Filter(must=[models.FieldCondition(key="year", range=models.Range(gte=2025))])
         page, _ = self.client.scroll(COLLECTION, scroll_filter=chosen, limit=10_000)
         self.assertEqual([p.id for p in page], sorted(i for i, p in self.payloads.items() if p["year"] >= 2025))
 
-    def test_retrieve(self):
+    def test_retrieve_brings_payload_and_vector_of_known_ids(self):
         ids = [self.points[row]["id"] for row in (3, 2399, 1000)]
         found = self.client.retrieve(COLLECTION, ids=[*ids, 999_999], with_vectors=True)
         self.assertEqual({point.id for point in found}, set(ids))
@@ -320,7 +320,7 @@ class StockClient(unittest.TestCase):
             self.assertEqual(point.payload, self.payloads[point.id])
             numpy.testing.assert_allclose(point.vector, self.vectors[self.rows[point.id]], atol=1e-6)
 
-    def test_count(self):
+    def test_count_is_exact_with_and_without_a_filter(self):
         self.assertEqual(self.client.count(COLLECTION, exact=True).count, len(self.points))
         live = self.client.count(COLLECTION, count_filter=self.live(), exact=True).count
         start_ms = self.live_from_ms - self.live_from_ms % 1000
@@ -346,7 +346,7 @@ class StockClient(unittest.TestCase):
         start_ms = self.live_from_ms - self.live_from_ms % 1000
         self.assertTrue(all(self.times_ms[hit["id"]] >= start_ms for hit in reply["result"]["points"]))
 
-    def test_health_metrics_and_status(self):
+    def test_health_metrics_and_status_are_answered(self):
         for path in ("/livez", "/readyz", "/healthz"):
             self.assertEqual(self.windrow.request("GET", path).status, 200, path)
         metrics = self.windrow.request("GET", "/metrics").body.decode()

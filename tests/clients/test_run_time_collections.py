@@ -127,7 +127,7 @@ class RunTimeCollections(unittest.TestCase):
             ("none", {**create, "windrow": {"windw": "1h"}}, 400, "unknown key windw"),
             ("none", {**create, "windrow": {"ttl": "1x"}}, 400, "none.yaml:"),
             ("none", {**create, "windrow": {"topics": ["dead-letters"]}}, 400, "dead_letters"),
-            ("none", {**create, "windrow": {"embedder": {"url": "http://127.0.0.1:9/e", "key_file": "/etc/passwd"}}}, 400, "windrow.yaml only"),
+            ("none", {**create, "windrow": {"embedder": {"url": f"http://{harness.nobody()}/e", "key_file": "/etc/passwd"}}}, 400, "windrow.yaml only"),
         ):
             with self.subTest(body=body):
                 reply = self.windrow.request("PUT", f"/collections/{name}", body)

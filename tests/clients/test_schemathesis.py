@@ -21,7 +21,6 @@ import service
 from service import COLLECTION
 
 DIM = 4
-SECONDS = 15
 SEED = 1
 CHECKS = "status_code_conformance,content_type_conformance,response_schema_conformance,valid_request_is_taken"
 # An operator's commands would stop the service, one of a collection's would take it away, and pages are for people.
@@ -29,6 +28,9 @@ LEFT_OUT = r"^/($|backup|drain|clock|log-level|metrics|dashboard)|/(pause|resume
 
 
 class Schemathesis(unittest.TestCase):
+    SECONDS = 15
+    EXAMPLES = 20  # of an operation at most
+
     @classmethod
     def setUpClass(cls):
         service.for_class(cls)
@@ -90,14 +92,21 @@ class Schemathesis(unittest.TestCase):
         program = os.path.join(os.path.dirname(sys.executable), "schemathesis")
         seed = harness.Environment.seed if "WINDROW_SEED" in os.environ else SEED
         command = [program, "run", "openapi.json", "--url", self.windrow.url, "--checks", CHECKS, "--exclude-path-regex", LEFT_OUT]
-        command += ["--phases", "examples,coverage,fuzzing", "--max-time", str(SECONDS), "--max-failures", "20", "--continue-on-failure"]
-        command += ["--max-examples", "20", "--suppress-health-check", "all", "--seed", str(seed), "--generation-database", "none", "--no-color"]
-        run = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=20 * SECONDS, check=False,
+        command += ["--phases", "examples,coverage,fuzzing", "--max-time", str(self.SECONDS), "--max-failures", "20", "--continue-on-failure"]
+        command += ["--max-examples", str(self.EXAMPLES), "--suppress-health-check", "all", "--seed", str(seed), "--generation-database", "none", "--no-color"]
+        run = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300 + 2 * self.SECONDS, check=False,
                              env={**os.environ, "SCHEMATHESIS_HOOKS": os.path.join(HERE, "openapi_checks.py")})
         tested = [line for line in run.stdout.splitlines() if "generated" in line]
         print(f"seed {seed}", *tested, flush=True)
         self.assertEqual(run.returncode, 0, run.stdout[-12000:] + run.stderr[-3000:])
         self.assertTrue(tested, run.stdout[-3000:])
+
+
+class Long(Schemathesis):
+    """17,207 requests on two processors."""
+
+    SECONDS = 120
+    EXAMPLES = 200
 
 
 if __name__ == "__main__":

@@ -107,7 +107,7 @@ class Endpoint(unittest.TestCase):
         self.windrow.hang_up()
         self.assertNotEqual(self.windrow.command("status").returncode, 0)
         self.windrow.tree["cluster"] = {"name": "prod", "advertise": f"search.test:{self.windrow.port}"}
-        self.windrow.tree["nats"] = {"url": "nats://127.0.0.1:9"}
+        self.windrow.tree["nats"] = {"url": f"nats://{harness.nobody()}"}
         self.windrow.configure(self.windrow.tree)
         done = self.windrow.command("status")
         self.assertEqual(done.returncode, 0, done.stderr)

@@ -294,7 +294,7 @@ class Words(unittest.TestCase):
             self.assertGreater(self.sum_of("windrow_embedder_requests_total", outcome=outcome), 0, outcome)
         self.assertIn("embedder", self.windrow.log())
 
-    def test_slow_and_absent_endpoints(self):
+    def test_slow_and_absent_endpoints_refuse_with_their_reason(self):
         self.odd.held.clear()
         self.refused(504, r"the embedder of collection `hurry` did not answer within 300 ms", self.ask({"text": "slow"}, HURRY))
         self.refused(408, r"longer than its timeout", self.ask({"text": "slow"}, ODD, path="?timeout=1"))

@@ -65,7 +65,7 @@ def routes_page(openapi):
 
 def openapi():
     """It answers before a broker does."""
-    windrow = Windrow("127.0.0.1:1").start()
+    windrow = Windrow(harness.nobody()).start()
     try:
         return json.loads(windrow.request("GET", "/openapi.json").body)
     finally:
@@ -86,7 +86,7 @@ class Whole(Encrypted):
     def __init__(self, kafka, nats, certificates):
         authority, lists = (os.path.join(certificates, name) for name in ("ca.pem", "none.crl"))
         super().__init__(certificates, client_ca_file=authority, client_crl_file=lists)
-        nobody = "http://127.0.0.1:9"
+        nobody = f"http://{harness.nobody()}"
         self.tree["kafka"] |= {"brokers": kafka.address, "properties": {"statistics.interval.ms": "500"}}
         self.tree["http"]["grpc_listen"] = f"127.0.0.1:{harness.free_ports(1)[0]}"
         self.tree |= {"nats": {"url": nats.url}, "cluster": {"name": "prod"}, "trace": {"otlp_url": nobody}, "log": {"audit_file": self.path("audit")}}

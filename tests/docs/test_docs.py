@@ -13,6 +13,7 @@ import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 import harness
+import releases
 from walkthrough import Walkthrough, read
 
 # Also where the tree is no checkout; build folders hold what is not ours.
@@ -78,6 +79,15 @@ class Pages(unittest.TestCase):
             with self.subTest(block):
                 done = subprocess.run([harness.Environment.binary, "check-config", "-c", path], capture_output=True, text=True, timeout=60, check=False)
                 self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+
+
+class Releases(unittest.TestCase):
+    def test_every_release_of_the_changelog_is_known_by_its_commit(self):
+        """tests/support/releases.py builds them."""
+        versions = re.findall(r"^## (\d+\.\d+\.\d+) \(\d{4}-\d\d-\d\d\)$", read("CHANGELOG.md"), re.M)
+        self.assertEqual(sorted(versions), sorted(releases.COMMITS))
+        for version in versions:
+            self.assertRegex(releases.show(version, "CMakeLists.txt"), rf"project\(windrow VERSION {re.escape(version)} ")
 
 
 class Tutorial(unittest.TestCase):

@@ -111,31 +111,31 @@ class Guides(unittest.TestCase):
 
 
 class Embedding(Guides):
-    def test_embedding_service(self):
+    def test_embedding_service_works_as_written(self):
         self.walk("embedding-service", 7)
 
 
 class WithDownloads(Guides):
-    def test_producers_of_three_languages(self):
+    def test_producers_of_three_languages_work_as_written(self):
         harness.require_programs("javac", "go")
         self.walk("producers", 9, KAFKA_LIBS=KAFKA_LIBS)
 
-    def test_kafka_connect(self):
+    def test_kafka_connect_works_as_written(self):
         self.walk("kafka-connect", 6, CONNECT=script(self.connect_script()))
 
-    def test_flink(self):
+    def test_flink_works_as_written(self):
         harness.require_programs("javac")
         libs = jars("flink")
         run = script(f'exec java -Dorg.slf4j.simpleLogger.defaultLogLevel=warn -cp "{libs}/*" {os.path.join(HERE, "RunSql.java")} "$@"')
         self.walk("flink", 6, FLINK=run)
 
-    def test_debezium(self):
+    def test_debezium_works_as_written(self):
         postgres = Postgres().start()
         self.addCleanup(postgres.stop)
         plugins = f'mkdir -p plugins && ln -s "{jars("debezium")}" plugins/debezium-connector-postgres\n'
         self.walk("debezium", 8, {"5432": postgres.port}, CONNECT=script(plugins + self.connect_script()), **postgres.variables())
 
-    def test_migration(self):
+    def test_migration_works_as_written(self):
         postgres = Postgres().start()
         self.addCleanup(postgres.stop)
         self.walk("migrate", 9, {"5432": postgres.port}, **postgres.variables())

@@ -17,7 +17,7 @@ import time
 import harness
 from servers import Server
 
-PORTS = ("9092", "9093", "6333", "8083", "5432")
+PORTS = ("9092", "9093", "6333", "6334", "8080", "8083", "5432")
 BLOCK = re.compile(r"^```(\w+)(?: (\S+))?\n(.*?)^```(?:\n<!-- expect: (.*?) -->)?|^<!-- test( background)?: (.*?) -->", re.M | re.S)
 
 
@@ -50,6 +50,8 @@ class Walkthrough:
     def run(self):
         """Returns how many commands ran."""
         text = re.sub(rf"\b({'|'.join(self.ports)})\b", lambda port: self.ports[port.group(1)], read(self.page))
+        fixed = set(re.findall(r"\b(?:127\.0\.0\.1|localhost):(\d+)", text)) - set(self.ports.values())
+        self.test.assertFalse(fixed, f"{self.page}: ports that other programs of this machine may hold; add them to PORTS")
         for language, name, body, expected, background, unseen in BLOCK.findall(text):
             if name == "setup" or (name.startswith("with:") and not shutil.which(name.removeprefix("with:"))):
                 continue

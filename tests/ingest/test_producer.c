@@ -60,7 +60,7 @@ START_TEST(id_lives_where_javas_clients_put_it)
     metrics_render(metrics, &text);
     ck_assert_ptr_nonnull(
         strstr(buffer_text(&text), "windrow_quorum_commit_latency_seconds_count 3"));
-    ck_assert_int_eq(ingest_producer_delete(producer, 5000, &error), 0);
+    ck_assert_int_eq(ingest_producer_delete(producer, STAGE_WAIT_MS, &error), 0);
     buffer_destroy(&text);
     metrics_delete(metrics);
     stage_destroy(&stage);
@@ -146,7 +146,7 @@ static void fail_and_replace(int wait_ms)
     send_and_wait(producer, "points", INGEST_PARTITION_BY_KEY, "1", "{}", 2, &result);
     ck_assert_msg(result.code == 0, "%s", result.text);
     ck_assert_int_eq(result.offset, kept);
-    ck_assert_int_eq(ingest_producer_delete(producer, 5000, &error), 0);
+    ck_assert_int_eq(ingest_producer_delete(producer, STAGE_WAIT_MS, &error), 0);
     stage_destroy(&stage);
 }
 

@@ -11,9 +11,10 @@ At the end each replica set holds exactly what was written.
 
 `test_cluster_chaos.py WINDROW Bounded` is the short form, `Long` the long one: half an hour, or WINDROW_CHAOS_S seconds. It prints what
 each kind of disturbance did to the questions of that time. `Rolling` replaces the program under the same
-questions, node by node: with the one of WINDROW_FROM first, or the same one.
+questions, node by node: with the one of WINDROW_FROM first, or the last release.
 """
 
+import filecmp
 import json
 import os
 import random
@@ -25,6 +26,7 @@ import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 import harness
+import releases
 from kafka_client import Sender
 from servers import Kafka, KafkaCluster, Nats, NatsCluster, Proxy, pause, resume
 from service import COLLECTION, TOPIC, Windrow
@@ -341,7 +343,7 @@ class Chaos(unittest.TestCase):
 
 
 class Bounded(Chaos):
-    def test_six_disturbances(self):
+    def test_six_disturbances_leave_every_answer_whole(self):
         self.run_rounds(lambda number: number < 6, self.disturb_one)
 
 
@@ -422,6 +424,10 @@ class Long(Chaos):
 
 
 class Rolling(Chaos):
+    def setUp(self):
+        self.before = os.environ.get("WINDROW_FROM") or releases.binary(releases.latest())
+        super().setUp()
+
     def replace(self, number, readers):
         """As an operator upgrades: a clean stop, the new program, the next node when the set is whole."""
         name = "ab"[number // 2]
@@ -432,9 +438,10 @@ class Rolling(Chaos):
         node.spawn_run()
         self.wait_whole(name)
 
-    def test_an_upgrade_node_by_node(self):
+    def test_the_last_release_is_replaced_node_by_node(self):
         for node in self.owners():
-            node.binary = os.environ.get("WINDROW_FROM", node.binary)
+            node.binary = self.before
+        self.assertFalse(filecmp.cmp(self.before, harness.Environment.binary, shallow=False))
         self.run_rounds(lambda number: number < 4, self.replace)
 
 

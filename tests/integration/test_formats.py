@@ -103,7 +103,7 @@ class Formats(unittest.TestCase):
     def fields(self, point_id, vector=None):
         return {"id": point_id, "vector": VECTOR if vector is None else vector, "payload": PAYLOAD, "time_ms": NOW_MS}
 
-    def test_json(self):
+    def test_json_records_are_searchable(self):
         unique = str(uuid.uuid4())
         self.expect(json.dumps(self.fields(1)), 1)
         self.expect(json.dumps(self.fields(unique), ensure_ascii=False, indent=2), unique, content_type="application/json; charset=utf-8")
@@ -116,7 +116,7 @@ class Formats(unittest.TestCase):
         self.expect(json.dumps(without_id), 7, key=json.dumps({"id": 7}))
         self.expect(json.dumps(self.fields(8, {"": VECTOR})), 8)
 
-    def test_msgpack(self):
+    def test_msgpack_records_are_searchable(self):
         packed = struct.pack("<5f", *VECTOR)
         self.expect(msgpack.packb(self.fields(20)), 20)
         self.expect(msgpack.packb(self.fields(21), use_single_float=True), 21)
@@ -132,7 +132,7 @@ class Formats(unittest.TestCase):
             point.payload.update(PAYLOAD)
         return point
 
-    def test_protobuf(self):
+    def test_protobuf_records_are_searchable(self):
         self.expect(self.protobuf_point(number=40).SerializeToString(), 40)
         self.expect(self.protobuf_point(text="c").SerializeToString(), "c", content_type="application/x-protobuf")
         self.expect(self.protobuf_point(number=41, payload_json=json.dumps(PAYLOAD)).SerializeToString(), 41)
@@ -151,12 +151,12 @@ class Formats(unittest.TestCase):
         batch = self.batch_class(points=[self.protobuf_point(number=61)])
         self.expect(ProtobufSerializer(self.batch_class, registry)(batch, context), 61)
 
-    def test_raw(self):
+    def test_raw_records_are_searchable(self):
         # It has no fields: the time is Kafka's and there is no payload.
         self.expect(struct.pack("<5f", *VECTOR), 80, key="80", payload={})
         self.expect(struct.pack("<5f", *VECTOR), "e", key="e", content_type="application/x-float32", payload={})
 
-    def test_arrow(self):
+    def test_arrow_batches_are_searchable(self):
         times = pyarrow.array([NOW_MS * 1000] * 2, pyarrow.timestamp("us", "UTC"))
         vectors = pyarrow.array([VECTOR] * 2, pyarrow.list_(pyarrow.float32(), DIM))
         payloads = pyarrow.array([json.dumps(PAYLOAD)] * 2)

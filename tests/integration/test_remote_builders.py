@@ -78,7 +78,7 @@ class RemoteBuilders(unittest.TestCase):
     def consumer(self):
         """What the server says of the jobs' consumer."""
         url = f"http://127.0.0.1:{self.nats.monitor_port}/jsz?consumers=true&config=true"
-        with urllib.request.urlopen(url, timeout=5) as response:
+        with urllib.request.urlopen(url, timeout=30) as response:
             streams = json.load(response)["account_details"][0]["stream_detail"]
         return next(one for stream in streams for one in stream.get("consumer_detail", []) if one["name"] == "workers")
 

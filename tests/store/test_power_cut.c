@@ -141,7 +141,7 @@ static void power_return(const struct power *power)
 
     while (umount(power->mount_point) != 0) {
         const struct timespec tick = {.tv_nsec = 1000000};
-        ck_assert_msg(errno == EBUSY && tries++ < 5000, "umount: %s", strerror(errno));
+        ck_assert_msg(errno == EBUSY && tries++ < 60000, "umount: %s", strerror(errno));
         nanosleep(&tick, NULL);
     }
     ck_assert_int_eq(ioctl(power->loop, BLKFLSBUF, 0), 0);

@@ -90,6 +90,11 @@ def free_ports(count):
     return found
 
 
+def nobody():
+    """An address of loopback at which nobody answers until the test ends."""
+    return f"127.0.0.1:{free_ports(1)[0]}"
+
+
 def require_programs(*names):
     missing = [name for name in names if shutil.which(name) is None]
     if missing:

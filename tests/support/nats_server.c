@@ -15,7 +15,7 @@
 
 #include "tests/support/test_main.h"
 
-enum { STARTUP_ATTEMPTS = 1000, STARTUP_PAUSE_NS = 10 * 1000 * 1000 };
+enum { STARTUP_ATTEMPTS = 6000, STARTUP_PAUSE_NS = 10 * 1000 * 1000 };
 
 static int answers(int port)
 {

@@ -9,7 +9,7 @@ import subprocess
 import harness
 from service import Windrow
 
-NO_BROKER = "127.0.0.1:9" # the discard port: nobody answers
+NO_BROKER = harness.nobody()
 
 
 class Secured(Windrow):

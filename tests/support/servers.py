@@ -227,7 +227,7 @@ class Nats(Server):
 
     def messages(self):
         """How many messages all streams hold."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.monitor_port}/jsz", timeout=2) as response:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.monitor_port}/jsz", timeout=30) as response:
             return json.load(response)["messages"]
 
 

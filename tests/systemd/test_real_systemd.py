@@ -194,7 +194,7 @@ class RealSystemd(unittest.TestCase):
     def status(self, path, key=None):
         request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", headers={"api-key": key} if key else {})
         try:
-            with urllib.request.urlopen(request, timeout=5) as response:
+            with urllib.request.urlopen(request, timeout=30) as response:
                 return response.status
         except urllib.error.HTTPError as error:
             error.close()

@@ -75,7 +75,7 @@ START_TEST(failed_job_comes_again_and_ends_after_the_last_attempt)
 
     publish(queue, 1);
     for (uint32_t attempt = 1; attempt <= WORKER_ATTEMPTS_MAX; attempt++) {
-        struct worker_delivery *delivery = fetch(queue, 5000);
+        struct worker_delivery *delivery = fetch(queue, 60 * 1000);
         ck_assert_ptr_nonnull(delivery);
         ck_assert_uint_eq(delivery->attempt, attempt);
         ck_assert_int_eq(

@@ -9,7 +9,8 @@
 #include "tests/support/nats_server.h"
 #include "tests/support/test_main.h"
 
-/* Where nobody is to be silent for too long, none is, however busy the machine. */
+/* Where nobody is to be silent for too long, none is, however busy the machine: ACK_WAIT_SAFE_MS is ten times what the
+ * test lets pass between two signs of life. It is below ten seconds because the test waits for four of them. */
 enum {
     WAIT_MS = 20000,
     SOON_MS = 300,

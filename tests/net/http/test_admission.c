@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "indexer/endpoint/pages/pages.h"
+#include "net/http/server.h"
 #include "tests/support/rest_fixture.h"
 
 static int connect_to(const struct fixture *fixture)
@@ -64,35 +65,89 @@ static const char *converse(const struct fixture *fixture, const char *request)
     return reply;
 }
 
-START_TEST(bodies_without_a_key_take_no_room_from_requests_with_one)
+/* Sends bodies without a key, all but their last byte, that are more than the room for bodies; a request with a key and a
+ * body of a megabyte is answered beside them. Then each stranger gets `status`. */
+static void check_strangers(const struct fixture *fixture, const char *method, const char *path,
+                            const char *status)
 {
-    enum { STRANGERS = 9, SENT = HTTP_BODY_MAX_BYTES - 1 };
-    static const char head[] = "POST /collections/news/points/query HTTP/1.1\r\nHost: 127.0.0.1\r\n"
-                               "Content-Type: application/json\r\nContent-Length: 33554432\r\n\r\n";
-    char *body = calloc(1, SENT);
+    enum { STRANGERS = 9, SENT = HTTP_BODY_MAX_BYTES - 1, OWN = 1 << 20 };
+    char *body = calloc(1, SENT), *own = malloc(OWN), head[256];
     int strangers[STRANGERS];
-    struct fixture fixture;
     struct answer answer;
+    int length = snprintf(head, sizeof(head),
+                          "%s %s HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+                          "Content-Length: %d\r\n\r\n",
+                          method, path, HTTP_BODY_MAX_BYTES);
 
-    fixture_open(&fixture);
-    fixture.config.http_api_key = "secret";
+    ck_assert_int_lt(length, (int)sizeof(head));
     for (int i = 0; i < STRANGERS; i++) {
-        strangers[i] = connect_to(&fixture);
-        send_bytes(strangers[i], head, sizeof(head) - 1);
+        strangers[i] = connect_to(fixture);
+        send_bytes(strangers[i], head, (size_t)length);
         send_bytes(strangers[i], body, SENT);
     }
-    answer = ask_bytes(&fixture, "POST", C "/points/count", "{}", 2, "api-key: secret");
-    ck_assert_msg(answer.status == 200, "%ld %s", answer.status, buffer_text(&answer.body));
+    memset(own, ' ', OWN);
+    memcpy(own, "{}", 2);
+    answer = ask_bytes(fixture, "POST", C "/points/count", own, OWN, "api-key: secret");
+    ck_assert_msg(answer.status == 200, "beside %s %s: %ld %s", method, path, answer.status,
+                  buffer_text(&answer.body));
     answer_free(&answer);
     for (int i = 0; i < STRANGERS; i++) {
         char reply[16] = "";
         send_bytes(strangers[i], body, 1);
         ck_assert_int_ge(recv(strangers[i], reply, sizeof(reply) - 1, MSG_WAITALL), 12);
-        ck_assert_msg(strncmp(reply, "HTTP/1.1 403", 12) == 0, "%s", reply);
+        ck_assert_msg(strncmp(reply + strlen("HTTP/1.1 "), status, 3) == 0, "%s %s: %s", method,
+                      path, reply);
         close(strangers[i]);
     }
-    fixture_close(&fixture);
+    free(own);
     free(body);
+}
+
+START_TEST(bodies_without_a_key_take_no_room_from_requests_with_one)
+{
+    struct fixture fixture;
+
+    fixture_open(&fixture);
+    fixture.config.http_api_key = "secret";
+    check_strangers(&fixture, "POST", C "/points/query", "403");
+    check_strangers(&fixture, "POST", "/no/such/route", "403");
+    fixture_close(&fixture);
+}
+END_TEST
+
+static void handle_nothing(struct http_request *request)
+{
+    http_reply_plain(request, 200, HTTP_TYPE_TEXT);
+}
+
+/* Every route of the server that needs no key, and a probe as the daemon adds them. */
+START_TEST(bodies_to_routes_without_a_key_take_no_room_from_requests_with_one)
+{
+    static const struct http_route probe = {"GET", "/livez", handle_nothing, HTTP_PROBE, NULL};
+    static const char *open_routes[] = {"dashboard", "metrics"};
+    size_t tried = 0;
+    struct error error = {0};
+    struct fixture fixture;
+
+    fixture_open(&fixture);
+    http_server_delete(fixture.server);
+    fixture.config.http_api_key = "secret";
+    fixture.config.http_open_routes = open_routes;
+    fixture.config.http_open_route_count = 2;
+    fixture.server = http_server_new(&(struct http_options){
+        .config = &fixture.config, .metrics = fixture.metrics, .io = &fixture.io.io});
+    rest_add_routes(fixture.rest, fixture.server);
+    http_server_add_routes(fixture.server, &probe, 1, NULL);
+    ck_assert_msg(http_server_start(fixture.server, &error) == 0, "%s", error.text);
+    for (size_t i = 1; i < fixture.server->route_count; i++) {
+        const struct http_route *route = fixture.server->routes[i].route;
+        if (!http_access_is_open(&fixture.config, route->access))
+            continue;
+        check_strangers(&fixture, route->method, route->pattern, "200");
+        tried++;
+    }
+    ck_assert_uint_eq(tried, 6); /* three of the dashboard, /metrics, /healthz, /livez */
+    fixture_close(&fixture);
 }
 END_TEST
 
@@ -615,6 +670,7 @@ TEST_TABLE(TEST(replies_to_other_processes_of_windrow_have_no_policy_for_pages),
            TEST(without_a_key_the_host_must_be_ours), TEST(foreign_web_pages_are_refused),
            TEST(writes_come_as_json), TEST(read_only_key_reads),
            TEST(bodies_without_a_key_take_no_room_from_requests_with_one),
+           TEST(bodies_to_routes_without_a_key_take_no_room_from_requests_with_one),
            TEST(refused_client_that_asks_first_is_not_told_to_continue),
            TEST(unclear_framing_is_refused_and_ends_the_connection), TEST(nul_ends_no_name),
            TEST(an_end_inside_a_body_ends_the_connection),
