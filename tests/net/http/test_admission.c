@@ -136,6 +136,7 @@ START_TEST(bodies_to_routes_without_a_key_take_no_room_from_requests_with_one)
     fixture.config.http_open_route_count = 2;
     fixture.server = http_server_new(&(struct http_options){
         .config = &fixture.config, .metrics = fixture.metrics, .io = &fixture.io.io});
+    pages_add_routes(fixture.server);
     rest_add_routes(fixture.rest, fixture.server);
     http_server_add_routes(fixture.server, &probe, 1, NULL);
     ck_assert_msg(http_server_start(fixture.server, &error) == 0, "%s", error.text);
