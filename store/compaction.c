@@ -9,7 +9,7 @@
  * The window is claimed for the whole time. Chunks that a flush adds meanwhile are not inputs; they
  * stay. Until the edit nothing of the window has changed: a compaction that is cancelled, fails or
  * dies with the process leaves files that no edit names. */
-#include "store/compaction.h"
+#include "store/compaction_internal.h"
 
 #include "base/memory.h"
 #include "store/operations.h"

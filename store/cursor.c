@@ -7,7 +7,7 @@
 #include "base/memory.h"
 #include "store/shard.h"
 #include "store/skiplist.h"
-#include "store/snapshot.h"
+#include "store/snapshot_internal.h"
 
 struct cursor_input {
     const struct store_source *source;

@@ -20,7 +20,7 @@
 #include <string.h>
 
 #include "base/memory.h"
-#include "store/compaction.h"
+#include "store/compaction_internal.h"
 #include "store/operations.h"
 #include "store/table_internal.h"
 

@@ -13,7 +13,7 @@
 
 #include "base/memory.h"
 #include "store/shard.h"
-#include "store/snapshot.h"
+#include "store/snapshot_internal.h"
 
 /* A memtable may hold any time: it is never left out of a search by its bounds. */
 static void fill_memtable(struct store_source *source, struct memtable *memtable)

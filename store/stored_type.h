@@ -11,7 +11,7 @@
 #ifndef STORE_STORED_TYPE_H
 #define STORE_STORED_TYPE_H
 
-#include "store/compaction.h"
+#include "store/compaction_internal.h"
 
 /** Sets codec and recall of the compaction's outputs. Its inputs are there. */
 int stored_type_choose(struct compaction *compaction, struct error *error);

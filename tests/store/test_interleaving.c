@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "store/shard.h"
-#include "store/snapshot.h"
+#include "store/snapshot_internal.h"
 #include "tests/support/compact.h"
 #include "tests/support/shard_fixture.h"
 #include "tests/support/test_main.h"

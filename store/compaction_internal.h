@@ -1,7 +1,7 @@
 /* A merge of some sstables of one window, from taking its inputs to the edit that swaps them: what
  * the compaction verb and rebuilds have in common. */
-#ifndef STORE_COMPACTION_H
-#define STORE_COMPACTION_H
+#ifndef STORE_COMPACTION_INTERNAL_H
+#define STORE_COMPACTION_INTERNAL_H
 
 #include "store/merge.h"
 #include "store/version.h"

@@ -1,6 +1,6 @@
 /* The inside of a snapshot, for cursors. */
-#ifndef STORE_SNAPSHOT_H
-#define STORE_SNAPSHOT_H
+#ifndef STORE_SNAPSHOT_INTERNAL_H
+#define STORE_SNAPSHOT_INTERNAL_H
 
 #include <stddef.h>
 #include <stdint.h>
