@@ -5,6 +5,10 @@
 
 #include "bench/compaction.h"
 #include "bench/measure.h"
+#include "store/append.h"
+#include "store/compaction.h"
+#include "store/snapshot.h"
+#include "store/store.h"
 #include "twcs/compaction/compaction.h"
 
 enum { DECISIONS = 16, TURNS_MAX = 10000 };

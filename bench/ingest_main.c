@@ -24,6 +24,9 @@
 #include "bench/ingest_kafka.h"
 #include "bench/measure.h"
 #include "ingest/ingest.h"
+#include "store/append.h"
+#include "store/compaction.h"
+#include "store/store.h"
 
 /* More than either side uses. */
 #define WARM_BYTES ((size_t)3 << 30)

@@ -35,6 +35,8 @@
 
 #include "bench/measure.h"
 #include "bench/serve_store.h"
+#include "store/attach.h"
+#include "store/store.h"
 
 enum {
     CLUSTERS = 4096,

@@ -35,6 +35,10 @@
 #include "base/buffer.h"
 #include "bench/measure.h"
 #include "bench/serve_store.h"
+#include "store/append.h"
+#include "store/key.h"
+#include "store/snapshot.h"
+#include "store/store.h"
 #include "twcs/twcs.h"
 
 /* Asking. */

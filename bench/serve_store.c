@@ -11,6 +11,11 @@
 
 #include "base/buffer.h"
 #include "bench/serve_store.h"
+#include "store/append.h"
+#include "store/attach.h"
+#include "store/compaction.h"
+#include "store/key.h"
+#include "store/snapshot.h"
 #include "twcs/twcs.h"
 
 void serve_check(int code, const struct error *error)

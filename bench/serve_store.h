@@ -5,6 +5,8 @@
 #include "bench/index_vectors.h"
 #include "indexer/query/query.h"
 
+struct store_source;
+
 enum {
     K = 10,
     WINDOW_MS = 3600000,

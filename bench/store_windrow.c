@@ -11,6 +11,10 @@
 
 #include "base/memory.h"
 #include "bench/measure.h"
+#include "store/append.h"
+#include "store/compaction.h"
+#include "store/describe.h"
+#include "store/snapshot.h"
 #include "store/store.h"
 
 enum { WINDOW_MS = 1000, LATE_MS = WINDOW_MS / 6, MEMTABLE_BYTES = 16 << 20 };

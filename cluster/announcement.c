@@ -3,6 +3,8 @@
 #include "base/version.h"
 #include "cluster/claims.h"
 #include "cluster/members.h"
+#include "store/snapshot.h"
+#include "store/store.h"
 
 enum { SHARD_FIELDS = 6 };
 

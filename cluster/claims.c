@@ -4,6 +4,8 @@
 #include <string.h>
 
 #include "cluster/announcement.h"
+#include "store/append.h"
+#include "store/store.h"
 
 enum {
     SHARD_FIELDS = 4,

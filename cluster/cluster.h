@@ -69,7 +69,7 @@ struct cluster_fetch {
 int64_t cluster_fetch_worth(struct cluster *cluster, const char *collection, const char *shard,
                             int64_t next_offset);
 /** Fetches and verifies the copy of the freshest owner, or of the next one. `folder` (PATH_MAX) is for
- * store_shard_install, or store_copy_remove. ERROR_NOT_FOUND and others: no copy can be used, and the
+ * store_shard_install, or store_folder_remove. ERROR_NOT_FOUND and others: no copy can be used, and the
  * log says of each why. Any thread. */
 int cluster_fetch_shard(struct cluster *cluster, const struct cluster_fetch *fetch, char *folder,
                         struct error *error);

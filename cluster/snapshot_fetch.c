@@ -15,6 +15,8 @@
 #include "cluster/snapshot.h"
 #include "net/http/http.h"
 #include "net/http_client/http_client.h"
+#include "store/copy.h"
+#include "store/install.h"
 
 enum {
     OWNERS_MAX = 8,
@@ -393,7 +395,7 @@ static int fetch_all(struct transfer *transfer, struct error *error)
         (void)ask(transfer, "DELETE", query, LIST_BYTES_MAX, ERROR_IGNORED); /* it goes by itself */
     }
     if (code != 0)
-        (void)store_copy_remove(options->io, transfer->folder, ERROR_IGNORED);
+        (void)store_folder_remove(options->io, transfer->folder, ERROR_IGNORED);
     arena_destroy(&arena);
     return code;
 }

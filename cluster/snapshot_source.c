@@ -13,6 +13,10 @@
 #include "base/text.h"
 #include "cluster/snapshot.h"
 #include "net/http/http.h"
+#include "store/backup.h"
+#include "store/copy.h"
+#include "store/install.h"
+#include "store/store.h"
 
 enum { SESSIONS_MAX = 16 };
 #define IDLE_NS (INT64_C(600) * 1000000000)
@@ -62,7 +66,7 @@ static void session_delete(struct snapshot_source *source, struct session *sessi
 {
     struct error error = {0};
 
-    if (store_copy_remove(source->options.io, session->folder, &error) != 0)
+    if (store_folder_remove(source->options.io, session->folder, &error) != 0)
         log_warning("cluster", "%s", error.text);
     free(session);
 }

@@ -12,6 +12,7 @@
 #include "indexer/endpoint/grpc/grpc.h"
 #include "indexer/query/query.h"
 #include "indexer/worker/worker.h"
+#include "store/store.h"
 
 struct indexer {
     struct indexer_options options;

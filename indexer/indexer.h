@@ -24,7 +24,8 @@
 #include "indexer/endpoint/rest/rest.h"
 #include "net/http/http.h"
 #include "store/registry.h"
-#include "store/store.h"
+
+struct store_window_info;
 
 struct cluster;
 struct indexer;

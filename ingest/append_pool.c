@@ -6,6 +6,7 @@
 
 #include "base/memory.h"
 #include "base/thread_pool.h"
+#include "store/append.h"
 
 struct append_pool {
     struct io *io;

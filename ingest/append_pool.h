@@ -14,7 +14,9 @@
 #include "base/error.h"
 #include "base/io.h"
 #include "base/thread_pool.h"
-#include "store/store.h"
+#include "store/record.h"
+
+struct store_shard;
 
 enum { APPEND_THREADS = 2 }; /* one builds its frame while the other waits for the device */
 

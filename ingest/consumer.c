@@ -16,6 +16,7 @@
 #include "base/logger.h"
 #include "base/memory.h"
 #include "base/thread.h"
+#include "store/listen.h"
 
 enum {
     READ_MESSAGES = 32, /* without a look at the clock */

@@ -19,8 +19,8 @@
 #include "base/error.h"
 #include "base/metrics.h"
 #include "config/config.h"
+#include "store/record.h"
 #include "store/registry.h"
-#include "store/store.h"
 #include "twcs/twcs.h"
 
 struct ingest;

@@ -10,6 +10,8 @@
 #include "base/memory.h"
 #include "ingest/kafka_offsets.h"
 #include "ingest/topic_fingerprint.h"
+#include "store/append.h"
+#include "store/install.h"
 
 enum { WATERMARK_TIMEOUT_MS = 5000 };
 
@@ -325,7 +327,7 @@ static void install(struct partition *partition)
                                          partition->name.shard, folder, &error) != 0) {
         log_error("ingest", PARTITION_FORMAT ": its copy cannot be used: %s",
                   PARTITION_NAME(&partition->name), error.text);
-        (void)store_copy_remove(context->io, folder, ERROR_IGNORED);
+        (void)store_folder_remove(context->io, folder, ERROR_IGNORED);
     }
     free(folder);
 }
@@ -758,7 +760,7 @@ void partition_close(struct partition *partition, bool lost, enum partition_shar
     if (partition->takeover) {
         folder = takeover_end(partition->takeover);
         if (folder)
-            (void)store_copy_remove(partition->context->io, folder, ERROR_IGNORED);
+            (void)store_folder_remove(partition->context->io, folder, ERROR_IGNORED);
         free(folder);
         set_coming(partition, false);
         unknown = true; /* an older copy may be open without an owner */

@@ -11,6 +11,8 @@
 #include "base/logger.h"
 #include "base/text.h"
 #include "ingest/topic_fingerprint.h"
+#include "store/append.h"
+#include "store/listen.h"
 #include "twcs/compaction/compaction.h"
 
 enum {

@@ -5,6 +5,7 @@
 
 #include "base/checksum.h"
 #include "base/memory.h"
+#include "store/record.h"
 
 enum { CAPACITY_MIN = 1024 };
 

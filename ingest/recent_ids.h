@@ -9,7 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "store/store.h"
+struct store_record;
 
 struct recent_id {
     uint64_t hash;

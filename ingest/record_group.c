@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "store/append.h"
 
 static void grow(struct record_group *group)
 {

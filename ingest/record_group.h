@@ -11,7 +11,7 @@
 
 #include "ingest/decode_pool.h"
 #include "ingest/partition_metrics.h"
-#include "store/store.h"
+#include "store/record.h"
 #include "twcs/twcs.h"
 
 enum {

@@ -1,6 +1,7 @@
 #include "ingest/topic_fingerprint.h"
 
 #include "base/checksum.h"
+#include "store/record.h"
 
 enum { NEAR_OFFSETS = 1000 };
 

@@ -21,7 +21,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "store/store.h"
+struct store_topic_fingerprint;
 
 /** Of Kafka timestamp, key and value; never 0. A topic is compared with itself: what a broker keeps
  * of a record as long as it has it counts. docs/formats.md says how. Any thread. */

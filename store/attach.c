@@ -4,9 +4,10 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "store/attach.h"
 #include "store/manifest_format.h"
 #include "store/operations.h"
-#include "store/table_internal.h"
+#include "store/table_map.h"
 
 /* Publishes a version in which the sstable has this attachment (or none). `drop_former`: its file
  * goes with its last reader. Under the commit lock. */

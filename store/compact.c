@@ -9,7 +9,9 @@
  * seal takes every file of the window, the sealed run of an earlier seal included: that is what a
  * reseal is. Chunks that are flushed meanwhile are not inputs; they stay beside the run until the
  * next reseal. */
+#include "store/compaction.h"
 #include "store/compaction_internal.h"
+#include "store/describe.h"
 #include "store/operations.h"
 
 struct compact_work {

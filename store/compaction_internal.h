@@ -6,6 +6,8 @@
 #include "store/merge.h"
 #include "store/version.h"
 
+struct store_shard;
+
 struct compaction {
     struct store_shard *shard;
     struct merge merge;

@@ -8,8 +8,11 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "store/append.h"
+#include "store/describe.h"
 #include "store/merge.h"
 #include "store/operations.h"
+#include "store/snapshot.h"
 
 struct describe_job {
     struct store_shard *shard;

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "base/logger.h"
+#include "store/compaction.h"
 #include "store/operations.h"
 
 static void publish_without(struct store_shard *shard, int64_t start_ms, int64_t length_ms)

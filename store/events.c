@@ -15,7 +15,7 @@
 #include <stdlib.h>
 
 #include "base/thread.h"
-#include "store/store.h"
+#include "store/listen.h"
 
 void events_create(struct store_events *events, struct io *io)
 {

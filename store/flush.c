@@ -13,6 +13,8 @@
 #include <string.h>
 
 #include "base/logger.h"
+#include "store/append.h"
+#include "store/compaction.h"
 #include "store/operations.h"
 
 enum { ROW_NOT_WRITTEN = UINT32_MAX };

@@ -6,12 +6,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "store/inspect.h"
 #include "store/log_frame.h"
 #include "store/manifest.h"
 #include "store/manifest_format.h"
 #include "store/report.h"
-#include "store/store.h"
-#include "store/table_internal.h"
+#include "store/table_format.h"
+#include "store/table_inspect.h"
+#include "store/table_map.h"
 
 enum file_kind { FILE_UNKNOWN, FILE_TABLE, FILE_MASK, FILE_LOG, FILE_MANIFEST, FILE_CURRENT };
 

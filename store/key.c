@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "base/text.h"
-#include "store/store.h"
+#include "store/key.h"
 
 enum { KIND_NUMBER = 1, KIND_UUID = 2, KIND_TEXT = 3 };
 enum { NUMBER_KEY_BYTES = 9, UUID_KEY_BYTES = 17 };

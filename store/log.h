@@ -27,7 +27,7 @@
 #include "base/io.h"
 #include "base/metrics.h"
 #include "store/background.h"
-#include "store/store.h"
+#include "store/record.h"
 
 enum {
     LOG_GROW_BYTES = 4 * 1024 * 1024, /* zeros written at a time */

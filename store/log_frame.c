@@ -17,6 +17,8 @@
 #include <string.h>
 
 #include "base/checksum.h"
+#include "store/key.h"
+#include "store/record.h"
 
 /* Places the columns once the counts and lengths are known. */
 static void layout_place(struct log_frame_layout *layout, uint32_t dim)

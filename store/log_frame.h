@@ -25,7 +25,8 @@
 #include <stdint.h>
 
 #include "base/error.h"
-#include "store/store.h"
+
+struct store_group;
 
 enum {
     LOG_FRAME_ALIGNMENT = 4096,

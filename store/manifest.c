@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "base/metrics.h"
 #include "store/manifest_format.h"
 
 enum { NUMBERS_LOW = 16 };

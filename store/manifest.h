@@ -20,8 +20,9 @@
 #include "base/buffer.h"
 #include "base/error.h"
 #include "base/io.h"
+#include "store/record.h"
+#include "store/segment.h"
 #include "store/span.h"
-#include "store/store.h"
 #include "store/table.h"
 
 /* A chunk or run with what belongs to it. */

@@ -209,3 +209,14 @@ int manifest_read(struct io *io, const char *directory, uint64_t number,
     free(bytes);
     return code;
 }
+
+int manifest_read_current(struct io *io, const char *directory, struct manifest_state *state,
+                          struct error *error)
+{
+    uint64_t number, end, edits;
+    bool clean;
+    int code = manifest_current_read(io, directory, &number, error);
+
+    return code == 0 ? manifest_read(io, directory, number, state, &end, &edits, &clean, error)
+                     : code;
+}

@@ -97,5 +97,8 @@ int manifest_current_read(struct io *io, const char *directory, uint64_t *number
 int manifest_read(struct io *io, const char *directory, uint64_t number,
                   struct manifest_state *state, uint64_t *end, uint64_t *sequence, bool *clean,
                   struct error *error);
+/** Reads the manifest that CURRENT names into a state, which the caller destroys. */
+int manifest_read_current(struct io *io, const char *directory, struct manifest_state *state,
+                          struct error *error);
 
 #endif

@@ -18,8 +18,8 @@
 #include "store/log.h"
 #include "store/log_frame.h"
 #include "store/memory.h"
+#include "store/record.h"
 #include "store/skiplist.h"
-#include "store/store.h"
 
 #define MEMTABLE_ALIVE INT64_MAX  /* dead_at of a row that nothing has replaced */
 #define MEMTABLE_NONE  UINT32_MAX /* no row */

@@ -11,6 +11,8 @@
 #include "store/manifest.h"
 #include "store/sstable.h"
 
+struct store_shard;
+
 struct merge_progress {
     uint64_t rows;              /* of all inputs */
     _Atomic uint64_t rows_done; /* written or left out so far */

@@ -13,7 +13,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "store/append.h"
+#include "store/compaction.h"
+#include "store/listen.h"
 #include "store/operations.h"
+#include "store/store.h"
 
 static void init_lock(pthread_mutex_t *lock)
 {

@@ -26,6 +26,7 @@
 #include "base/buffer.h"
 #include "base/logger.h"
 #include "base/memory.h"
+#include "store/append.h"
 #include "store/folder.h"
 #include "store/log_reader.h"
 #include "store/operations.h"

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/memory.h"
+#include "store/append.h"
 #include "store/shard.h"
 
 void refusals_begin(struct store_shard *shard, int64_t next_offset)

@@ -31,8 +31,11 @@
 #include "base/memory.h"
 #include "base/thread.h"
 #include "store/events.h"
+#include "store/install.h"
+#include "store/listen.h"
 #include "store/registry_internal.h"
 #include "store/shard.h"
+#include "store/store.h"
 
 /* How long searches may go on in a shard that closes: the next owner waits for it, or serves already. */
 #define READS_END_NS             INT64_C(250000000)
@@ -424,8 +427,8 @@ int store_registry_install(struct store_registry *registry,
     if (code == 0)
         code = store_registry_claim(registry, collection, name, &shard, error);
     if (code == 0)
-        (void)store_copy_remove(store->io, folder,
-                                ERROR_IGNORED); /* the next start removes what is left */
+        (void)store_folder_remove(store->io, folder,
+                                  ERROR_IGNORED); /* the next start removes what is left */
     else if (store_shard_uninstall(store, folder, collection->name, name, &failed) != 0)
         return error_wrap(error, "%s/%s: what was here before cannot be put back (%s)",
                           collection->name, name, failed.text);

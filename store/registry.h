@@ -15,7 +15,10 @@
 #include "base/arena.h"
 #include "base/buffer.h"
 #include "config/config.h"
-#include "store/store.h"
+#include "store/record.h"
+
+struct store;
+struct store_shard;
 
 struct store_registry;
 
@@ -250,13 +253,5 @@ bool store_registry_find_elsewhere(struct store_registry *registry,
                                    const struct config_collection *collection,
                                    const struct store_shard *own, const uint8_t *key,
                                    size_t key_bytes, int64_t now_ms, char *name, size_t name_bytes);
-
-/** Puts every open shard into a folder that was begun with the token (store_backup_begin), one after
- * the other, and finishes it. Appends [{"collection", "shard", "next_offset", "files", "bytes",
- * "copied_bytes"}] as JSON. A shard that closes meanwhile is ERROR_CANCELLED; without any shard
- * ERROR_NOT_FOUND. `cancelled` (may be NULL): nobody waits any more. Any thread. */
-int store_registry_backup(struct store_registry *registry, struct io *io, const char *folder,
-                          const char *token, const atomic_bool *cancelled, struct buffer *out,
-                          struct error *error);
 
 #endif

@@ -7,6 +7,8 @@
 #include "base/doc.h"
 #include "base/logger.h"
 #include "base/memory.h"
+#include "store/backup.h"
+#include "store/backup_folder.h"
 
 struct list {
     struct store_backup_shard *shards;

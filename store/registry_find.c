@@ -2,6 +2,8 @@
 #include <stdio.h>
 
 #include "store/registry.h"
+#include "store/snapshot.h"
+#include "store/store.h"
 
 /* Whether a search of the shard would find the id now: masked and expired versions do not count. */
 static bool holds(struct store_shard *shard, const uint8_t *key, size_t key_bytes, int64_t now_ms)

@@ -22,6 +22,7 @@
 #include <assert.h>
 
 #include "base/logger.h"
+#include "store/append.h"
 #include "store/registry_internal.h"
 #include "store/shard.h"
 

@@ -12,8 +12,8 @@
 #include "base/checksum.h"
 #include "base/text.h"
 #include "store/backup_files.h"
+#include "store/backup_folder.h"
 #include "store/manifest_format.h"
-#include "store/store.h"
 #include "store/wire.h"
 
 /* Checks the list and ends it behind the last shard's line. */

@@ -7,6 +7,10 @@
 #include <string.h>
 
 #include "base/logger.h"
+#include "store/append.h"
+#include "store/describe.h"
+#include "store/listen.h"
+#include "store/store.h"
 
 /* After a failed sync nobody knows what is on the device, and a second sync may report success for
  * pages that were dropped. So the first ERROR_IO stops all writes of the shard until it is opened

@@ -33,9 +33,9 @@
 #include "store/manifest.h"
 #include "store/memory.h"
 #include "store/memtable.h"
+#include "store/record.h"
 #include "store/shard_metrics.h"
 #include "store/sstable.h"
-#include "store/store.h"
 #include "store/version.h"
 #include "store/windows.h"
 

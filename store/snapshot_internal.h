@@ -6,7 +6,7 @@
 #include <stdint.h>
 
 #include "store/shard.h"
-#include "store/store.h"
+#include "store/snapshot.h"
 
 struct store_snapshot {
     struct store_shard *shard;

@@ -25,7 +25,7 @@
 
 #include "base/buffer.h"
 #include "base/error.h"
-#include "store/store.h"
+#include "store/segment.h"
 #include "store/wire.h"
 
 struct span {

@@ -2,6 +2,7 @@
  * (attach.c). What becomes of spans when windows change is told in span.h. */
 #include <string.h>
 
+#include "store/attach.h"
 #include "store/operations.h"
 
 void version_drop_dead_spans(struct store_shard *shard, struct version *version)

@@ -14,7 +14,6 @@
 #include "store/background.h"
 #include "store/log.h"
 #include "store/manifest.h"
-#include "store/store.h"
 #include "store/table.h"
 
 enum { SSTABLE_PAGE_ROWS = 512 };

@@ -17,8 +17,10 @@
 #include "base/memory.h"
 #include "base/thread_pool.h"
 #include "store/backup_files.h"
+#include "store/listen.h"
 #include "store/log_reader.h"
 #include "store/operations.h"
+#include "store/store.h"
 
 enum { MEMORY_DEFAULT_BYTES = 1 << 30, MEMTABLE_DEFAULT_BYTES = 128 << 20 };
 

@@ -152,8 +152,6 @@ void table_trim(struct table *table);
 /** Reads every byte and checks every checksum; appends one line a finding and goes on. Returns
  * ERROR_CORRUPT when there are any. */
 int table_verify(struct table *table, struct buffer *findings, struct error *error);
-int table_inspect(struct io *io, const char *path, bool json, struct buffer *out,
-                  struct error *error);
 
 /* Masks: n.mask, which rows of a table died and at which offset. */
 

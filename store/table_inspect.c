@@ -1,11 +1,13 @@
 /* What a chunk, a run or a vector file says of itself. Reads one file alone: whether it fits its
  * siblings and the manifest is store_verify's question. */
+#include "store/table_inspect.h"
+
 #include <stdio.h>
 #include <string.h>
 
 #include "base/doc.h"
+#include "store/key.h"
 #include "store/report.h"
-#include "store/store.h"
 #include "store/table_internal.h"
 
 static const char *kind_name(uint32_t kind)

@@ -4,22 +4,15 @@
 #ifndef STORE_TABLE_INTERNAL_H
 #define STORE_TABLE_INTERNAL_H
 
-#include <limits.h>
 #include <pthread.h>
 #include <stdatomic.h>
 
 #include "base/checksum.h"
 #include "store/table.h"
 #include "store/table_format.h"
+#include "store/table_map.h"
 
 enum { TABLE_DECODE_LOCKS = 8 };
-
-/* A file mapped whole. */
-struct table_map {
-    const uint8_t *bytes; /* NULL: not mapped */
-    uint64_t size_bytes;
-    char path[PATH_MAX];
-};
 
 struct table {
     struct io *io;
@@ -68,14 +61,6 @@ static inline uint32_t table_version(const struct table_description *description
 /** The header that the first 64 bytes of a file of this description must equal. */
 void table_header_fill(struct table_header *header, const char *magic,
                        const struct table_description *description);
-
-/** Maps the file at map->path whole; one shorter than `min_bytes` is ERROR_CORRUPT. */
-int table_map_path(struct io *io, uint64_t min_bytes, struct table_map *map, struct error *error);
-/** The same for DIR/n.EXTENSION. */
-int table_map_open(struct io *io, const char *directory, uint64_t file_number,
-                   const char *extension, uint64_t min_bytes, struct table_map *map,
-                   struct error *error);
-void table_map_close(struct io *io, struct table_map *map);
 
 static inline const struct table_block *table_column_blocks(const struct table *table,
                                                             enum table_column_id column)

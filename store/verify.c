@@ -15,8 +15,9 @@
 #include "store/log_frame.h"
 #include "store/manifest.h"
 #include "store/manifest_format.h"
-#include "store/store.h"
-#include "store/table_internal.h"
+#include "store/table_format.h"
+#include "store/table_map.h"
+#include "store/verify.h"
 
 struct verification {
     struct io *io;

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "store/snapshot.h"
 
 struct version *version_copy(const struct version *from)
 {

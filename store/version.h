@@ -12,9 +12,9 @@
 #include "base/epoch.h"
 #include "store/background.h"
 #include "store/memtable.h"
+#include "store/segment.h"
 #include "store/span.h"
 #include "store/sstable.h"
-#include "store/store.h"
 
 /* An index attached to an sstable, or over several of them. `segment.object` is NULL until it is loaded. */
 struct attachment {

@@ -6,6 +6,7 @@
 #include "base/memory.h"
 #include "indexer/query/gather.h"
 #include "indexer/query/view.h"
+#include "store/snapshot.h"
 
 enum { WINDOW_KEYS = 20, CHOICE_KEYS = 5, SHARD_KEYS = 24, WINDOWS_MAX = 1 << 20 };
 

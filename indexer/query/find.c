@@ -8,6 +8,7 @@
 #include "base/bytes.h"
 #include "base/memory.h"
 #include "indexer/query/gather.h"
+#include "store/snapshot.h"
 
 enum { CHECK_KEYS = 64 }; /* between two looks at the clock */
 

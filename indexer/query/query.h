@@ -24,8 +24,11 @@
 #include "config/config.h"
 #include "indexer/index/index.h"
 #include "indexer/query/peers.h"
+#include "store/describe.h"
 #include "store/registry.h"
-#include "store/store.h"
+
+struct store_snapshot;
+struct store_source;
 
 /* View. */
 

@@ -7,6 +7,8 @@
 
 #include "base/memory.h"
 #include "indexer/query/top.h"
+#include "store/key.h"
+#include "store/snapshot.h"
 
 int query_payload_decode(const struct query_row *row, const uint8_t *bytes, size_t size_bytes,
                          struct arena *arena, struct doc *payload, struct error *error)

@@ -3,6 +3,7 @@
 #include "indexer/query/filter/column.h"
 #include "indexer/query/filter/filter.h"
 #include "indexer/query/gather.h"
+#include "store/snapshot.h"
 
 enum {
     BATCH_ROWS = 256,

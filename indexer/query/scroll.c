@@ -14,6 +14,7 @@
 #include "indexer/query/row_scan.h"
 #include "indexer/query/top.h"
 #include "indexer/query/view.h"
+#include "store/snapshot.h"
 
 enum { CHECK_ROWS = 1024 }; /* between two looks at the clock */
 

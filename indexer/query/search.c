@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "store/snapshot.h"
 
 enum {
     DUPLICATE_ROUNDS = 3,

@@ -11,6 +11,7 @@
  * wider until nothing behind the last hit can be better in its youngest window: it is used where
  * decay differs little between its windows (bench/notes/search.md). */
 #include "indexer/query/searcher.h"
+#include "store/snapshot.h"
 
 #include <math.h>
 #include <string.h>

@@ -7,6 +7,7 @@
  * out the others, the sources are scanned: k rows come back whenever k matching rows exist. */
 #include "base/memory.h"
 #include "indexer/query/searcher.h"
+#include "store/snapshot.h"
 
 #include <assert.h>
 #include <math.h>

@@ -4,6 +4,7 @@
  * windrow-bench-serve at 384 dimensions (bench/notes/search.md). */
 #include "indexer/query/filter/column.h"
 #include "indexer/query/searcher.h"
+#include "store/snapshot.h"
 
 #include <math.h>
 #include <string.h>

@@ -3,6 +3,7 @@
 #include "base/memory.h"
 #include "indexer/query/filter/filter.h"
 #include "indexer/query/searcher.h"
+#include "store/snapshot.h"
 
 #include <assert.h>
 #include <math.h>

@@ -2,6 +2,7 @@
 #include <math.h>
 
 #include "indexer/query/searcher.h"
+#include "store/snapshot.h"
 
 double search_decay(const struct searcher *searcher, int64_t event_time_ms)
 {

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 
 #include "base/memory.h"
+#include "store/snapshot.h"
 
 enum {
     /* Multiplications: a tenth of a millisecond or more. Waking a helper takes tens of

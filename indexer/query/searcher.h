@@ -19,6 +19,8 @@
 #include "indexer/query/top.h"
 #include "indexer/query/view.h"
 
+struct store_source;
+
 enum {
     SEARCH_ENTRY_COST = 60,  /* counted in rows scored one after another: the ways into a segment */
     SEARCH_BLOCK_ROWS = 256, /* scored together, at most */

@@ -10,7 +10,8 @@
 #include <stdint.h>
 
 #include "base/arena.h"
-#include "store/store.h"
+
+struct store_source;
 
 struct top_entry {
     double order; /* higher is better */

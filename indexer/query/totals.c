@@ -1,5 +1,6 @@
 /* How many points a collection has, and how many of them are in segments. */
 #include "indexer/query/gather.h"
+#include "store/append.h"
 
 static void add_window(const struct store_window_info *window,
                        const struct config_collection *collection, struct query_totals *totals)

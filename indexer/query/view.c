@@ -10,6 +10,9 @@
 
 #include "base/logger.h"
 #include "base/memory.h"
+#include "store/append.h"
+#include "store/snapshot.h"
+#include "store/store.h"
 
 enum {
     DEFAULT_TIMEOUT_MS = 30000,

@@ -3,6 +3,8 @@
 #define INDEXER_QUERY_VIEW_H
 
 #include "indexer/query/query.h"
+#include "store/registry.h"
+#include "store/snapshot.h"
 
 struct view_shard {
     struct store_lease *lease;

@@ -1,5 +1,6 @@
 /* Which windows an operation searched, pruned, and found unsealed rows in. */
 #include "indexer/query/view.h"
+#include "store/snapshot.h"
 
 struct window_entry {
     size_t shard;

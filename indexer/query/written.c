@@ -4,6 +4,7 @@
 
 #include "base/memory.h"
 #include "indexer/query/gather.h"
+#include "store/append.h"
 
 enum { OP_KEYS = 2, WRITTEN_MAX = 1 << 20 };
 

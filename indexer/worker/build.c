@@ -15,6 +15,9 @@
 #include "base/memory.h"
 #include "indexer/worker/segment_kind.h"
 #include "indexer/worker/span.h"
+#include "store/attach.h"
+#include "store/segment.h"
+#include "store/store.h"
 
 enum {
     BUILDS_MAX = 2,

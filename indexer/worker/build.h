@@ -18,7 +18,9 @@
 #include "config/config.h"
 #include "indexer/index/index.h"
 #include "indexer/worker/memory.h"
-#include "store/store.h"
+
+struct store_registry;
+struct store_shard;
 
 enum { BUILD_PATH_BYTES = 4096 };
 

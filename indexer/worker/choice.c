@@ -7,6 +7,8 @@
 #include "base/arena.h"
 #include "indexer/worker/segment_kind.h"
 #include "indexer/worker/source.h"
+#include "store/segment.h"
+#include "store/snapshot.h"
 
 enum {
     COMPARED_MAX = 3,  /* youngest segments of a kind whose costs count */

@@ -6,6 +6,7 @@
 
 #include "base/doc.h"
 #include "indexer/worker/queue.h"
+#include "store/segment.h"
 
 enum { JOB_BYTES_MAX = 16 * 1024 };
 

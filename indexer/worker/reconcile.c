@@ -7,6 +7,9 @@
 #include "indexer/worker/segment_kind.h"
 #include "indexer/worker/span.h"
 #include "indexer/worker/state.h"
+#include "store/attach.h"
+#include "store/describe.h"
+#include "store/store.h"
 
 enum {
     /* A job that was published and is not done: perhaps it waits behind others. */

@@ -15,6 +15,9 @@
 #include "indexer/worker/source.h"
 #include "indexer/worker/span.h"
 #include "indexer/worker/state.h"
+#include "store/attach.h"
+#include "store/describe.h"
+#include "store/snapshot.h"
 
 enum {
     SESSION_IDLE_MS = 10 * 60 * 1000,

@@ -1,6 +1,8 @@
 /* segment_kind: the kind is wanted by size and age, and has to fit indexer.build_memory_max_bytes. */
 #include "indexer/worker/segment_kind.h"
 
+#include "store/describe.h"
+
 bool worker_copies_vectors(const struct config *config, const struct config_collection *collection,
                            bool sealed)
 {

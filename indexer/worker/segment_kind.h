@@ -8,6 +8,9 @@
 #include "indexer/index/index.h"
 #include "indexer/worker/worker.h"
 
+struct store_file_info;
+struct store_window_info;
+
 /** Whether builders have to copy the vectors of such a file: they do not lie in one mapped piece. */
 bool worker_copies_vectors(const struct config *config, const struct config_collection *collection,
                            bool sealed);

@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "store/snapshot.h"
+
 static bool is_run(const struct store_source *source, const struct worker_run *run)
 {
     if (source->kind == STORE_SOURCE_MEMTABLE || source->window_start_ms != run->start_ms ||

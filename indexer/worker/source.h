@@ -6,7 +6,9 @@
 
 #include "indexer/index/index.h"
 #include "store/registry.h"
-#include "store/store.h"
+
+struct store_snapshot;
+struct store_source;
 
 /* The file that a segment is built over, or the files of a span. */
 struct worker_run {

@@ -10,6 +10,11 @@
 #include "indexer/worker/choice.h"
 #include "indexer/worker/segment_kind.h"
 #include "indexer/worker/source.h"
+#include "store/attach.h"
+#include "store/describe.h"
+#include "store/segment.h"
+#include "store/snapshot.h"
+#include "store/store.h"
 #include "twcs/twcs.h"
 
 static_assert((int)TWCS_SPAN_TIERS == (int)STORE_SPAN_TIERS, "what is decided can be stored");

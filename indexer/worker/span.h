@@ -10,6 +10,10 @@
 #include "indexer/worker/source.h"
 #include "indexer/worker/state.h"
 
+struct store_shard_info;
+struct store_snapshot;
+struct store_span_part;
+
 /* A span that is wanted. */
 struct worker_span {
     uint8_t tier;

@@ -9,6 +9,10 @@
 #include "indexer/worker/build.h"
 #include "indexer/worker/job_tracker.h"
 #include "indexer/worker/worker.h"
+#include "store/registry.h"
+
+struct store_file_info;
+struct store_window_info;
 
 /* One job in the hands of this process. */
 struct worker_task {

@@ -19,6 +19,10 @@
 #include "indexer/worker/source.h"
 #include "indexer/worker/span.h"
 #include "indexer/worker/state.h"
+#include "store/attach.h"
+#include "store/describe.h"
+#include "store/snapshot.h"
+#include "store/store.h"
 
 /* The file of the window that the job is of, when it is still there. */
 static const struct store_file_info *find_file(const struct store_window_info *window,

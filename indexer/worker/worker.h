@@ -21,6 +21,8 @@
 #include "indexer/index/index.h"
 #include "store/registry.h"
 
+struct store_window_info;
+
 /* The queue. */
 
 enum { WORKER_OWNER_BYTES = 280 };

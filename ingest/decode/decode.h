@@ -13,7 +13,8 @@
 
 #include "base/arena.h"
 #include "config/config.h"
-#include "store/store.h"
+
+struct store_record;
 
 /* One Kafka message as it came. */
 struct decode_message {

@@ -12,6 +12,9 @@
 #include "base/doc.h"
 #include "ingest/decode/decode.h"
 
+struct store_key;
+struct store_record;
+
 enum {
     DECODE_MESSAGE_MAX_BYTES = 16 * 1024 * 1024, /* documents take up to twelve times their text */
     DECODE_PAYLOAD_MAX_BYTES = 1024 * 1024,

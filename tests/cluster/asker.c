@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "store/store.h"
+
 static int64_t read_clock_ns(struct io *io)
 {
     const struct asker *asker = (const struct asker *)((char *)io - offsetof(struct asker, io));

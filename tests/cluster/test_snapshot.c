@@ -9,6 +9,11 @@
 #include "base/metrics.h"
 #include "cluster/cluster.h"
 #include "net/http/http.h"
+#include "store/append.h"
+#include "store/install.h"
+#include "store/key.h"
+#include "store/snapshot.h"
+#include "store/store.h"
 #include "tests/support/nats_server.h"
 #include "tests/support/test_main.h"
 

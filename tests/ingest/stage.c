@@ -6,6 +6,8 @@
 #include <unistd.h>
 
 #include "base/arena.h"
+#include "store/snapshot.h"
+#include "store/store.h"
 
 static void delivered(rd_kafka_t *client, const rd_kafka_message_t *message, void *opaque)
 {

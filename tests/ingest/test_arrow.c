@@ -6,6 +6,8 @@
 #include <string.h>
 
 #include "ingest/decode/decode.h"
+#include "store/key.h"
+#include "store/record.h"
 
 enum { MESSAGES_MAX = 8, DIM = 4, FILE_MAX_BYTES = 8192 };
 

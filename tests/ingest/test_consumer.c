@@ -5,6 +5,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "store/append.h"
+#include "store/key.h"
+#include "store/snapshot.h"
 #include "tests/ingest/stage.h"
 
 START_TEST(restart_goes_on_at_the_offset_beside_the_data)

@@ -3,6 +3,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "store/append.h"
 #include "tests/ingest/stage.h"
 
 static bool is_paused(void *context)

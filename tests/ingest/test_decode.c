@@ -5,6 +5,8 @@
 #include <string.h>
 
 #include "ingest/decode/decode.h"
+#include "store/key.h"
+#include "store/record.h"
 #include "tests/support/test_main.h"
 
 enum { DIM = 4 };

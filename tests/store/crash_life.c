@@ -5,7 +5,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "store/append.h"
+#include "store/attach.h"
 #include "store/shard.h"
+#include "store/store.h"
+#include "store/verify.h"
 #include "tests/support/compact.h"
 #include "tests/support/test_main.h"
 

@@ -4,6 +4,7 @@
 
 #include <stdatomic.h>
 
+#include "store/record.h"
 #include "tests/support/shadow_disk.h"
 #include "tests/support/shard_fixture.h"
 

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "store/inspect.h"
+#include "store/key.h"
 #include "store/log_frame.h"
 #include "tests/store/table_memory_io.h"
 

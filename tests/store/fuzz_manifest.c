@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "store/inspect.h"
 #include "store/manifest.h"
 #include "store/manifest_format.h"
 #include "tests/store/table_memory_io.h"

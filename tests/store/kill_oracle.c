@@ -7,6 +7,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "store/append.h"
+#include "store/describe.h"
+#include "store/snapshot.h"
 #include "tests/support/test_main.h"
 
 static char complaint[512];

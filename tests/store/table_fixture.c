@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "base/bytes.h"
-#include "store/store.h"
+#include "store/key.h"
 #include "store/table_format.h"
 #include "tests/support/test_main.h"
 

@@ -7,6 +7,11 @@
 #include <unistd.h>
 
 #include "base/logger.h"
+#include "store/append.h"
+#include "store/backup.h"
+#include "store/backup_folder.h"
+#include "store/store.h"
+#include "store/verify.h"
 #include "tests/support/compact.h"
 #include "tests/support/shadow_disk.h"
 #include "tests/support/shard_fixture.h"

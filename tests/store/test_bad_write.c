@@ -2,6 +2,8 @@
  * the log files with the only other copy of them may go. */
 #include <string.h>
 
+#include "store/append.h"
+#include "store/store.h"
 #include "tests/support/compact.h"
 #include "tests/support/shard_fixture.h"
 #include "tests/support/test_main.h"

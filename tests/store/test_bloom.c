@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "store/bloom.h"
-#include "store/store.h"
+#include "store/key.h"
 #include "store/table.h"
 #include "tests/support/test_main.h"
 

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/logger.h"
+#include "store/append.h"
 #include "tests/store/crash_life.h"
 #include "tests/support/test_main.h"
 

@@ -14,6 +14,9 @@
 #include <unistd.h>
 
 #include "base/logger.h"
+#include "store/append.h"
+#include "store/store.h"
+#include "store/verify.h"
 #include "tests/store/kill_oracle.h"
 #include "tests/support/compact.h"
 #include "tests/support/test_main.h"

@@ -10,7 +10,12 @@
 #include <string.h>
 
 #include "base/logger.h"
+#include "store/append.h"
+#include "store/attach.h"
 #include "store/log_frame.h"
+#include "store/snapshot.h"
+#include "store/store.h"
+#include "store/verify.h"
 #include "tests/support/compact.h"
 #include "tests/support/shadow_disk.h"
 #include "tests/support/shard_fixture.h"

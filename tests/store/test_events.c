@@ -4,7 +4,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "store/append.h"
+#include "store/compaction.h"
+#include "store/listen.h"
 #include "store/shard.h"
+#include "store/snapshot.h"
+#include "store/store.h"
 #include "tests/support/shard_fixture.h"
 #include "tests/support/test_main.h"
 

@@ -5,6 +5,10 @@
 #include <string.h>
 
 #include "base/io.h"
+#include "store/append.h"
+#include "store/compaction.h"
+#include "store/snapshot.h"
+#include "store/store.h"
 
 enum { WINDOW_MS = 1000, TTL_MS = 100000, ANY = -10 };
 

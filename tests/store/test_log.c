@@ -6,8 +6,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "store/append.h"
+#include "store/compaction.h"
+#include "store/describe.h"
 #include "store/log_frame.h"
 #include "store/shard.h"
+#include "store/store.h"
 #include "tests/support/shard_fixture.h"
 #include "tests/support/test_main.h"
 

@@ -6,7 +6,10 @@
 #include <sys/stat.h>
 #include <time.h>
 
+#include "store/append.h"
 #include "store/operations.h"
+#include "store/snapshot.h"
+#include "store/store.h"
 #include "tests/support/compact.h"
 #include "tests/support/shard_fixture.h"
 #include "tests/support/test_main.h"

@@ -2,6 +2,10 @@
  * outputs at a time. Rows are wide, so that a run has many pieces. */
 #include <stdlib.h>
 
+#include "store/append.h"
+#include "store/key.h"
+#include "store/snapshot.h"
+#include "store/store.h"
 #include "tests/support/compact.h"
 #include "tests/support/test_main.h"
 

@@ -11,10 +11,12 @@
 #include <unistd.h>
 
 #include "base/checksum.h"
+#include "store/append.h"
 #include "store/backup_files.h"
 #include "store/log_frame.h"
 #include "store/manifest_format.h"
 #include "store/operations.h"
+#include "store/store.h"
 #include "store/table_internal.h"
 #include "tests/support/compact.h"
 #include "tests/support/shard_fixture.h"

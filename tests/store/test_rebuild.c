@@ -7,6 +7,10 @@
 #include <unistd.h>
 
 #include "base/logger.h"
+#include "store/append.h"
+#include "store/rebuild.h"
+#include "store/store.h"
+#include "store/verify.h"
 #include "tests/support/compact.h"
 #include "tests/support/shard_fixture.h"
 #include "tests/support/test_main.h"

@@ -6,6 +6,10 @@
 #include <string.h>
 
 #include "base/logger.h"
+#include "store/append.h"
+#include "store/rebuild.h"
+#include "store/store.h"
+#include "store/verify.h"
 #include "tests/support/compact.h"
 #include "tests/support/shadow_disk.h"
 #include "tests/support/shard_fixture.h"

@@ -8,7 +8,11 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "store/append.h"
+#include "store/copy.h"
+#include "store/install.h"
 #include "store/registry.h"
+#include "store/store.h"
 #include "tests/support/shard_fixture.h"
 #include "tests/support/test_main.h"
 
@@ -619,7 +623,7 @@ START_TEST(a_copy_that_cannot_be_opened_leaves_what_was_there)
         ck_assert_int_ne(store_registry_install(world.registry, &wide, "0", folder, &world.error),
                          0);
         ck_assert_int_eq(refusals, 0);
-        ck_assert_int_eq(store_copy_remove(clock_io(), folder, &world.error), 0);
+        ck_assert_int_eq(store_folder_remove(clock_io(), folder, &world.error), 0);
         ck_assert_msg(store_registry_claim(world.registry, &wide, "0", &shard, &world.error) == 0,
                       "%s", world.error.text);
         ck_assert_int_eq(store_shard_next_offset(shard), before);

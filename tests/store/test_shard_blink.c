@@ -8,6 +8,9 @@
 #include <string.h>
 #include <time.h>
 
+#include "store/append.h"
+#include "store/snapshot.h"
+#include "store/store.h"
 #include "tests/support/compact.h"
 #include "tests/support/shard_fixture.h"
 #include "tests/support/test_main.h"

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "store/append.h"
 #include "store/store.h"
 #include "tests/support/compact.h"
 #include "tests/support/shard_fixture.h"

@@ -6,8 +6,15 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "store/append.h"
+#include "store/attach.h"
+#include "store/backup.h"
+#include "store/backup_folder.h"
 #include "store/manifest_format.h"
 #include "store/shard.h"
+#include "store/snapshot.h"
+#include "store/store.h"
+#include "store/verify.h"
 #include "tests/support/compact.h"
 #include "tests/support/shard_fixture.h"
 #include "tests/support/test_main.h"

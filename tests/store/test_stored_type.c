@@ -6,8 +6,12 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "store/append.h"
+#include "store/inspect.h"
 #include "store/shard.h"
+#include "store/store.h"
 #include "store/table_format.h"
+#include "store/verify.h"
 #include "tests/support/compact.h"
 #include "tests/support/shard_fixture.h"
 #include "tests/support/test_main.h"

@@ -2,7 +2,7 @@
 #include <pthread.h>
 #include <string.h>
 
-#include "store/store.h"
+#include "store/key.h"
 #include "store/table.h"
 #include "tests/store/table_fixture.h"
 #include "tests/store/table_memory_io.h"

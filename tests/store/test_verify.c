@@ -10,7 +10,12 @@
 #include <unistd.h>
 
 #include "base/doc.h"
+#include "store/append.h"
+#include "store/attach.h"
+#include "store/inspect.h"
 #include "store/log_frame.h"
+#include "store/store.h"
+#include "store/verify.h"
 #include "tests/support/compact.h"
 #include "tests/support/shard_fixture.h"
 #include "tests/support/test_main.h"

@@ -2,7 +2,8 @@
 #ifndef TESTS_SUPPORT_COMPACT_H
 #define TESTS_SUPPORT_COMPACT_H
 
-#include "store/store.h"
+#include "store/compaction.h"
+#include "store/describe.h"
 
 /** Seals the window; rows expired at `now_ms` go. */
 static inline int compact_seal(struct store_shard *shard, int64_t start_ms, int64_t length_ms,

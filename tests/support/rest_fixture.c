@@ -6,6 +6,9 @@
 #include <string.h>
 #include <strings.h>
 
+#include "store/append.h"
+#include "store/key.h"
+#include "store/store.h"
 #include "tests/support/test_main.h"
 
 /* A request looks at the wall clock when it takes its view. */

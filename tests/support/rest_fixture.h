@@ -7,7 +7,6 @@
 #include "indexer/endpoint/rest/rest.h"
 #include "net/http/http.h"
 #include "store/registry.h"
-#include "store/store.h"
 
 enum { DIM = 4, POINTS = 50 };
 

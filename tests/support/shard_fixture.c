@@ -7,6 +7,10 @@
 #include <string.h>
 
 #include "base/checksum.h"
+#include "store/append.h"
+#include "store/describe.h"
+#include "store/snapshot.h"
+#include "store/store.h"
 #include "tests/support/test_main.h"
 
 static int compare_keys(const uint8_t *a, size_t a_bytes, const uint8_t *b, size_t b_bytes)

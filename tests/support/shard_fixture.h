@@ -7,7 +7,14 @@
 #include <stdint.h>
 
 #include "base/io.h"
-#include "store/store.h"
+#include "store/key.h"
+#include "store/record.h"
+
+struct store;
+struct store_shard;
+struct store_snapshot;
+struct store_source;
+struct store_window_info;
 
 enum { FIXTURE_DIM = 6, FIXTURE_GROUP_MAX = 64 };
 

@@ -1,4 +1,7 @@
 /* What twcs is told, and what becomes of its decisions, on the real store. */
+#include "store/append.h"
+#include "store/snapshot.h"
+#include "store/store.h"
 #include "tests/support/compact.h"
 #include "tests/support/shard_fixture.h"
 #include "tests/support/test_main.h"

@@ -4,6 +4,9 @@
 #include "base/logger.h"
 #include "base/memory.h"
 #include "base/text.h"
+#include "store/append.h"
+#include "store/compaction.h"
+#include "store/store.h"
 #include "twcs/compaction/compaction_internal.h"
 
 enum { WINDOWS_MAX = 16384 };

@@ -18,9 +18,11 @@
 #include "base/io.h"
 #include "base/metrics.h"
 #include "config/config.h"
+#include "store/describe.h"
 #include "store/registry.h"
-#include "store/store.h"
 #include "twcs/twcs.h"
+
+struct store_compaction_result;
 
 /** The policy of a collection. */
 struct twcs_policy compaction_policy(const struct config_collection *collection);

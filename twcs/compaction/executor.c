@@ -3,6 +3,8 @@
 
 #include "base/logger.h"
 #include "base/memory.h"
+#include "store/compaction.h"
+#include "store/store.h"
 #include "twcs/compaction/compaction.h"
 
 struct twcs_policy compaction_policy(const struct config_collection *collection)

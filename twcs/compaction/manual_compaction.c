@@ -6,6 +6,10 @@
 #include "base/logger.h"
 #include "base/memory.h"
 #include "base/text.h"
+#include "store/compaction.h"
+#include "store/listen.h"
+#include "store/rebuild.h"
+#include "store/store.h"
 #include "twcs/compaction/compaction_internal.h"
 
 enum {

@@ -20,6 +20,10 @@
 #include "base/memory.h"
 #include "base/thread.h"
 #include "base/thread_pool.h"
+#include "store/append.h"
+#include "store/compaction.h"
+#include "store/listen.h"
+#include "store/store.h"
 #include "twcs/compaction/compaction_internal.h"
 
 #define MS INT64_C(1000000) /* nanoseconds */

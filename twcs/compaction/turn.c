@@ -1,6 +1,9 @@
 /* One turn of a shard (what is due, the drops and one merge) or of a byte cap. */
 #include "base/logger.h"
 #include "base/text.h"
+#include "store/append.h"
+#include "store/compaction.h"
+#include "store/store.h"
 #include "twcs/compaction/compaction_internal.h"
 
 enum {

@@ -6,7 +6,10 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "store/append.h"
+#include "store/backup_folder.h"
 #include "store/registry.h"
+#include "store/store.h"
 #include "windrow/cli/command.h"
 #include "windrow/cli/options.h"
 

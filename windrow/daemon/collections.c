@@ -16,6 +16,7 @@
 #include "base/logger.h"
 #include "base/memory.h"
 #include "base/thread.h"
+#include "store/store.h"
 #include "windrow/daemon/service.h"
 
 /* Between two looks at what nobody tells of: ingestion's list of partitions. */

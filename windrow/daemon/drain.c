@@ -5,6 +5,8 @@
 #include "base/thread.h"
 #include "cluster/cluster.h"
 #include "net/http/http.h"
+#include "store/append.h"
+#include "store/store.h"
 #include "windrow/daemon/service.h"
 
 enum { WAIT_MS = 60000, LOOK_NS = 200 * 1000000 };

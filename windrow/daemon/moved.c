@@ -6,6 +6,8 @@
 #include "base/logger.h"
 #include "base/memory.h"
 #include "cluster/cluster.h"
+#include "store/install.h"
+#include "store/store.h"
 #include "windrow/daemon/service.h"
 
 #define LOOK_NS INT64_C(2000000000)

@@ -8,6 +8,8 @@
 #include "base/thread_pool.h"
 #include "base/version.h"
 #include "cluster/cluster.h"
+#include "store/append.h"
+#include "store/store.h"
 #include "windrow/daemon/administration.h"
 #include "windrow/daemon/log_control.h"
 #include "windrow/daemon/status.h"

@@ -13,7 +13,6 @@
 #include "indexer/query/query.h"
 #include "ingest/ingest.h"
 #include "store/registry.h"
-#include "store/store.h"
 #include "twcs/compaction/compaction.h"
 #include "windrow/daemon/bad_records.h"
 #include "windrow/daemon/clock_watch.h"

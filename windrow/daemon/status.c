@@ -4,6 +4,8 @@
 #include <string.h>
 
 #include "base/version.h"
+#include "store/append.h"
+#include "store/store.h"
 #include "twcs/compaction/compaction.h"
 #include "windrow/daemon/service.h"
 

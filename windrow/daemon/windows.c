@@ -3,6 +3,8 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "store/append.h"
+#include "store/store.h"
 #include "twcs/compaction/compaction.h"
 #include "windrow/daemon/service.h"
 

@@ -13,6 +13,8 @@
 #include "indexer/query/query.h"
 #include "net/http/http.h"
 
+struct store_key;
+
 /* Which parts of a point the reply carries. */
 struct parse_selector {
     bool payload;              /* any of it */

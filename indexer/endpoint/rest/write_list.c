@@ -8,6 +8,8 @@
 
 #include "base/memory.h"
 #include "base/text.h"
+#include "store/append.h"
+#include "store/key.h"
 
 enum { LOCATE_AT_ONCE = 50000 };
 

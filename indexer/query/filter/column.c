@@ -11,6 +11,8 @@
 #include "base/logger.h"
 #include "base/memory.h"
 #include "base/thread.h"
+#include "store/snapshot.h"
+#include "store/store.h"
 
 enum {
     BATCH_ROWS = 1024,

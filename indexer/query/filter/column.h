@@ -13,6 +13,8 @@
 #include "indexer/query/filter/column_file.h"
 #include "indexer/query/view.h"
 
+struct store_source;
+
 struct column {
     struct column *next; /* in its place of the cache */
     uint32_t references; /* the cache's and the users' */

@@ -5,6 +5,7 @@
  * bisection; the few codes that are neither a number nor a text (lists, null, nothing) are asked
  * one by one. A filter is as narrow as its narrowest `must`, or as all of its `should` together. */
 #include "indexer/query/filter/column.h"
+#include "store/snapshot.h"
 
 #include <string.h>
 

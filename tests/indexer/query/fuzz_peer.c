@@ -7,7 +7,10 @@
 #include <string.h>
 
 #include "indexer/query/wire.h"
+#include "store/append.h"
+#include "store/key.h"
 #include "store/registry.h"
+#include "store/store.h"
 
 enum { DIM = 8, IDS = 40, SHARDS = 4, OPERATIONS = 9 };
 

@@ -7,6 +7,11 @@
 #include <string.h>
 
 #include "base/buffer.h"
+#include "store/append.h"
+#include "store/attach.h"
+#include "store/key.h"
+#include "store/snapshot.h"
+#include "store/store.h"
 #include "tests/support/compact.h"
 
 #define OK(call)                                                                                   \

@@ -7,7 +7,6 @@
 
 #include "indexer/query/query.h"
 #include "store/registry.h"
-#include "store/store.h"
 #include "tests/support/test_main.h"
 
 enum { WORLD_SHARDS_MAX = 4, WORLD_DIM_MAX = 32 };

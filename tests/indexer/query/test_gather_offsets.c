@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "indexer/query/view.h"
+#include "store/append.h"
 #include "tests/indexer/query/query_cluster.h"
 #include "tests/support/test_main.h"
 

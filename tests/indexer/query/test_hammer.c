@@ -11,6 +11,10 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "store/append.h"
+#include "store/attach.h"
+#include "store/key.h"
+#include "store/snapshot.h"
 #include "tests/indexer/query/query_world.h"
 #include "tests/support/compact.h"
 

@@ -9,6 +9,10 @@
 #include <unistd.h>
 
 #include "base/buffer.h"
+#include "store/append.h"
+#include "store/key.h"
+#include "store/snapshot.h"
+#include "store/store.h"
 #include "tests/indexer/query/query_world.h"
 
 enum { HOUR_MS = 3600000 };

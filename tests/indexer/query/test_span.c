@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "store/store.h"
 #include "tests/indexer/query/question.h"
 
 /* Windows that a span covers are searched through it; `wanted` of them. */

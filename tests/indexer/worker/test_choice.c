@@ -1,5 +1,6 @@
 /* `kind: auto`: graph or lists, by what segments of the collection cost. */
 #include "indexer/worker/choice.h"
+#include "store/snapshot.h"
 #include "tests/indexer/worker/worker_fixture.h"
 
 enum { ROWS = 3000 };

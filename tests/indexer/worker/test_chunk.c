@@ -5,6 +5,9 @@
 #include <time.h>
 
 #include "indexer/index/index.h"
+#include "store/attach.h"
+#include "store/snapshot.h"
+#include "store/store.h"
 #include "tests/indexer/worker/worker_fixture.h"
 #include "tests/support/compact.h"
 

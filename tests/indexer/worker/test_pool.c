@@ -5,6 +5,8 @@
 #include <time.h>
 
 #include "indexer/index/index.h"
+#include "store/snapshot.h"
+#include "store/store.h"
 #include "tests/indexer/worker/worker_fixture.h"
 
 #define SMALL  "dim: 16, metric: l2, index: {flat_below: 100}"

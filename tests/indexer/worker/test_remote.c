@@ -14,6 +14,8 @@
 #include "indexer/worker/segment_kind.h"
 #include "indexer/worker/span.h"
 #include "net/http/http.h"
+#include "store/compaction.h"
+#include "store/snapshot.h"
 #include "tests/indexer/worker/nats_queue.h"
 #include "tests/indexer/worker/worker_fixture.h"
 #include "tests/support/certificates.h"

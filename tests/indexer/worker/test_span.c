@@ -5,6 +5,9 @@
 #include <unistd.h>
 
 #include "indexer/index/index.h"
+#include "store/compaction.h"
+#include "store/snapshot.h"
+#include "store/store.h"
 #include "tests/indexer/worker/worker_fixture.h"
 
 enum { WINDOWS = 8, LATER = 12 };

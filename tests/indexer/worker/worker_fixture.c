@@ -8,6 +8,10 @@
 #include <time.h>
 
 #include "indexer/index/index.h"
+#include "store/append.h"
+#include "store/key.h"
+#include "store/snapshot.h"
+#include "store/store.h"
 #include "tests/support/compact.h"
 
 /* A minute. Sanitizers make builds ten to twenty times slower: four minutes there. */

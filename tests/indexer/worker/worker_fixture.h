@@ -7,6 +7,7 @@
 
 #include "base/io.h"
 #include "indexer/worker/worker.h"
+#include "store/describe.h"
 #include "tests/support/test_main.h"
 
 enum { WINDOW_MS = 3600000 };

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "store/append.h"
 #include "tests/support/test_main.h"
 #include "tests/twcs/compaction/crash_world.h"
 

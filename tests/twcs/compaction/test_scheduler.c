@@ -5,6 +5,11 @@
 #include <string.h>
 #include <time.h>
 
+#include "store/append.h"
+#include "store/compaction.h"
+#include "store/listen.h"
+#include "store/rebuild.h"
+#include "store/store.h"
 #include "tests/support/shard_fixture.h"
 #include "tests/support/test_main.h"
 #include "twcs/compaction/compaction.h"

@@ -5,6 +5,10 @@
 #include <string.h>
 
 #include "base/logger.h"
+#include "store/append.h"
+#include "store/compaction.h"
+#include "store/store.h"
+#include "store/verify.h"
 #include "tests/support/shard_fixture.h"
 #include "tests/support/test_main.h"
 #include "twcs/compaction/compaction.h"
