@@ -13,7 +13,7 @@
 #include <zstd.h>
 
 #include "bench/measure.h"
-#include "store/codec.h"
+#include "store/files/codec.h"
 
 enum { PASSES = 3, MAX_ROWS = 1 << 20, SCRATCH_BYTES = 2 * CODEC_MAX_BYTES };
 

@@ -12,8 +12,8 @@
 
 #include "base/bytes.h"
 #include "bench/measure.h"
+#include "store/files/table_internal.h"
 #include "store/merge_plan.h"
-#include "store/table_internal.h"
 
 enum { PASSES = 3, PAYLOAD_BYTES = 64, GATHER_ROWS = 2048 };
 

@@ -36,7 +36,7 @@
 #include "bench/measure.h"
 #include "bench/serve_store.h"
 #include "store/append.h"
-#include "store/key.h"
+#include "store/files/key.h"
 #include "store/snapshot.h"
 #include "store/store.h"
 #include "twcs/twcs.h"

@@ -14,7 +14,7 @@
 #include "store/append.h"
 #include "store/attach.h"
 #include "store/compaction.h"
-#include "store/key.h"
+#include "store/files/key.h"
 #include "store/snapshot.h"
 #include "twcs/twcs.h"
 

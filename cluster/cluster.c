@@ -10,7 +10,7 @@
 #include "cluster/members.h"
 #include "cluster/snapshot.h"
 #include "net/http/http.h"
-#include "store/copy.h"
+#include "store/tools/copy.h"
 
 struct cluster {
     struct cluster_options options;

@@ -15,8 +15,8 @@
 #include "cluster/snapshot.h"
 #include "net/http/http.h"
 #include "net/http_client/http_client.h"
-#include "store/copy.h"
 #include "store/install.h"
+#include "store/tools/copy.h"
 
 enum {
     OWNERS_MAX = 8,

@@ -14,9 +14,9 @@
 #include "cluster/snapshot.h"
 #include "net/http/http.h"
 #include "store/backup.h"
-#include "store/copy.h"
 #include "store/install.h"
 #include "store/store.h"
+#include "store/tools/copy.h"
 
 enum { SESSIONS_MAX = 16 };
 #define IDLE_NS (INT64_C(600) * 1000000000)

@@ -14,7 +14,7 @@
 #include "base/error.h"
 #include "base/io.h"
 #include "base/thread_pool.h"
-#include "store/record.h"
+#include "store/files/record.h"
 
 struct store_shard;
 

@@ -4,7 +4,7 @@
 #include "base/buffer.h"
 #include "base/doc.h"
 #include "base/logger.h"
-#include "store/key.h"
+#include "store/files/key.h"
 
 #define SAMPLE_NS INT64_C(100000000)
 #define LOG_NS    INT64_C(30000000000)

@@ -19,7 +19,7 @@
 #include "base/error.h"
 #include "base/metrics.h"
 #include "config/config.h"
-#include "store/record.h"
+#include "store/files/record.h"
 #include "store/registry.h"
 #include "twcs/twcs.h"
 

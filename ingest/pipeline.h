@@ -26,7 +26,7 @@
 #include "ingest/duplicate_ids.h"
 #include "ingest/ingest.h"
 #include "ingest/record_group.h"
-#include "store/record.h"
+#include "store/files/record.h"
 
 #define NS_PER_MS INT64_C(1000000)
 #define NS_PER_S  INT64_C(1000000000)

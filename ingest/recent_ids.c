@@ -5,7 +5,7 @@
 
 #include "base/checksum.h"
 #include "base/memory.h"
-#include "store/record.h"
+#include "store/files/record.h"
 
 enum { CAPACITY_MIN = 1024 };
 

@@ -11,7 +11,7 @@
 
 #include "ingest/decode_pool.h"
 #include "ingest/partition_metrics.h"
-#include "store/record.h"
+#include "store/files/record.h"
 #include "twcs/twcs.h"
 
 enum {

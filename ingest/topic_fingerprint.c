@@ -1,7 +1,7 @@
 #include "ingest/topic_fingerprint.h"
 
 #include "base/checksum.h"
-#include "store/record.h"
+#include "store/files/record.h"
 
 enum { NEAR_OFFSETS = 1000 };
 

@@ -19,7 +19,7 @@
 #include "base/bytes.h"
 #include "base/logger.h"
 #include "store/append.h"
-#include "store/key.h"
+#include "store/files/key.h"
 #include "store/operations.h"
 
 enum { APPLY_BATCH = 16, WINDOWS_BEFORE_ROTATION = 4 * MEMTABLE_WINDOWS_MAX };

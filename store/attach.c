@@ -5,9 +5,9 @@
 #include <string.h>
 
 #include "store/attach.h"
-#include "store/manifest_format.h"
+#include "store/files/manifest_format.h"
+#include "store/files/table_map.h"
 #include "store/operations.h"
-#include "store/table_map.h"
 
 /* Publishes a version in which the sstable has this attachment (or none). `drop_former`: its file
  * goes with its last reader. Under the commit lock. */

@@ -6,7 +6,7 @@
 #include <stdint.h>
 
 #include "base/error.h"
-#include "store/segment.h"
+#include "store/files/segment.h"
 
 struct store_shard;
 

@@ -13,9 +13,9 @@
 
 #include <limits.h>
 
-#include "store/backup_files.h"
 #include "store/compaction.h"
 #include "store/describe.h"
+#include "store/files/backup_files.h"
 #include "store/operations.h"
 
 /* State and version that belong together, and the masks, which the next flush may replace. */

@@ -8,8 +8,8 @@
 
 #include "base/arena.h"
 #include "base/vector_row.h"
-#include "store/record.h"
-#include "store/segment.h"
+#include "store/files/record.h"
+#include "store/files/segment.h"
 
 struct store;
 struct store_shard;

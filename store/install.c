@@ -10,7 +10,7 @@
 #include <limits.h>
 #include <stdio.h>
 
-#include "store/manifest_format.h"
+#include "store/files/manifest_format.h"
 #include "store/shard.h"
 
 enum { DEPTH_MAX = 4 };

@@ -20,8 +20,8 @@
 #include <sys/mman.h>
 
 #include "base/memory.h"
-#include "store/bloom.h"
-#include "store/table.h"
+#include "store/files/bloom.h"
+#include "store/files/table.h"
 
 /* Of the filter of a memtable that has no key yet; 320 KiB. */
 enum { FILTER_GUESS_MAX_KEYS = 1 << 18 };

@@ -15,10 +15,10 @@
 #include <stdint.h>
 
 #include "base/arena.h"
-#include "store/log.h"
-#include "store/log_frame.h"
+#include "store/files/log.h"
+#include "store/files/log_frame.h"
+#include "store/files/record.h"
 #include "store/memory.h"
-#include "store/record.h"
 #include "store/skiplist.h"
 
 #define MEMTABLE_ALIVE INT64_MAX  /* dead_at of a row that nothing has replaced */

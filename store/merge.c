@@ -12,8 +12,8 @@
 
 #include "base/memory.h"
 #include "base/thread_pool.h"
+#include "store/files/table_internal.h"
 #include "store/shard.h"
-#include "store/table_internal.h"
 
 enum { SAMPLES_A_RANGE = 64, RANGES_MAX = 4096, PAYLOADS_MAX_BYTES = 128 * 1024 * 1024 };
 

@@ -8,7 +8,7 @@
 #include <stdint.h>
 
 #include "base/error.h"
-#include "store/manifest.h"
+#include "store/files/manifest.h"
 #include "store/sstable.h"
 
 struct store_shard;

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "base/memory.h"
-#include "store/table_internal.h"
+#include "store/files/table_internal.h"
 
 /* Pieces of equal prefixes up to this size are sorted by insertion: most have two rows. */
 enum { INSERTION_ROWS = 12 };

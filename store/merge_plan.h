@@ -14,7 +14,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "store/table.h"
+#include "store/files/table.h"
 
 enum { MERGE_PLAN_BATCH_ROWS = 65536 }; /* aimed at; a batch may have up to four times as many */
 

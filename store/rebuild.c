@@ -23,11 +23,11 @@
 #include "store/append.h"
 #include "store/compaction.h"
 #include "store/compaction_internal.h"
+#include "store/files/table_internal.h"
 #include "store/listen.h"
 #include "store/operations.h"
 #include "store/rebuild.h"
 #include "store/store.h"
-#include "store/table_internal.h"
 
 #define SHADOW_PREFIX "rebuild~"
 

@@ -7,7 +7,7 @@
 #include <stdint.h>
 
 #include "base/error.h"
-#include "store/record.h"
+#include "store/files/record.h"
 
 struct store_shard;
 

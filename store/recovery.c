@@ -27,7 +27,7 @@
 #include "base/logger.h"
 #include "base/memory.h"
 #include "store/append.h"
-#include "store/folder.h"
+#include "store/files/folder.h"
 #include "store/log_reader.h"
 #include "store/operations.h"
 

@@ -15,7 +15,7 @@
 #include "base/arena.h"
 #include "base/buffer.h"
 #include "config/config.h"
-#include "store/record.h"
+#include "store/files/record.h"
 
 struct store;
 struct store_shard;

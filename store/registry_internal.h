@@ -5,7 +5,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-#include "store/record.h"
+#include "store/files/record.h"
 #include "store/registry.h"
 #include "store/registry_expectation.h"
 

@@ -9,7 +9,7 @@
 #include "base/arena.h"
 #include "base/error.h"
 #include "base/vector_row.h"
-#include "store/segment.h"
+#include "store/files/segment.h"
 
 struct store_shard;
 

@@ -11,10 +11,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "store/background.h"
-#include "store/log.h"
-#include "store/manifest.h"
-#include "store/table.h"
+#include "store/files/background.h"
+#include "store/files/log.h"
+#include "store/files/manifest.h"
+#include "store/files/table.h"
 
 enum { SSTABLE_PAGE_ROWS = 512 };
 #define SSTABLE_ALIVE INT64_MAX

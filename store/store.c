@@ -16,7 +16,7 @@
 
 #include "base/memory.h"
 #include "base/thread_pool.h"
-#include "store/backup_files.h"
+#include "store/files/backup_files.h"
 #include "store/listen.h"
 #include "store/log_reader.h"
 #include "store/operations.h"

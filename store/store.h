@@ -41,7 +41,7 @@
 #include "base/io.h"
 #include "base/metrics.h"
 #include "base/vector_row.h"
-#include "store/record.h"
+#include "store/files/record.h"
 
 struct store;
 struct store_shard;

@@ -10,10 +10,10 @@
 #include <stdint.h>
 
 #include "base/epoch.h"
-#include "store/background.h"
+#include "store/files/background.h"
+#include "store/files/segment.h"
+#include "store/files/span.h"
 #include "store/memtable.h"
-#include "store/segment.h"
-#include "store/span.h"
 #include "store/sstable.h"
 
 /* An index attached to an sstable, or over several of them. `segment.object` is NULL until it is loaded. */

@@ -14,7 +14,7 @@
 #include <stdlib.h>
 
 #include "base/memory.h"
-#include "store/log.h"
+#include "store/files/log.h"
 
 void windows_create(struct shard_windows *windows)
 {

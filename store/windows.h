@@ -13,7 +13,7 @@
 #include <stdint.h>
 
 #include "base/error.h"
-#include "store/manifest.h"
+#include "store/files/manifest.h"
 
 struct log_file;
 struct merge_progress;

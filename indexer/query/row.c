@@ -7,7 +7,7 @@
 
 #include "base/memory.h"
 #include "indexer/query/top.h"
-#include "store/key.h"
+#include "store/files/key.h"
 #include "store/snapshot.h"
 
 int query_payload_decode(const struct query_row *row, const uint8_t *bytes, size_t size_bytes,

@@ -7,7 +7,7 @@
 
 #include "base/memory.h"
 #include "indexer/query/filter/filter.h"
-#include "store/key.h"
+#include "store/files/key.h"
 #include "store/snapshot.h"
 
 enum { ROW_FIELDS_MIN = 10, ROW_FIELDS = 11, KEYS_MAX = 1 << 20, VECTOR_ALIGNMENT = 64 };

@@ -16,7 +16,7 @@
 #include "indexer/worker/segment_kind.h"
 #include "indexer/worker/span.h"
 #include "store/attach.h"
-#include "store/segment.h"
+#include "store/files/segment.h"
 #include "store/store.h"
 
 enum {

@@ -7,7 +7,7 @@
 #include "base/arena.h"
 #include "indexer/worker/segment_kind.h"
 #include "indexer/worker/source.h"
-#include "store/segment.h"
+#include "store/files/segment.h"
 #include "store/snapshot.h"
 
 enum {

@@ -6,7 +6,7 @@
 
 #include "base/doc.h"
 #include "indexer/worker/queue.h"
-#include "store/segment.h"
+#include "store/files/segment.h"
 
 enum { JOB_BYTES_MAX = 16 * 1024 };
 

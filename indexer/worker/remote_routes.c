@@ -5,7 +5,7 @@
 
 #include "base/text.h"
 #include "net/http/http.h"
-#include "store/segment.h"
+#include "store/files/segment.h"
 
 static bool get_number(struct http_request *request, const char *name, uint64_t *value)
 {

@@ -12,7 +12,7 @@
 #include "indexer/worker/source.h"
 #include "store/attach.h"
 #include "store/describe.h"
-#include "store/segment.h"
+#include "store/files/segment.h"
 #include "store/snapshot.h"
 #include "store/store.h"
 #include "twcs/twcs.h"

@@ -10,7 +10,7 @@
 #include "base/memory.h"
 #include "base/text.h"
 #include "ingest/decode/decode_internal.h"
-#include "store/record.h"
+#include "store/files/record.h"
 
 enum {
     ROW_MAX_BYTES = 64 * 1024 * 1024, /* of a row's document */

@@ -6,8 +6,8 @@
 #include <strings.h>
 
 #include "base/text.h"
-#include "store/key.h"
-#include "store/record.h"
+#include "store/files/key.h"
+#include "store/files/record.h"
 
 /* Each item keeps its own bytes and its reason, also where no room is left to describe it. */
 static const char *reject_text(struct decode *decode, const char *format, va_list arguments)

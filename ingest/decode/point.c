@@ -13,8 +13,8 @@
 
 #include "base/text.h"
 #include "ingest/decode/decode_internal.h"
-#include "store/key.h"
-#include "store/record.h"
+#include "store/files/key.h"
+#include "store/files/record.h"
 
 static const char *const reserved[] = {"id",      "vector", "collection_name",
                                        "payload", "ttl",    "time_ms"};

@@ -2,7 +2,7 @@
 
   - a folder includes its own headers and those of the folders that its line names
   - from another folder only public headers, which that folder's line names; `*_internal.h` never is. A line may also
-    name single headers, for benchmarks
+    name single headers or a pattern of them: doors, for rooms of one house and for benchmarks
   - tests/X may include all of X and its sub-folders, and every public header
   - neither the folders nor the headers include each other in a circle
 """
@@ -75,7 +75,8 @@ def folder_of(path, table):
 
 
 def may_include(source, header, target, table):
-    if source == target or header in getattr(table.get(source), "allowed", ()):
+    doors = getattr(table.get(source), "allowed", ())
+    if source == target or any(fnmatch.fnmatch(header, door) for door in doors):
         return True
     if source.startswith("tests/"):
         subject = source.removeprefix("tests/")

@@ -7,8 +7,8 @@
 #include <string.h>
 
 #include "ingest/decode/decode.h"
-#include "store/key.h"
-#include "store/record.h"
+#include "store/files/key.h"
+#include "store/files/record.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

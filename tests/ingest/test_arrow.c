@@ -6,8 +6,8 @@
 #include <string.h>
 
 #include "ingest/decode/decode.h"
-#include "store/key.h"
-#include "store/record.h"
+#include "store/files/key.h"
+#include "store/files/record.h"
 
 enum { MESSAGES_MAX = 8, DIM = 4, FILE_MAX_BYTES = 8192 };
 

@@ -6,7 +6,7 @@
 #include <unistd.h>
 
 #include "store/append.h"
-#include "store/key.h"
+#include "store/files/key.h"
 #include "store/snapshot.h"
 #include "tests/ingest/stage.h"
 

@@ -5,8 +5,8 @@
 #include <string.h>
 
 #include "ingest/decode/decode.h"
-#include "store/key.h"
-#include "store/record.h"
+#include "store/files/key.h"
+#include "store/files/record.h"
 #include "tests/support/test_main.h"
 
 enum { DIM = 4 };

@@ -4,8 +4,8 @@
 #include <string.h>
 
 #include "ingest/decode/decode.h"
-#include "store/key.h"
-#include "store/record.h"
+#include "store/files/key.h"
+#include "store/files/record.h"
 #include "tests/support/test_main.h"
 
 #define KAFKA_MS INT64_C(1700000000123)

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "ingest/decode/decode.h"
-#include "store/record.h"
+#include "store/files/record.h"
 #include "tests/support/test_main.h"
 
 enum { DIM = 4, FILE_MAX_BYTES = 8192 };

@@ -9,7 +9,7 @@
 #include "store/attach.h"
 #include "store/shard.h"
 #include "store/store.h"
-#include "store/verify.h"
+#include "store/tools/verify.h"
 #include "tests/support/compact.h"
 #include "tests/support/test_main.h"
 

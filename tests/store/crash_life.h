@@ -4,7 +4,7 @@
 
 #include <stdatomic.h>
 
-#include "store/record.h"
+#include "store/files/record.h"
 #include "tests/support/shadow_disk.h"
 #include "tests/support/shard_fixture.h"
 

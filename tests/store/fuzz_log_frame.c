@@ -5,9 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "store/inspect.h"
-#include "store/key.h"
-#include "store/log_frame.h"
+#include "store/files/key.h"
+#include "store/files/log_frame.h"
+#include "store/tools/inspect.h"
 #include "tests/store/table_memory_io.h"
 
 enum { FILE_NUMBER = 7, SIGN = 1, KEEP_LENGTHS = 2 };

@@ -5,9 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "store/inspect.h"
-#include "store/manifest.h"
-#include "store/manifest_format.h"
+#include "store/files/manifest.h"
+#include "store/files/manifest_format.h"
+#include "store/tools/inspect.h"
 #include "tests/store/table_memory_io.h"
 
 enum { NUMBER = 1, FILE_WHOLE = 0, FILE_BODY = 1, FILE_CURRENT = 2, FILE_TWO_BODIES = 3 };

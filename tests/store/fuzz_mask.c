@@ -4,8 +4,8 @@
 #include <string.h>
 
 #include "base/checksum.h"
-#include "store/table.h"
-#include "store/table_format.h"
+#include "store/files/table.h"
+#include "store/files/table_format.h"
 #include "tests/store/table_memory_io.h"
 
 enum { ROWS = 64 };

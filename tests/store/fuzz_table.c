@@ -7,8 +7,8 @@
 
 #include "base/bytes.h"
 #include "base/checksum.h"
-#include "store/table.h"
-#include "store/table_format.h"
+#include "store/files/table.h"
+#include "store/files/table_format.h"
 #include "tests/store/table_memory_io.h"
 
 enum { LOG_BYTES = 16384, VECTORS_MAX_BYTES = 65536 };

@@ -6,8 +6,8 @@
 #include <string.h>
 
 #include "base/bytes.h"
-#include "store/key.h"
-#include "store/table_format.h"
+#include "store/files/key.h"
+#include "store/files/table_format.h"
 #include "tests/support/test_main.h"
 
 static void draw_key(uint64_t id, uint64_t style, struct store_key *key)

@@ -3,7 +3,7 @@
 #define TESTS_STORE_TABLE_FIXTURE_H
 
 #include "base/arena.h"
-#include "store/table.h"
+#include "store/files/table.h"
 
 enum { TABLE_FIXTURE_DIM_MAX = 65536 };
 

@@ -4,9 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "store/bloom.h"
-#include "store/key.h"
-#include "store/table.h"
+#include "store/files/bloom.h"
+#include "store/files/key.h"
+#include "store/files/table.h"
 #include "tests/support/test_main.h"
 
 enum { ABSENT_KEYS = 200000 };

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "store/codec.h"
+#include "store/files/codec.h"
 #include "tests/support/test_main.h"
 
 static float values[CODEC_MAX_VALUES];

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "store/store.h"
-#include "store/verify.h"
+#include "store/tools/verify.h"
 #include "tests/support/compact.h"
 #include "tests/support/shard_fixture.h"
 #include "tests/support/test_main.h"

@@ -16,7 +16,7 @@
 #include "base/logger.h"
 #include "store/append.h"
 #include "store/store.h"
-#include "store/verify.h"
+#include "store/tools/verify.h"
 #include "tests/store/kill_oracle.h"
 #include "tests/support/compact.h"
 #include "tests/support/test_main.h"

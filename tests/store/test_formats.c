@@ -4,10 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "store/log_frame.h"
-#include "store/manifest_format.h"
-#include "store/table.h"
-#include "store/table_format.h"
+#include "store/files/log_frame.h"
+#include "store/files/manifest_format.h"
+#include "store/files/table.h"
+#include "store/files/table_format.h"
 #include "tests/support/test_main.h"
 
 struct field {

@@ -1,7 +1,7 @@
 /* Ids become keys that sort numbers, then UUIDs, then strings, and come back as they were. */
 #include <string.h>
 
-#include "store/key.h"
+#include "store/files/key.h"
 #include "tests/support/test_main.h"
 
 static struct store_key key_of(const char *text)

@@ -9,7 +9,7 @@
 #include "store/append.h"
 #include "store/compaction.h"
 #include "store/describe.h"
-#include "store/log_frame.h"
+#include "store/files/log_frame.h"
 #include "store/shard.h"
 #include "store/store.h"
 #include "tests/support/shard_fixture.h"

@@ -6,8 +6,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "store/manifest.h"
-#include "store/manifest_format.h"
+#include "store/files/manifest.h"
+#include "store/files/manifest_format.h"
 #include "tests/support/shard_fixture.h"
 #include "tests/support/test_main.h"
 

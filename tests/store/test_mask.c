@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "store/table.h"
+#include "store/files/table.h"
 #include "tests/store/table_memory_io.h"
 #include "tests/support/test_main.h"
 

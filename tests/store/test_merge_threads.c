@@ -3,7 +3,7 @@
 #include <stdlib.h>
 
 #include "store/append.h"
-#include "store/key.h"
+#include "store/files/key.h"
 #include "store/snapshot.h"
 #include "store/store.h"
 #include "tests/support/compact.h"

@@ -9,10 +9,10 @@
 #include <unistd.h>
 
 #include "store/append.h"
-#include "store/copy.h"
 #include "store/install.h"
 #include "store/registry.h"
 #include "store/store.h"
+#include "store/tools/copy.h"
 #include "tests/support/shard_fixture.h"
 #include "tests/support/test_main.h"
 

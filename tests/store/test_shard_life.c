@@ -7,7 +7,7 @@
 #include "store/append.h"
 #include "store/snapshot.h"
 #include "store/store.h"
-#include "store/verify.h"
+#include "store/tools/verify.h"
 #include "tests/support/compact.h"
 #include "tests/support/shard_fixture.h"
 #include "tests/support/test_main.h"

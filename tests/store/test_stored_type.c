@@ -7,11 +7,11 @@
 #include <unistd.h>
 
 #include "store/append.h"
-#include "store/inspect.h"
+#include "store/files/table_format.h"
 #include "store/shard.h"
 #include "store/store.h"
-#include "store/table_format.h"
-#include "store/verify.h"
+#include "store/tools/inspect.h"
+#include "store/tools/verify.h"
 #include "tests/support/compact.h"
 #include "tests/support/shard_fixture.h"
 #include "tests/support/test_main.h"

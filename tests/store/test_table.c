@@ -2,8 +2,8 @@
 #include <pthread.h>
 #include <string.h>
 
-#include "store/key.h"
-#include "store/table.h"
+#include "store/files/key.h"
+#include "store/files/table.h"
 #include "tests/store/table_fixture.h"
 #include "tests/store/table_memory_io.h"
 #include "tests/support/test_main.h"

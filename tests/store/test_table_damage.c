@@ -2,7 +2,7 @@
  * change of every byte. */
 #include <string.h>
 
-#include "store/table.h"
+#include "store/files/table.h"
 #include "tests/store/table_fixture.h"
 #include "tests/store/table_memory_io.h"
 #include "tests/support/test_main.h"

@@ -1,5 +1,5 @@
 /* A file of a table: small ones through the page cache, large ones past it; whole or not there. */
-#include "store/table_file.h"
+#include "store/files/table_file.h"
 
 #include <stdio.h>
 #include <stdlib.h>

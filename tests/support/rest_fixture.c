@@ -7,7 +7,7 @@
 #include <strings.h>
 
 #include "store/append.h"
-#include "store/key.h"
+#include "store/files/key.h"
 #include "store/store.h"
 #include "tests/support/test_main.h"
 

@@ -7,8 +7,8 @@
 #include <stdint.h>
 
 #include "base/io.h"
-#include "store/key.h"
-#include "store/record.h"
+#include "store/files/key.h"
+#include "store/files/record.h"
 
 struct store;
 struct store_shard;

@@ -7,9 +7,9 @@
 
 #include "base/text.h"
 #include "store/append.h"
-#include "store/backup_folder.h"
 #include "store/registry.h"
 #include "store/store.h"
+#include "store/tools/backup_folder.h"
 #include "windrow/cli/command.h"
 #include "windrow/cli/options.h"
 

@@ -5,7 +5,7 @@
 #include "base/io.h"
 #include "indexer/index/index.h"
 #include "indexer/query/query.h"
-#include "store/inspect.h"
+#include "store/tools/inspect.h"
 #include "windrow/cli/command.h"
 #include "windrow/cli/options.h"
 

@@ -14,7 +14,7 @@
 #include "base/text.h"
 #include "ingest/decode/decode.h"
 #include "ingest/ingest.h"
-#include "store/key.h"
+#include "store/files/key.h"
 #include "windrow/cli/command.h"
 #include "windrow/cli/options.h"
 

@@ -5,8 +5,8 @@
 #include "base/text.h"
 #include "indexer/index/index.h"
 #include "indexer/query/query.h"
-#include "store/backup_folder.h"
-#include "store/verify.h"
+#include "store/tools/backup_folder.h"
+#include "store/tools/verify.h"
 #include "windrow/cli/command.h"
 #include "windrow/cli/options.h"
 

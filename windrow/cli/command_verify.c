@@ -6,7 +6,7 @@
 #include "base/io.h"
 #include "indexer/index/index.h"
 #include "indexer/query/query.h"
-#include "store/verify.h"
+#include "store/tools/verify.h"
 #include "windrow/cli/command.h"
 #include "windrow/cli/options.h"
 

@@ -7,7 +7,7 @@
 #include "base/bytes.h"
 #include "base/flatbuffer.h"
 #include "indexer/endpoint/rest/render.h"
-#include "store/key.h"
+#include "store/files/key.h"
 
 enum column_name { ID, SCORE, TIME, VECTOR, PAYLOAD, SHARD, OFFSET, WINDOW_START, COLUMNS };
 

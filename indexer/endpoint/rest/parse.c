@@ -8,7 +8,7 @@
 #include "base/memory.h"
 #include "base/text.h"
 #include "indexer/endpoint/rest/words.h"
-#include "store/key.h"
+#include "store/files/key.h"
 
 enum { TIMEOUT_DEFAULT_MS = 30000, TIMEOUT_MAX_MS = 600000, MIN_OFFSETS_MAX = 4096 };
 

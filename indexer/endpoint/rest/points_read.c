@@ -5,7 +5,7 @@
 #include "indexer/endpoint/rest/arrow.h"
 #include "indexer/endpoint/rest/parse.h"
 #include "indexer/endpoint/rest/render.h"
-#include "store/key.h"
+#include "store/files/key.h"
 
 enum { LIMIT_DEFAULT = 10, IDS_MAX = 100000 };
 

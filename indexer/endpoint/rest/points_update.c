@@ -19,7 +19,7 @@
 #include "indexer/endpoint/rest/payload_edit.h"
 #include "indexer/endpoint/rest/write.h"
 #include "store/append.h"
-#include "store/key.h"
+#include "store/files/key.h"
 
 /* Points of one round: their refusals fit into what a shard remembers. */
 enum { ROUND_POINTS = 512, ROUNDS_MAX = 200, PATH_PARTS_MAX = 32 };

@@ -8,7 +8,7 @@
 #include "base/memory.h"
 #include "indexer/endpoint/rest/render.h"
 #include "indexer/endpoint/rest/write.h"
-#include "store/key.h"
+#include "store/files/key.h"
 
 static int add_upsert(struct http_request *request, const struct config_collection *collection,
                       const struct doc *body, struct write_list *list, struct error *error)

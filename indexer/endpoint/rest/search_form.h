@@ -3,7 +3,7 @@
 #define INDEXER_ENDPOINT_REST_SEARCH_FORM_H
 
 #include "indexer/endpoint/rest/parse.h"
-#include "store/key.h"
+#include "store/files/key.h"
 
 enum search_kind {
     SEARCH_NEAREST,

@@ -9,7 +9,7 @@
 #include "base/memory.h"
 #include "base/text.h"
 #include "store/append.h"
-#include "store/key.h"
+#include "store/files/key.h"
 
 enum { LOCATE_AT_ONCE = 50000 };
 

@@ -2,7 +2,7 @@
  * All of it is checked before anything is sent. */
 #include "base/memory.h"
 #include "indexer/endpoint/rest/write.h"
-#include "store/key.h"
+#include "store/files/key.h"
 
 static int check_vector(const struct config_collection *collection, const float *values,
                         struct error *error)

@@ -8,7 +8,7 @@
 #include "base/memory.h"
 #include "base/text.h"
 #include "indexer/endpoint/rest/write.h"
-#include "store/key.h"
+#include "store/files/key.h"
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "rows are copied as they are");
 

@@ -5,7 +5,7 @@
 #include "base/bytes.h"
 #include "base/text.h"
 #include "indexer/query/filter/filter.h"
-#include "store/key.h"
+#include "store/files/key.h"
 
 int filter_slice_compare(const void *a, const void *b)
 {

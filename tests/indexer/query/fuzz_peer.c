@@ -8,7 +8,7 @@
 
 #include "indexer/query/wire.h"
 #include "store/append.h"
-#include "store/key.h"
+#include "store/files/key.h"
 #include "store/registry.h"
 #include "store/store.h"
 

@@ -9,7 +9,7 @@
 #include "base/buffer.h"
 #include "store/append.h"
 #include "store/attach.h"
-#include "store/key.h"
+#include "store/files/key.h"
 #include "store/snapshot.h"
 #include "store/store.h"
 #include "tests/support/compact.h"

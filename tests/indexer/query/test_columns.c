@@ -11,9 +11,9 @@
 #include "base/checksum.h"
 #include "indexer/query/filter/column_file.h"
 #include "store/backup.h"
-#include "store/backup_folder.h"
 #include "store/store.h"
-#include "store/verify.h"
+#include "store/tools/backup_folder.h"
+#include "store/tools/verify.h"
 #include "tests/indexer/query/query_world.h"
 
 enum { ROWS = 600, WINDOW_MS = 1000 };

@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #include "indexer/query/wire.h"
-#include "store/key.h"
+#include "store/files/key.h"
 #include "tests/indexer/query/query_cluster.h"
 #include "tests/support/test_main.h"
 

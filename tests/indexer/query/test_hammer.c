@@ -13,7 +13,7 @@
 
 #include "store/append.h"
 #include "store/attach.h"
-#include "store/key.h"
+#include "store/files/key.h"
 #include "store/snapshot.h"
 #include "tests/indexer/query/query_world.h"
 #include "tests/support/compact.h"

@@ -10,7 +10,7 @@
 
 #include "base/buffer.h"
 #include "store/append.h"
-#include "store/key.h"
+#include "store/files/key.h"
 #include "store/snapshot.h"
 #include "store/store.h"
 #include "tests/indexer/query/query_world.h"

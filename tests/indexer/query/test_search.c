@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "store/key.h"
+#include "store/files/key.h"
 #include "tests/indexer/query/question.h"
 
 /* Several windows, upserts into other windows, deletes, late rows, flushes, seals, segments, drops:

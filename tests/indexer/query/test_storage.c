@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "store/key.h"
+#include "store/files/key.h"
 #include "tests/indexer/query/question.h"
 
 enum { WINDOWS = 5, ROWS = 700 };

@@ -9,7 +9,7 @@
 
 #include "indexer/index/index.h"
 #include "store/append.h"
-#include "store/key.h"
+#include "store/files/key.h"
 #include "store/snapshot.h"
 #include "store/store.h"
 #include "tests/support/compact.h"

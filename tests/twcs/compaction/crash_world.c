@@ -8,7 +8,7 @@
 #include "store/append.h"
 #include "store/compaction.h"
 #include "store/store.h"
-#include "store/verify.h"
+#include "store/tools/verify.h"
 #include "tests/support/test_main.h"
 
 enum { MEMTABLE_BYTES = 48 * 1024, DECISIONS = 16, TURNS_MAX = 400 };

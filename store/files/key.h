@@ -1,0 +1,32 @@
+/* Ids of records, as the bytes by which the store sorts them. */
+#ifndef STORE_FILES_KEY_H
+#define STORE_FILES_KEY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "base/doc.h"
+#include "base/error.h"
+
+enum { STORE_ID_TEXT_MAX_BYTES = 255, STORE_KEY_MAX_BYTES = 256 };
+
+/* An id as the bytes it is sorted by: kind, then content. Numbers (0x01 + 8 bytes big-endian) come
+ * before UUIDs (0x02 + 16 bytes) before other strings (0x03 + UTF-8). */
+struct store_key {
+    uint16_t size_bytes;
+    uint8_t bytes[STORE_KEY_MAX_BYTES];
+};
+
+void store_key_from_u64(uint64_t number, struct store_key *key);
+/** A UUID in any of its spellings becomes the UUID; decimal digits stay a string here unless
+ * `digits_are_number`. ERROR_INVALID when empty, too long or not UTF-8. */
+int store_key_from_text(const char *text, size_t length, bool digits_are_number,
+                        struct store_key *key, struct error *error);
+/** From a document: an unsigned integer, or a string as above (digits stay a string). */
+int store_key_from_doc(const struct doc *doc, struct store_key *key, struct error *error);
+/** The id as a document: an integer or a string in `arena`. */
+struct doc store_key_to_doc(const uint8_t *key, size_t key_bytes, struct arena *arena);
+
+#endif
