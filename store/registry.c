@@ -17,7 +17,11 @@
  * listener hears of a closing first.
  *
  * Locks. listen_lock comes before `lock`. Neither is held while a shard opens, closes or is
- * searched. A lease needs no lock: it is a count that keeps the entry and its shard. */
+ * searched. A lease needs no lock: it is a count that keeps the entry and its shard.
+ *
+ * This file opens, claims, closes and removes. Beside it: registry_lookup.c (entries by name),
+ * registry_leases.c, registry_coverage.c (which shards are missing), registry_listeners.c,
+ * registry_waits.c, registry_ownership.c (fencing), registry_kept.c (handed over shards). */
 #include "store/registry.h"
 
 #include <assert.h>
@@ -30,7 +34,6 @@
 #include "base/logger.h"
 #include "base/memory.h"
 #include "base/thread.h"
-#include "store/events.h"
 #include "store/install.h"
 #include "store/listen.h"
 #include "store/registry_internal.h"
@@ -62,11 +65,7 @@ void store_registry_delete(struct store_registry *registry)
     if (!registry)
         return;
     assert(!registry->entries);
-    while (registry->expectations) {
-        struct registry_expectation *next = registry->expectations->next;
-        registry_expectation_free(registry->expectations);
-        registry->expectations = next;
-    }
+    registry_forget_expectations(registry);
     pthread_mutex_destroy(&registry->listen_lock);
     pthread_mutex_destroy(&registry->lock);
     pthread_cond_destroy(&registry->released);
@@ -92,40 +91,6 @@ static struct store_shard_options shard_options(const struct store_registry *reg
     };
 }
 
-static int compare(const char *collection_a, const char *name_a, const char *collection_b,
-                   const char *name_b)
-{
-    int order = strcmp(collection_a, collection_b);
-
-    /* strverscmp puts shard 10 after shard 9. */
-    return order ? order : strverscmp(name_a, name_b);
-}
-
-/* Under the lock. The place where an entry of that name is or belongs. */
-static struct registry_entry **find(struct store_registry *registry, const char *collection,
-                                    const char *name, bool *found)
-{
-    struct registry_entry **place = &registry->entries;
-
-    *found = false;
-    for (; *place; place = &(*place)->next) {
-        int order = compare((*place)->collection->name, (*place)->name, collection, name);
-        *found = order == 0;
-        if (order >= 0)
-            break;
-    }
-    return place;
-}
-
-struct registry_entry *registry_find_entry(struct store_registry *registry, const char *collection,
-                                           const char *name)
-{
-    bool found;
-    struct registry_entry *entry = *find(registry, collection, name, &found);
-
-    return found && !entry->leaving ? entry : NULL;
-}
-
 static int open_shard(struct store_registry *registry, const struct config_collection *collection,
                       const char *name, struct store_shard **shard, struct error *error)
 {
@@ -140,40 +105,6 @@ static int open_shard(struct store_registry *registry, const struct config_colle
         return error_wrap(error, "collection %s: shard %s", collection->name, name);
     }
     return 0;
-}
-
-static void tell_opened(struct store_registry *registry, const struct registry_entry *entry)
-{
-    pthread_mutex_lock(&registry->listen_lock);
-    for (struct store_registry_listener *at = registry->listeners; at; at = at->next)
-        if (at->opened)
-            at->opened(at->context, entry->shard, entry->collection);
-    pthread_mutex_unlock(&registry->listen_lock);
-}
-
-static void tell_closing(struct store_registry *registry, const struct registry_entry *entry)
-{
-    pthread_mutex_lock(&registry->listen_lock);
-    for (struct store_registry_listener *at = registry->listeners; at; at = at->next)
-        if (at->closing)
-            at->closing(at->context, entry->shard);
-    pthread_mutex_unlock(&registry->listen_lock);
-}
-
-static void give_back(struct store_registry *registry, struct registry_entry *entry)
-{
-    pthread_mutex_lock(&registry->lock);
-    assert(entry->leases > 0);
-    if (--entry->leases == 0)
-        pthread_cond_broadcast(&registry->released);
-    pthread_mutex_unlock(&registry->lock);
-}
-
-void registry_tell_changed(struct store_registry *registry)
-{
-    for (struct store_registry_listener *at = registry->listeners; at; at = at->next)
-        if (at->changed)
-            at->changed(at->context);
 }
 
 /* Under the lock. Where Kafka is read, a shard that comes is behind until its owner says otherwise:
@@ -204,10 +135,10 @@ static int open_entry(struct store_registry *registry, const struct config_colle
     bool found;
 
     pthread_mutex_lock(&registry->lock);
-    place = find(registry, collection->name, name, &found);
+    place = registry_find_place(registry, collection->name, name, &found);
     while (found && (*place)->leaving) {
         pthread_cond_wait(&registry->released, &registry->lock);
-        place = find(registry, collection->name, name, &found);
+        place = registry_find_place(registry, collection->name, name, &found);
     }
     if (found) {
         claim(registry, *place, claimed);
@@ -225,7 +156,7 @@ static int open_entry(struct store_registry *registry, const struct config_colle
     entry->shard = *shard;
     entry->leases = 1; /* listeners learn of the opening before any closing */
     pthread_mutex_lock(&registry->lock);
-    place = find(registry, collection->name, name, &found);
+    place = registry_find_place(registry, collection->name, name, &found);
     entry->next = *place;
     *place = entry;
     store_shard_set_ttl(*shard, collection->ttl_ms); /* a reload may have come while it opened */
@@ -233,8 +164,8 @@ static int open_entry(struct store_registry *registry, const struct config_colle
     pthread_mutex_unlock(&registry->lock);
     atomic_fetch_add(&registry->opened, 1);
     store_registry_wake_waits(registry);
-    tell_opened(registry, entry);
-    give_back(registry, entry);
+    registry_tell_opened(registry, entry);
+    registry_give_back(registry, entry);
     return 0;
 }
 
@@ -295,7 +226,7 @@ int store_registry_remove(struct store_registry *registry,
     entry->collection = collection;
     entry->leaving = true;
     pthread_mutex_lock(&registry->lock);
-    place = find(registry, collection->name, name, &found);
+    place = registry_find_place(registry, collection->name, name, &found);
     if (!found) {
         entry->next = *place;
         *place = entry;
@@ -324,7 +255,7 @@ static void close_entry(struct store_registry *registry, struct registry_entry *
     while (entry->leases > 0)
         pthread_cond_wait(&registry->released, &registry->lock);
     pthread_mutex_unlock(&registry->lock);
-    tell_closing(registry, entry);
+    registry_tell_closing(registry, entry);
     if (store_shard_close(entry->shard, flush, &error) != 0)
         log_error("store", "closing %s/%s: %s", entry->collection->name, entry->name, error.text);
     if (registry->options.closed)
@@ -355,9 +286,7 @@ static void set_closing(struct store_registry *registry, struct registry_entry *
 {
     entry->closing = true;
     store_shard_end_waits(entry->shard);
-    for (struct store_registry_listener *at = registry->listeners; at; at = at->next)
-        if (at->leaving)
-            at->leaving(at->context, entry->shard);
+    registry_tell_leaving(registry, entry);
     registry_tell_changed(registry);
 }
 
@@ -420,7 +349,7 @@ int store_registry_install(struct store_registry *registry,
         store_registry_close(registry, shard, false);
     }
     pthread_mutex_lock(&registry->lock);
-    while ((void)find(registry, collection->name, name, &found), found)
+    while ((void)registry_find_place(registry, collection->name, name, &found), found)
         pthread_cond_wait(&registry->released, &registry->lock);
     pthread_mutex_unlock(&registry->lock);
     code = store_shard_install(store, folder, collection->name, name, error);
@@ -433,18 +362,6 @@ int store_registry_install(struct store_registry *registry,
         return error_wrap(error, "%s/%s: what was here before cannot be put back (%s)",
                           collection->name, name, failed.text);
     return code;
-}
-
-bool store_registry_in_use(struct store_registry *registry, const char *collection)
-{
-    bool in_use = false;
-
-    pthread_mutex_lock(&registry->lock);
-    for (const struct registry_entry *entry = registry->entries; entry; entry = entry->next)
-        in_use |= (entry->claimed || entry->handed_over || entry->leaving) &&
-                  strcmp(entry->collection->name, collection) == 0;
-    pthread_mutex_unlock(&registry->lock);
-    return in_use;
 }
 
 void store_registry_unclaim(struct store_registry *registry, struct store_shard *shard)
@@ -472,165 +389,9 @@ void store_registry_interrupt(struct store_registry *registry)
     pthread_mutex_unlock(&registry->lock);
 }
 
-void store_registry_listen(struct store_registry *registry,
-                           struct store_registry_listener *listener)
-{
-    pthread_mutex_lock(&registry->listen_lock);
-    pthread_mutex_lock(&registry->lock);
-    listener->next = registry->listeners;
-    registry->listeners = listener;
-    pthread_mutex_unlock(&registry->lock);
-    pthread_mutex_unlock(&registry->listen_lock);
-}
-
-void store_registry_unlisten(struct store_registry *registry,
-                             struct store_registry_listener *listener)
-{
-    struct store_registry_listener **place;
-
-    pthread_mutex_lock(&registry->listen_lock);
-    pthread_mutex_lock(&registry->lock);
-    for (place = &registry->listeners; *place != listener; place = &(*place)->next)
-        ;
-    *place = listener->next;
-    pthread_mutex_unlock(&registry->lock);
-    pthread_mutex_unlock(&registry->listen_lock);
-}
-
 void store_registry_close_all(struct store_registry *registry, bool flush)
 {
     close_matching(registry, flush, is_any, NULL);
-}
-
-/* Under the lock. */
-static struct store_lease lease_of(struct store_registry *registry, struct registry_entry *entry)
-{
-    bool fenced = registry_is_fenced(registry, entry);
-    bool doubtful = entry->claimed && registry->trust.doubtful;
-    bool coming =
-        registry->coming && registry_is_coming(registry, entry->collection->name, entry->name);
-
-    entry->leases++;
-    return (struct store_lease){
-        .shard = entry->shard,
-        .closing = &entry->closing,
-        .broken_off = &entry->broken_off,
-        .token = entry,
-        .behind = entry->behind || fenced || doubtful || (!entry->claimed && !entry->handed_over),
-        .claimed = entry->claimed,
-        .fenced = fenced,
-        .doubtful = doubtful,
-        .handed_over = entry->handed_over,
-        .handed_over_ns = entry->handed_over_ns,
-        .awaited_ns = coming ? io_monotonic_ns(registry->options.store->io) : entry->awaited_ns,
-        .generation = entry->ownership.generation,
-        .end_offset = entry->end_offset};
-}
-
-static bool is_wanted(const struct registry_entry *entry, const char *collection)
-{
-    return !entry->leaving && (!collection || strcmp(entry->collection->name, collection) == 0);
-}
-
-/* Under the lock. */
-static size_t lease_all(struct store_registry *registry, const char *collection,
-                        struct arena *arena, struct store_lease **leases)
-{
-    size_t count = 0;
-
-    registry_notice_pause(registry);
-    for (struct registry_entry *entry = registry->entries; entry; entry = entry->next)
-        count += is_wanted(entry, collection);
-    *leases = arena_calloc(arena, count ? count : 1, sizeof(**leases));
-    if (!*leases)
-        abort();
-    count = 0;
-    for (struct registry_entry *entry = registry->entries; entry; entry = entry->next) {
-        if (is_wanted(entry, collection))
-            (*leases)[count++] = lease_of(registry, entry);
-    }
-    return count;
-}
-
-size_t store_registry_acquire(struct store_registry *registry, const char *collection,
-                              struct arena *arena, struct store_lease **leases)
-{
-    size_t count;
-
-    pthread_mutex_lock(&registry->lock);
-    count = lease_all(registry, collection, arena, leases);
-    pthread_mutex_unlock(&registry->lock);
-    return count;
-}
-
-/* Under the lock. Every search comes here: entries and expected shards have one order, so that one
- * walk over both tells which are missing. */
-static void cover(struct store_registry *registry, const char *collection, struct arena *arena,
-                  struct store_coverage *coverage)
-{
-    const struct registry_expectation *expectation =
-        *registry_expectation_find(&registry->expectations, collection);
-    const struct registry_entry *entry = registry->entries;
-
-    *coverage = (struct store_coverage){.elsewhere = registry->options.owns_none,
-                                        .known = !registry->options.expects_shards || expectation};
-    for (size_t i = 0; expectation && i < expectation->count; i++) {
-        const struct store_expected_shard *shard = &expectation->shards[i];
-        int order = -1;
-        while (entry &&
-               (order = compare(entry->collection->name, entry->name, collection, shard->name)) < 0)
-            entry = entry->next;
-        if (entry && order == 0 && !entry->leaving)
-            continue;
-        if (!coverage->missing) {
-            coverage->missing =
-                memory_checked(arena_calloc(arena, expectation->count, sizeof(char *)));
-            coverage->missing_names =
-                memory_checked(arena_calloc(arena, expectation->count, sizeof(char *)));
-        }
-        coverage->missing_names[coverage->missing_count] =
-            arena_copy(arena, shard->name, strlen(shard->name));
-        coverage->missing[coverage->missing_count++] =
-            arena_copy(arena, shard->label, strlen(shard->label));
-    }
-}
-
-size_t store_registry_acquire_covered(struct store_registry *registry, const char *collection,
-                                      struct arena *arena, struct store_lease **leases,
-                                      struct store_coverage *coverage)
-{
-    size_t count;
-
-    pthread_mutex_lock(&registry->lock);
-    count = lease_all(registry, collection, arena, leases);
-    cover(registry, collection, arena, coverage);
-    pthread_mutex_unlock(&registry->lock);
-    return count;
-}
-
-void store_registry_coverage(struct store_registry *registry, const char *collection,
-                             struct arena *arena, struct store_coverage *coverage)
-{
-    pthread_mutex_lock(&registry->lock);
-    cover(registry, collection, arena, coverage);
-    pthread_mutex_unlock(&registry->lock);
-}
-
-void store_registry_expect(struct store_registry *registry, const char *collection,
-                           const struct store_expected_shard *shards, size_t count)
-{
-    struct registry_expectation *fresh = registry_expectation_new(collection, shards, count);
-    struct registry_expectation **place;
-    struct registry_expectation *former;
-
-    pthread_mutex_lock(&registry->lock);
-    place = registry_expectation_find(&registry->expectations, collection);
-    former = *place;
-    fresh->next = former ? former->next : NULL;
-    *place = fresh;
-    pthread_mutex_unlock(&registry->lock);
-    if (former)
-        registry_expectation_free(former);
 }
 
 void store_registry_set_behind(struct store_registry *registry, const char *collection,
@@ -639,7 +400,7 @@ void store_registry_set_behind(struct store_registry *registry, const char *coll
     pthread_mutex_lock(&registry->lock);
     for (struct registry_entry *entry = registry->entries; entry; entry = entry->next)
         if (!entry->leaving && entry->behind != behind &&
-            compare(entry->collection->name, entry->name, collection, name) == 0) {
+            registry_compare_names(entry->collection->name, entry->name, collection, name) == 0) {
             entry->behind = behind;
             registry_tell_changed(registry);
         }
@@ -656,123 +417,4 @@ void store_registry_note_end(struct store_registry *registry, const char *collec
     if (entry)
         entry->end_offset = end_offset;
     pthread_mutex_unlock(&registry->lock);
-}
-
-size_t store_registry_expected(struct store_registry *registry, const char *collection,
-                               struct arena *arena, struct store_expected_shard **shards)
-{
-    const struct registry_expectation *expectation;
-    size_t count;
-
-    pthread_mutex_lock(&registry->lock);
-    expectation = *registry_expectation_find(&registry->expectations, collection);
-    count = expectation ? expectation->count : 0;
-    *shards = memory_checked(arena_calloc(arena, count + 1, sizeof(**shards)));
-    for (size_t i = 0; i < count; i++) {
-        const struct store_expected_shard *shard = &expectation->shards[i];
-        (*shards)[i].name = arena_copy(arena, shard->name, strlen(shard->name));
-        (*shards)[i].label = arena_copy(arena, shard->label, strlen(shard->label));
-    }
-    pthread_mutex_unlock(&registry->lock);
-    return count;
-}
-
-bool store_registry_acquire_shard(struct store_registry *registry, const char *collection,
-                                  const char *name, struct store_lease *lease)
-{
-    struct registry_entry *entry;
-
-    pthread_mutex_lock(&registry->lock);
-    registry_notice_pause(registry);
-    entry = registry_find_entry(registry, collection, name);
-    if (entry)
-        *lease = lease_of(registry, entry);
-    pthread_mutex_unlock(&registry->lock);
-    return entry != NULL;
-}
-
-bool store_registry_acquire_next(struct store_registry *registry,
-                                 struct store_registry_position *position,
-                                 struct store_lease *lease)
-{
-    struct registry_entry *entry;
-
-    pthread_mutex_lock(&registry->lock);
-    entry = registry->entries;
-    while (entry && (entry->leaving || compare(entry->collection->name, entry->name,
-                                               position->collection, position->name) <= 0))
-        entry = entry->next;
-    if (entry) {
-        *lease = lease_of(registry, entry);
-        snprintf(position->collection, sizeof(position->collection), "%s", entry->collection->name);
-        snprintf(position->name, sizeof(position->name), "%s", entry->name);
-    }
-    pthread_mutex_unlock(&registry->lock);
-    return entry != NULL;
-}
-
-void store_registry_release(struct store_registry *registry, struct store_lease *lease)
-{
-    give_back(registry, lease->token);
-    lease->shard = NULL;
-}
-
-const struct config_collection *store_lease_collection(const struct store_lease *lease)
-{
-    const struct registry_entry *entry = lease->token;
-
-    return entry->collection;
-}
-
-/* Waits for a shard that is not open here cannot sleep on its store_shard_wait_visible. They sleep
- * until some shard was opened, then look again: openings are rare. */
-struct opening {
-    const struct store_registry *registry;
-    uint64_t seen;
-};
-
-static bool has_opened(const void *context)
-{
-    const struct opening *opening = context;
-
-    return atomic_load(&opening->registry->opened) != opening->seen;
-}
-
-int store_registry_wait_visible(struct store_registry *registry, const char *collection,
-                                const char *name, int64_t offset, bool while_open,
-                                int64_t deadline_ns, const atomic_bool *cancel, struct error *error)
-{
-    struct store *store = registry->options.store;
-
-    for (;;) {
-        struct opening opening = {registry, atomic_load(&registry->opened)};
-        struct store_lease lease;
-        int code;
-        if (store_registry_acquire_shard(registry, collection, name, &lease)) {
-            code = store_shard_wait_visible(lease.shard, offset, deadline_ns, cancel, error);
-            store_registry_release(registry, &lease);
-            if (code != ERROR_CANCELLED || (cancel && atomic_load(cancel)))
-                return code;
-        }
-        if (while_open)
-            return error_set(error, ERROR_NOT_FOUND, "shard %s is not open here", name);
-        /* Not open here, or about to close: it may be opened (again). */
-        code = events_wait(&store->events, has_opened, &opening, deadline_ns, cancel, error);
-        if (code != 0)
-            return code;
-    }
-}
-
-int store_registry_wait_opened(struct store_registry *registry, int64_t deadline_ns,
-                               const atomic_bool *cancel, struct error *error)
-{
-    const struct opening opening = {registry, atomic_load(&registry->opened)};
-
-    return events_wait(&registry->options.store->events, has_opened, &opening, deadline_ns, cancel,
-                       error);
-}
-
-void store_registry_wake_waits(struct store_registry *registry)
-{
-    store_wake_waits(registry->options.store);
 }

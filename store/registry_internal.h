@@ -1,4 +1,4 @@
-/* registry_internal: what registry.c, registry_kept.c and registry_ownership.c share. Private to store/. */
+/* What the files of the registry share. Each section names the file where it is done. */
 #ifndef STORE_REGISTRY_INTERNAL_H
 #define STORE_REGISTRY_INTERNAL_H
 
@@ -7,7 +7,6 @@
 
 #include "store/files/record.h"
 #include "store/registry.h"
-#include "store/registry_expectation.h"
 
 /* Whether this process can have lost its shards without knowing it: see registry_ownership.c. */
 struct registry_trust {
@@ -49,6 +48,14 @@ struct registry_coming {
     char *collection, *name;
 };
 
+/* The shards that a collection has in all processes together, in the order of the entries. */
+struct registry_expectation {
+    struct registry_expectation *next; /* the registry's */
+    char *collection;
+    struct store_expected_shard *shards; /* owns both texts of each */
+    size_t count;
+};
+
 struct store_registry {
     struct store_registry_options options;
     /* The list of listeners changes under both locks and is read under either. listen_lock is held
@@ -65,12 +72,53 @@ struct store_registry {
     struct registry_trust trust;
 };
 
+/* registry_lookup.c */
+
+/** Orders shards by collection, then by name: shard 10 comes after shard 9. */
+int registry_compare_names(const char *collection_a, const char *name_a, const char *collection_b,
+                           const char *name_b);
+/** The place where an entry of that name is or belongs. Under the lock. */
+struct registry_entry **registry_find_place(struct store_registry *registry, const char *collection,
+                                            const char *name, bool *found);
+/** NULL when the shard is not open here, or about to close. Under the lock. */
+struct registry_entry *registry_find_entry(struct store_registry *registry, const char *collection,
+                                           const char *name);
+
+/* registry_leases.c */
+
+/** Leases every open shard of the collection (NULL: of all). Under the lock. */
+size_t registry_lease_all(struct store_registry *registry, const char *collection,
+                          struct arena *arena, struct store_lease **leases);
+/** Ends one lease of the entry. */
+void registry_give_back(struct store_registry *registry, struct registry_entry *entry);
+
+/* registry_coverage.c */
+
+/** The registry goes. */
+void registry_forget_expectations(struct store_registry *registry);
+
+/* registry_listeners.c */
+
+/** Takes listen_lock. */
+void registry_tell_opened(struct store_registry *registry, const struct registry_entry *entry);
+/** Under the lock. */
+void registry_tell_leaving(struct store_registry *registry, const struct registry_entry *entry);
+/** Takes listen_lock. */
+void registry_tell_closing(struct store_registry *registry, const struct registry_entry *entry);
+/** Under the lock. */
+void registry_tell_changed(struct store_registry *registry);
+
+/* registry_ownership.c */
+
 /** Notices a pause of the process. Under the lock, before claims are looked at. */
 void registry_notice_pause(struct store_registry *registry);
 /** Whether a newer claim than the entry's own was heard. Under the lock. */
 bool registry_is_fenced(const struct store_registry *registry, const struct registry_entry *entry);
 /** Writes the entry's shard under the ownership that counts now. Under the lock. */
 void registry_own(struct store_registry *registry, struct registry_entry *entry);
+
+/* registry_kept.c */
+
 /** The process that has the handed over shard next was heard; it answers for it by now, or not yet. Under the lock. */
 void registry_note_next(struct store_registry *registry, struct registry_entry *entry, bool serves);
 /** Whether others may have had a handed over shard that comes back, although none was heard. Before it is owned again,
@@ -82,10 +130,5 @@ bool registry_is_coming(const struct store_registry *registry, const char *colle
                         const char *name);
 /** What is handed over has come back: who waits for one of its offsets looks again. Under the lock. */
 void registry_end_hand_over(struct store_registry *registry, struct registry_entry *entry);
-/** NULL when the shard is not open here, or about to close. Under the lock. */
-struct registry_entry *registry_find_entry(struct store_registry *registry, const char *collection,
-                                           const char *name);
-/** Under the lock. */
-void registry_tell_changed(struct store_registry *registry);
 
 #endif

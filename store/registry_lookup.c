@@ -1,9 +1,58 @@
-/* Which shards hold an id. */
+/* Look-up in the registry: entries by the name of their shard, shards by an id that they hold. */
 #include <stdio.h>
+#include <string.h>
 
 #include "store/registry.h"
+#include "store/registry_internal.h"
 #include "store/snapshot.h"
 #include "store/store.h"
+
+int registry_compare_names(const char *collection_a, const char *name_a, const char *collection_b,
+                           const char *name_b)
+{
+    int order = strcmp(collection_a, collection_b);
+
+    /* strverscmp puts shard 10 after shard 9. */
+    return order ? order : strverscmp(name_a, name_b);
+}
+
+/* Under the lock. The place where an entry of that name is or belongs. */
+struct registry_entry **registry_find_place(struct store_registry *registry, const char *collection,
+                                            const char *name, bool *found)
+{
+    struct registry_entry **place = &registry->entries;
+
+    *found = false;
+    for (; *place; place = &(*place)->next) {
+        int order =
+            registry_compare_names((*place)->collection->name, (*place)->name, collection, name);
+        *found = order == 0;
+        if (order >= 0)
+            break;
+    }
+    return place;
+}
+
+struct registry_entry *registry_find_entry(struct store_registry *registry, const char *collection,
+                                           const char *name)
+{
+    bool found;
+    struct registry_entry *entry = *registry_find_place(registry, collection, name, &found);
+
+    return found && !entry->leaving ? entry : NULL;
+}
+
+bool store_registry_in_use(struct store_registry *registry, const char *collection)
+{
+    bool in_use = false;
+
+    pthread_mutex_lock(&registry->lock);
+    for (const struct registry_entry *entry = registry->entries; entry; entry = entry->next)
+        in_use |= (entry->claimed || entry->handed_over || entry->leaving) &&
+                  strcmp(entry->collection->name, collection) == 0;
+    pthread_mutex_unlock(&registry->lock);
+    return in_use;
+}
 
 /* Whether a search of the shard would find the id now: masked and expired versions do not count. */
 static bool holds(struct store_shard *shard, const uint8_t *key, size_t key_bytes, int64_t now_ms)
