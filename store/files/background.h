@@ -1,7 +1,7 @@
 /* A store's background thread: what appends and readers should not wait for.
  *
- *     zeros    ahead of the appender (log_preallocator.h)
- *     garbage  unlinking what was dropped, taking log files back (collect.h)
+ *     zeros    ahead of the appender (store/log_preallocator.c)
+ *     garbage  unlinking what was dropped, taking log files back (store/collect.c)
  *
  * It sleeps on a condition until somebody wakes it, then does the work of every member once.
  *
@@ -35,7 +35,7 @@ void background_remove(struct background *background, struct background_member *
  */
 void background_wake(struct background *background);
 
-/* Garbage: objects that nobody refers to any more, until they are collected (collect.c). The last
+/* Garbage: objects that nobody refers to any more, until they are collected (store/collect.c). The last
  * reader to leave only puts an object on this list, so that a search never pays for an unlink or an
  * unmap. */
 

@@ -4,7 +4,7 @@
  * Happy path of a write: one pwrite of the whole frame with O_DIRECT | O_DSYNC from the memtable's
  * aligned buffer onto bytes that the file already has; nothing of the file system's metadata
  * changes, so that no journal commit stands between the frame and its sync. Zeros are written by
- * the preallocator (log_preallocator.h), behind the appender and without a sync of each write; a
+ * the preallocator (store/log_preallocator.c), behind the appender and without a sync of each write; a
  * file that comes back from a sealed window has its bytes already. Where O_DIRECT is refused:
  * pwrite, then fdatasync. With durability `kafka`: pwrite, and one fdatasync before the flush;
  * zeros would be for nothing.

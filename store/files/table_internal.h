@@ -1,5 +1,5 @@
-/* An open table as its parts see it (table.c, table_check.c, table_search.c, table_payload.c,
- * table_vectors.c, table_verify.c). Read-only after table_open but for what is known of vector
+/* An open table as its parts see it (table.c, table_check.c, table_payload.c,
+ * table_vectors.c). Read-only after table_open but for what is known of vector
  * blocks. */
 #ifndef STORE_FILES_TABLE_INTERNAL_H
 #define STORE_FILES_TABLE_INTERNAL_H
