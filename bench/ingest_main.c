@@ -26,6 +26,8 @@
 #include "ingest/ingest.h"
 #include "store/append.h"
 #include "store/compaction.h"
+#include "store/lease.h"
+#include "store/registry.h"
 #include "store/store.h"
 
 /* More than either side uses. */

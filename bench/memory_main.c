@@ -36,6 +36,7 @@
 #include "bench/measure.h"
 #include "bench/serve_store.h"
 #include "store/attach.h"
+#include "store/registry.h"
 #include "store/store.h"
 
 enum {

@@ -37,6 +37,7 @@
 #include "bench/serve_store.h"
 #include "store/append.h"
 #include "store/files/key.h"
+#include "store/registry.h"
 #include "store/snapshot.h"
 #include "store/store.h"
 #include "twcs/twcs.h"

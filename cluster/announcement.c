@@ -3,6 +3,7 @@
 #include "base/version.h"
 #include "cluster/claims.h"
 #include "cluster/members.h"
+#include "store/lease.h"
 #include "store/snapshot.h"
 #include "store/store.h"
 

@@ -5,6 +5,8 @@
 
 #include "cluster/announcement.h"
 #include "store/append.h"
+#include "store/lease.h"
+#include "store/registry.h"
 #include "store/store.h"
 
 enum {

@@ -17,7 +17,6 @@
 #include "base/metrics.h"
 #include "config/config.h"
 #include "indexer/query/query.h"
-#include "store/registry.h"
 
 struct cluster;
 struct http_server;

@@ -26,6 +26,7 @@
 #include "cluster/wanted.h"
 #include "net/http/http.h"
 #include "net/http_client/http_client.h"
+#include "store/lease.h"
 
 enum {
     CONNECT_TIMEOUT_MS = 1000,

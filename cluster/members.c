@@ -20,6 +20,8 @@
 #include "cluster/node.h"
 #include "indexer/query/query.h"
 #include "net/nats/connection.h"
+#include "store/lease.h"
+#include "store/registry.h"
 
 enum {
     ANNOUNCE_MS = 1000,

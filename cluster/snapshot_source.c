@@ -15,6 +15,7 @@
 #include "net/http/http.h"
 #include "store/backup.h"
 #include "store/install.h"
+#include "store/lease.h"
 #include "store/store.h"
 #include "store/tools/copy.h"
 

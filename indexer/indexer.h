@@ -23,7 +23,8 @@
 #include "config/config.h"
 #include "indexer/endpoint/rest/rest.h"
 #include "net/http/http.h"
-#include "store/registry.h"
+
+struct store_shard;
 
 struct store_window_info;
 

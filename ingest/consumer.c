@@ -17,6 +17,7 @@
 #include "base/memory.h"
 #include "base/thread.h"
 #include "store/listen.h"
+#include "store/registry.h"
 
 enum {
     READ_MESSAGES = 32, /* without a look at the clock */

@@ -9,6 +9,7 @@
 #include "base/logger.h"
 #include "base/memory.h"
 #include "base/text.h"
+#include "store/lease.h"
 
 enum { PARTITIONS_MAX = 1 << 20, LABEL_BYTES = 300 };
 

@@ -9,7 +9,8 @@
 
 #include "base/io.h"
 #include "ingest/topics.h"
-#include "store/registry.h"
+
+struct store_registry;
 
 struct coverage;
 

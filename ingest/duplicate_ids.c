@@ -5,6 +5,8 @@
 #include "base/doc.h"
 #include "base/logger.h"
 #include "store/files/key.h"
+#include "store/files/record.h"
+#include "store/lease.h"
 
 #define SAMPLE_NS INT64_C(100000000)
 #define LOG_NS    INT64_C(30000000000)

@@ -9,7 +9,10 @@
 #include "base/logger.h"
 #include "base/metrics.h"
 #include "ingest/topics.h"
-#include "store/registry.h"
+
+struct store_record;
+struct store_registry;
+struct store_shard;
 
 struct duplicate_ids {
     struct store_registry *registry;

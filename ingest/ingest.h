@@ -20,8 +20,9 @@
 #include "base/metrics.h"
 #include "config/config.h"
 #include "store/files/record.h"
-#include "store/registry.h"
 #include "twcs/twcs.h"
+
+struct store_registry;
 
 struct ingest;
 

@@ -8,6 +8,7 @@
 #include "base/thread.h"
 #include "ingest/kafka_conf.h"
 #include "ingest/kafka_offsets.h"
+#include "store/registry.h"
 
 enum {
     QUERY_TIMEOUT_MS = 2000,

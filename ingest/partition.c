@@ -12,6 +12,8 @@
 #include "ingest/topic_fingerprint.h"
 #include "store/append.h"
 #include "store/install.h"
+#include "store/lease.h"
+#include "store/registry.h"
 
 enum { WATERMARK_TIMEOUT_MS = 5000 };
 

@@ -35,6 +35,7 @@
 #include "base/memory.h"
 #include "base/thread.h"
 #include "store/install.h"
+#include "store/lease.h"
 #include "store/listen.h"
 #include "store/registry_internal.h"
 #include "store/shard.h"

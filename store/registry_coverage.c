@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "base/memory.h"
-#include "store/registry.h"
+#include "store/lease.h"
 #include "store/registry_internal.h"
 
 static void expectation_free(struct registry_expectation *expectation)

@@ -8,6 +8,9 @@
 #include "store/files/record.h"
 #include "store/registry.h"
 
+struct store_expected_shard;
+struct store_lease;
+
 /* Whether this process can have lost its shards without knowing it: see registry_ownership.c. */
 struct registry_trust {
     struct store_ownership ownership; /* of what is claimed from now on */

@@ -31,6 +31,7 @@
 
 #include "base/logger.h"
 #include "base/memory.h"
+#include "store/lease.h"
 #include "store/listen.h"
 #include "store/registry_internal.h"
 #include "store/shard.h"

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "store/registry.h"
+#include "store/lease.h"
 #include "store/registry_internal.h"
 #include "store/shard.h"
 

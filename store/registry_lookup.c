@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "store/lease.h"
 #include "store/registry.h"
 #include "store/registry_internal.h"
 #include "store/snapshot.h"

@@ -1,7 +1,7 @@
 /* Waits for a shard that may not be open here yet, or for a record in it. */
 #include "store/events.h"
+#include "store/lease.h"
 #include "store/listen.h"
-#include "store/registry.h"
 #include "store/registry_internal.h"
 #include "store/shard.h"
 

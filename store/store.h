@@ -11,8 +11,9 @@
  *     append.h       groups of records        snapshot.h   searches and scans
  *     compaction.h   flush, seal, drop        describe.h   windows, files, bytes
  *     rebuild.h      a window anew            attach.h     indexes of files
- *     listen.h       listeners and waits      registry.h   open shards and their leases
- *     backup.h       a copy that leaves       install.h    a copy that comes
+ *     listen.h       listeners and waits      registry.h   the shards that are open
+ *     backup.h       a copy that leaves       lease.h      their use, and who lacks which
+ *     install.h      a copy that comes
  *
  * Newest wins. Append finds the older live version of each id (memtables, chunks and runs, bloom
  * filter first) and marks it dead at the new record's offset: a mask. A delete is only a mask.

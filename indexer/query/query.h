@@ -25,7 +25,10 @@
 #include "indexer/index/index.h"
 #include "indexer/query/peers.h"
 #include "store/describe.h"
-#include "store/registry.h"
+
+struct store_coverage;
+struct store_lease;
+struct store_registry;
 
 struct store_snapshot;
 struct store_source;

@@ -3,7 +3,7 @@
 #define INDEXER_QUERY_VIEW_H
 
 #include "indexer/query/query.h"
-#include "store/registry.h"
+#include "store/lease.h"
 #include "store/snapshot.h"
 
 struct view_shard {

@@ -8,6 +8,7 @@
 #include "indexer/worker/segment_kind.h"
 #include "indexer/worker/source.h"
 #include "store/files/segment.h"
+#include "store/lease.h"
 #include "store/snapshot.h"
 
 enum {

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "store/lease.h"
 #include "store/snapshot.h"
 
 static bool is_run(const struct store_source *source, const struct worker_run *run)

@@ -5,7 +5,8 @@
 #include <stdatomic.h>
 
 #include "indexer/index/index.h"
-#include "store/registry.h"
+
+struct store_registry;
 
 struct store_snapshot;
 struct store_source;

@@ -9,6 +9,7 @@
 #include "indexer/worker/build.h"
 #include "indexer/worker/job_tracker.h"
 #include "indexer/worker/worker.h"
+#include "store/lease.h"
 #include "store/registry.h"
 
 struct store_file_info;

@@ -19,7 +19,9 @@
 #include "base/metrics.h"
 #include "config/config.h"
 #include "indexer/index/index.h"
-#include "store/registry.h"
+
+struct store_registry;
+struct store_shard;
 
 struct store_window_info;
 

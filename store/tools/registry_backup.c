@@ -1,5 +1,4 @@
 /* A backup of all shards that are open here. */
-#include "store/registry.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -8,6 +7,7 @@
 #include "base/logger.h"
 #include "base/memory.h"
 #include "store/backup.h"
+#include "store/lease.h"
 #include "store/tools/backup_folder.h"
 
 struct list {

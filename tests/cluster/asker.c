@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "store/registry.h"
 #include "store/store.h"
 
 static int64_t read_clock_ns(struct io *io)

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "store/registry.h"
 #include "tests/cluster/exchange_stage.h"
 #include "tests/support/certificates.h"
 

@@ -2,6 +2,8 @@
 #include <pthread.h>
 #include <unistd.h>
 
+#include "store/lease.h"
+#include "store/registry.h"
 #include "tests/cluster/exchange_stage.h"
 
 static const struct fake_node all_of_first = {"n0", 1000000, 0, SHARDS};

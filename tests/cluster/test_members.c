@@ -4,6 +4,8 @@
 #include <time.h>
 
 #include "cluster/members.h"
+#include "store/lease.h"
+#include "store/registry.h"
 #include "tests/cluster/asker.h"
 
 struct stage {

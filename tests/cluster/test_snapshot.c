@@ -12,6 +12,7 @@
 #include "store/append.h"
 #include "store/files/key.h"
 #include "store/install.h"
+#include "store/registry.h"
 #include "store/snapshot.h"
 #include "store/store.h"
 #include "tests/support/nats_server.h"

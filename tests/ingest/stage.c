@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/arena.h"
+#include "store/registry.h"
 #include "store/snapshot.h"
 #include "store/store.h"
 

@@ -10,6 +10,9 @@
 #include "ingest/ingest.h"
 #include "tests/support/test_main.h"
 
+struct store;
+struct store_shard;
+
 enum { STAGE_DIM = 4, STAGE_WAIT_MS = 30000 };
 
 /* Mock cluster, producer for tests and the config that all nodes share. */

@@ -5,8 +5,10 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/io.h"
 #include "store/append.h"
 #include "store/files/key.h"
+#include "store/lease.h"
 #include "store/snapshot.h"
 #include "tests/ingest/stage.h"
 

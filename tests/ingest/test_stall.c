@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/io.h"
 #include "tests/ingest/stage.h"
 
 #ifndef STALL_MS

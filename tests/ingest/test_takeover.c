@@ -1,6 +1,7 @@
 /* A partition whose shard is to be copied from somebody else. */
 #include <unistd.h>
 
+#include "store/registry.h"
 #include "tests/ingest/stage.h"
 
 enum { AHEAD = 30, BEFORE = 100, MEANWHILE = 150 };

@@ -10,6 +10,7 @@
 
 #include "store/append.h"
 #include "store/install.h"
+#include "store/lease.h"
 #include "store/registry.h"
 #include "store/store.h"
 #include "store/tools/copy.h"

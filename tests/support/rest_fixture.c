@@ -8,6 +8,7 @@
 
 #include "store/append.h"
 #include "store/files/key.h"
+#include "store/registry.h"
 #include "store/store.h"
 #include "tests/support/test_main.h"
 

@@ -6,7 +6,9 @@
 
 #include "indexer/endpoint/rest/rest.h"
 #include "net/http/http.h"
-#include "store/registry.h"
+
+struct store;
+struct store_shard;
 
 enum { DIM = 4, POINTS = 50 };
 

@@ -19,8 +19,9 @@
 #include "base/metrics.h"
 #include "config/config.h"
 #include "store/describe.h"
-#include "store/registry.h"
 #include "twcs/twcs.h"
+
+struct store_registry;
 
 struct store_compaction_result;
 

@@ -4,6 +4,8 @@
 
 #include "twcs/compaction/compaction.h"
 
+struct store_lease;
+
 const struct compaction_scheduler_options *compaction_scheduler_options(
     const struct compaction_scheduler *scheduler);
 

@@ -7,6 +7,7 @@
 #include "base/memory.h"
 #include "base/text.h"
 #include "store/compaction.h"
+#include "store/lease.h"
 #include "store/listen.h"
 #include "store/rebuild.h"
 #include "store/store.h"

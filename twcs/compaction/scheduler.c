@@ -22,7 +22,9 @@
 #include "base/thread_pool.h"
 #include "store/append.h"
 #include "store/compaction.h"
+#include "store/lease.h"
 #include "store/listen.h"
+#include "store/registry.h"
 #include "store/store.h"
 #include "twcs/compaction/compaction_internal.h"
 

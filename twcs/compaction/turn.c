@@ -3,6 +3,7 @@
 #include "base/text.h"
 #include "store/append.h"
 #include "store/compaction.h"
+#include "store/lease.h"
 #include "store/store.h"
 #include "twcs/compaction/compaction_internal.h"
 

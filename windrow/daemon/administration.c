@@ -4,6 +4,7 @@
 
 #include "base/text.h"
 #include "net/http/http.h"
+#include "store/lease.h"
 #include "store/tools/backup_folder.h"
 #include "windrow/daemon/log_control.h"
 #include "windrow/daemon/service.h"

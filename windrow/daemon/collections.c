@@ -16,6 +16,8 @@
 #include "base/logger.h"
 #include "base/memory.h"
 #include "base/thread.h"
+#include "store/lease.h"
+#include "store/registry.h"
 #include "store/store.h"
 #include "windrow/daemon/service.h"
 

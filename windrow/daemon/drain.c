@@ -6,6 +6,8 @@
 #include "cluster/cluster.h"
 #include "net/http/http.h"
 #include "store/append.h"
+#include "store/lease.h"
+#include "store/registry.h"
 #include "store/store.h"
 #include "windrow/daemon/service.h"
 

@@ -8,6 +8,7 @@
 #include "base/memory.h"
 #include "base/text.h"
 #include "net/http/http.h"
+#include "store/lease.h"
 #include "windrow/daemon/service.h"
 #include "windrow/daemon/telemetry.h"
 

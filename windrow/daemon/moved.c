@@ -7,6 +7,8 @@
 #include "base/memory.h"
 #include "cluster/cluster.h"
 #include "store/install.h"
+#include "store/lease.h"
+#include "store/registry.h"
 #include "store/store.h"
 #include "windrow/daemon/service.h"
 

@@ -5,6 +5,7 @@
 
 #include "base/logger.h"
 #include "net/http/http.h"
+#include "store/lease.h"
 #include "store/store.h"
 #include "windrow/daemon/log_control.h"
 #include "windrow/daemon/service.h"

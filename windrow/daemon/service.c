@@ -9,6 +9,7 @@
 #include "base/version.h"
 #include "cluster/cluster.h"
 #include "store/append.h"
+#include "store/registry.h"
 #include "store/store.h"
 #include "windrow/daemon/administration.h"
 #include "windrow/daemon/log_control.h"

@@ -12,7 +12,6 @@
 #include "indexer/indexer.h"
 #include "indexer/query/query.h"
 #include "ingest/ingest.h"
-#include "store/registry.h"
 #include "twcs/compaction/compaction.h"
 #include "windrow/daemon/bad_records.h"
 #include "windrow/daemon/clock_watch.h"

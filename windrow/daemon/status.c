@@ -5,6 +5,7 @@
 
 #include "base/version.h"
 #include "store/append.h"
+#include "store/lease.h"
 #include "store/store.h"
 #include "twcs/compaction/compaction.h"
 #include "windrow/daemon/service.h"

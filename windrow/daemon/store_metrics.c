@@ -7,6 +7,7 @@
 #include "base/memory.h"
 #include "indexer/query/query.h"
 #include "indexer/worker/worker.h"
+#include "store/lease.h"
 #include "twcs/compaction/compaction.h"
 #include "windrow/daemon/service.h"
 #include "windrow/daemon/telemetry.h"

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "store/lease.h"
 
 enum { REPLY_MAX_BYTES = 256 * 1024 * 1024 };
 

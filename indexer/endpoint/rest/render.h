@@ -6,6 +6,8 @@
 #include "indexer/query/query.h"
 #include "net/http/http.h"
 
+struct store_coverage;
+
 /** One point: id, payload and vector as selected. A damaged block is an error. */
 int render_point(struct http_request *request, const struct query_row *row,
                  const struct parse_selector *selector, struct buffer *out, struct error *error);

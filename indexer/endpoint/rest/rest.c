@@ -8,6 +8,7 @@
 #include "indexer/endpoint/rest/handlers.h"
 #include "indexer/endpoint/rest/schema.h"
 #include "indexer/query/query.h"
+#include "store/lease.h"
 
 /* Made once: a look-up by name takes a lock of the whole registry. */
 struct search_metrics {

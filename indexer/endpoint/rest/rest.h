@@ -15,7 +15,8 @@
 #include "base/metrics.h"
 #include "base/stop.h"
 #include "config/config.h"
-#include "store/registry.h"
+
+struct store_registry;
 
 struct http_server;
 struct embedder;

@@ -9,6 +9,7 @@
 #include "indexer/query/wire.h"
 #include "store/append.h"
 #include "store/files/key.h"
+#include "store/lease.h"
 #include "store/registry.h"
 #include "store/store.h"
 

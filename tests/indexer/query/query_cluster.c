@@ -6,6 +6,8 @@
 
 #include "base/buffer.h"
 #include "indexer/query/wire.h"
+#include "store/lease.h"
+#include "store/registry.h"
 #include "tests/support/test_main.h"
 
 uint64_t cluster_random(struct cluster *cluster)

@@ -6,7 +6,6 @@
 #include <stdatomic.h>
 
 #include "indexer/query/query.h"
-#include "store/registry.h"
 #include "tests/support/test_main.h"
 
 enum { WORLD_SHARDS_MAX = 4, WORLD_DIM_MAX = 32 };

@@ -9,6 +9,7 @@
 
 #include "indexer/query/wire.h"
 #include "store/files/key.h"
+#include "store/lease.h"
 #include "tests/indexer/query/query_cluster.h"
 #include "tests/support/test_main.h"
 

@@ -7,6 +7,7 @@
 
 #include "indexer/query/view.h"
 #include "store/append.h"
+#include "store/registry.h"
 #include "tests/indexer/query/query_cluster.h"
 #include "tests/support/test_main.h"
 

@@ -11,6 +11,8 @@
 #include "base/buffer.h"
 #include "store/append.h"
 #include "store/files/key.h"
+#include "store/lease.h"
+#include "store/registry.h"
 #include "store/snapshot.h"
 #include "store/store.h"
 #include "tests/indexer/query/query_world.h"

@@ -5,6 +5,7 @@
 #include <time.h>
 
 #include "indexer/index/index.h"
+#include "store/registry.h"
 #include "store/snapshot.h"
 #include "store/store.h"
 #include "tests/indexer/worker/worker_fixture.h"

@@ -6,6 +6,7 @@
 
 #include "indexer/index/index.h"
 #include "store/compaction.h"
+#include "store/registry.h"
 #include "store/snapshot.h"
 #include "store/store.h"
 #include "tests/indexer/worker/worker_fixture.h"

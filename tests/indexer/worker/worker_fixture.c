@@ -10,6 +10,7 @@
 #include "indexer/index/index.h"
 #include "store/append.h"
 #include "store/files/key.h"
+#include "store/registry.h"
 #include "store/snapshot.h"
 #include "store/store.h"
 #include "tests/support/compact.h"

@@ -9,6 +9,7 @@
 #include "store/compaction.h"
 #include "store/listen.h"
 #include "store/rebuild.h"
+#include "store/registry.h"
 #include "store/store.h"
 #include "tests/support/shard_fixture.h"
 #include "tests/support/test_main.h"

@@ -1,4 +1,5 @@
 /* What each call of the dialect answers, good requests and bad ones. */
+#include "store/lease.h"
 #include "tests/support/test_main.h"
 
 #include <stdio.h>
