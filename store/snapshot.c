@@ -20,13 +20,32 @@ static void fill_memtable(struct store_source *source, struct memtable *memtable
 {
     *source = (struct store_source){
         .kind = STORE_SOURCE_MEMTABLE,
+        .hidden = STORE_HIDDEN_LATER | STORE_HIDDEN_DEAD | STORE_HIDDEN_EXPIRED,
         .row_count = atomic_load_explicit(&memtable->row_count, memory_order_acquire),
         .min_event_ms = INT64_MIN,
         .max_event_ms = INT64_MAX,
         .inner = memtable};
 }
 
-static void fill_sstable(struct store_source *source, const struct version_entry *entry)
+/* What may hide rows of an sstable from the snapshot. Asked after the visible offset was read: every
+ * mask below that offset has been counted by then, and rows that die later die at it or behind it. */
+static uint8_t hidden_by(const struct store_snapshot *snapshot, struct sstable *sstable)
+{
+    int64_t own_ms = sstable->ttls ? sstable_min_own_expiry_ms(sstable) : INT64_MAX;
+    uint8_t hidden = 0;
+
+    if (sstable->info.max_offset >= snapshot->visible)
+        hidden |= STORE_HIDDEN_LATER;
+    if (atomic_load_explicit(&sstable->masked_rows, memory_order_acquire) > 0)
+        hidden |= STORE_HIDDEN_DEAD;
+    if (row_expired(sstable->info.min_event_ms, 0, snapshot->ttl_ms, snapshot->now_ms) ||
+        (own_ms != INT64_MAX && own_ms <= snapshot->now_ms))
+        hidden |= STORE_HIDDEN_EXPIRED;
+    return hidden;
+}
+
+static void fill_sstable(const struct store_snapshot *snapshot, struct store_source *source,
+                         const struct version_entry *entry)
 {
     struct sstable *sstable = entry->sstable;
     const struct attachment *attachment = entry->attachment;
@@ -39,6 +58,7 @@ static void fill_sstable(struct store_source *source, const struct version_entry
         .generation = sstable->description.generation,
         .file_number = sstable->description.file_number,
         .row_count = sstable->row_count,
+        .hidden = hidden_by(snapshot, sstable),
         .min_event_ms = sstable->info.min_event_ms,
         .max_event_ms = sstable->info.max_event_ms,
         .masked_rows = atomic_load_explicit(&sstable->masked_rows, memory_order_relaxed),
@@ -111,7 +131,8 @@ struct store_snapshot *snapshot_acquire_between(struct store_shard *shard, int64
     for (size_t i = 0; i < version->memtable_count; i++)
         fill_memtable(&snapshot->sources[i], version->memtables[i]);
     for (size_t i = 0; i < version->entry_count; i++)
-        fill_sstable(&snapshot->sources[version->memtable_count + i], &version->entries[i]);
+        fill_sstable(snapshot, &snapshot->sources[version->memtable_count + i],
+                     &version->entries[i]);
     fill_spans(snapshot, version);
     return snapshot;
 }
@@ -177,32 +198,31 @@ const struct store_source *store_snapshot_sources(const struct store_snapshot *s
     return snapshot->sources;
 }
 
+static bool memtable_row_visible(const struct store_snapshot *snapshot,
+                                 const struct memtable_row *row)
+{
+    return row->offset < snapshot->visible &&
+           atomic_load_explicit(&row->dead_at, memory_order_relaxed) >= snapshot->visible &&
+           !row_expired(row->event_time_ms, row->ttl_ms, snapshot->ttl_ms, snapshot->now_ms);
+}
+
+/* Each question reads a line of memory of its own, so that only those that may hide the row are
+ * asked. */
 bool store_row_visible(const struct store_snapshot *snapshot, const struct store_source *source,
                        uint32_t row)
 {
-    if (source->kind == STORE_SOURCE_MEMTABLE) {
-        const struct memtable_row *from = memtable_row(source->inner, row);
-        return from->offset < snapshot->visible &&
-               atomic_load_explicit(&from->dead_at, memory_order_relaxed) >= snapshot->visible &&
-               !row_expired(from->event_time_ms, from->ttl_ms, snapshot->ttl_ms, snapshot->now_ms);
-    }
     const struct sstable *sstable = source->inner;
-    return sstable->offsets[row] < snapshot->visible &&
-           sstable_dead_at(sstable, row) >= snapshot->visible &&
+    uint8_t hidden = source->hidden;
+
+    if (source->kind == STORE_SOURCE_MEMTABLE)
+        return memtable_row_visible(snapshot, memtable_row(source->inner, row));
+    if ((hidden & STORE_HIDDEN_LATER) && sstable->offsets[row] >= snapshot->visible)
+        return false;
+    if ((hidden & STORE_HIDDEN_DEAD) && sstable_dead_at(sstable, row) < snapshot->visible)
+        return false;
+    return !(hidden & STORE_HIDDEN_EXPIRED) ||
            !row_expired(sstable->event_times[row], sstable->ttls ? sstable->ttls[row] : 0,
                         snapshot->ttl_ms, snapshot->now_ms);
-}
-
-/* Rows that die from here on do so at the visible offset or behind it. */
-bool store_source_all_visible(const struct store_snapshot *snapshot,
-                              const struct store_source *source)
-{
-    const struct sstable *sstable = source->inner;
-
-    return source->kind != STORE_SOURCE_MEMTABLE && !sstable->ttls &&
-           sstable->info.max_offset < snapshot->visible &&
-           atomic_load_explicit(&sstable->masked_rows, memory_order_acquire) == 0 &&
-           !row_expired(source->min_event_ms, 0, snapshot->ttl_ms, snapshot->now_ms);
 }
 
 uint64_t store_snapshot_count(const struct store_snapshot *snapshot, int64_t from_ms, int64_t to_ms)

@@ -17,6 +17,13 @@ struct store_snapshot;
 
 enum store_source_kind { STORE_SOURCE_MEMTABLE, STORE_SOURCE_CHUNK, STORE_SOURCE_RUN };
 
+/* Why rows of a source may be hidden from a snapshot: bits. */
+enum store_hidden {
+    STORE_HIDDEN_LATER = 1,  /* some offsets are not below the visible one */
+    STORE_HIDDEN_DEAD = 2,   /* some rows have died */
+    STORE_HIDDEN_EXPIRED = 4 /* some rows have expired */
+};
+
 /* One holder of rows inside a snapshot. A memtable may hold rows of many windows; a chunk or run
  * holds rows of one. Rows are numbered 0..row_count-1: in arrival order in memtables and chunks, in
  * key order in runs. */
@@ -27,6 +34,7 @@ struct store_source {
     uint64_t generation;                       /* of a sealed run */
     uint64_t file_number;
     uint32_t row_count;
+    uint8_t hidden; /* of enum store_hidden, what a row has to be asked about; 0: all are visible */
     int64_t min_event_ms, max_event_ms;
     uint64_t masked_rows;                /* about; for statistics */
     const struct store_segment *segment; /* attached index with its object, or NULL */
@@ -64,8 +72,10 @@ bool store_row_visible(const struct store_snapshot *snapshot, const struct store
                        uint32_t row);
 /** Whether every row of a chunk or run may be returned, so that none has to be asked about. False
  * where that is not known. What is true stays true while the snapshot is held. */
-bool store_source_all_visible(const struct store_snapshot *snapshot,
-                              const struct store_source *source);
+static inline bool store_source_all_visible(const struct store_source *source)
+{
+    return source->hidden == 0;
+}
 int64_t store_row_event_time_ms(const struct store_source *source, uint32_t row);
 int64_t store_row_offset(const struct store_source *source, uint32_t row);
 /** The record's own TTL, 0: none. */

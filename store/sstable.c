@@ -74,6 +74,7 @@ int sstable_open(const struct sstable_home *home, const struct manifest_table *f
     if (!sstable)
         return error_set(error, ERROR_MEMORY, "no memory to open a table");
     atomic_init(&sstable->refs, 1);
+    atomic_init(&sstable->min_own_expiry_ms, INT64_MIN);
     sstable->garbage.kind = GARBAGE_SSTABLE;
     sstable->home = home;
     sstable->description = from->description;
@@ -199,6 +200,24 @@ int64_t sstable_max_expiry_ms(struct sstable *sstable, int64_t dead_below)
     max_ms = sstable->max_expiry_ms;
     pthread_mutex_unlock(&sstable->expiry_lock);
     return max_ms;
+}
+
+/* Rows and their TTLs do not change: whoever comes first finds what everybody else would. */
+int64_t sstable_min_own_expiry_ms(struct sstable *sstable)
+{
+    int64_t min_ms = atomic_load_explicit(&sstable->min_own_expiry_ms, memory_order_relaxed);
+
+    if (min_ms != INT64_MIN)
+        return min_ms;
+    min_ms = INT64_MAX;
+    for (uint32_t row = 0; sstable->ttls && row < sstable->row_count; row++) {
+        int64_t expiry_ms = row_expiry_ms(sstable->event_times[row], sstable->ttls[row], 0);
+        min_ms = expiry_ms < min_ms ? expiry_ms : min_ms;
+    }
+    /* An event time may be as low as that number; one more is as good. */
+    min_ms = min_ms > INT64_MIN ? min_ms : INT64_MIN + 1;
+    atomic_store_explicit(&sstable->min_own_expiry_ms, min_ms, memory_order_relaxed);
+    return min_ms;
 }
 
 static struct sstable_page *page_new(void)

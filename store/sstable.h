@@ -59,8 +59,9 @@ struct sstable {
     _Atomic uint32_t persisted_rows; /* rows in the persisted mask; changed under the commit lock */
     uint64_t mask_number;            /* commit lock */
     _Atomic uint64_t mask_bytes;
-    _Atomic uint64_t columns_bytes; /* of a run: size of n.columns; 0: there is none */
-    pthread_mutex_t expiry_lock;    /* guards what sstable_max_expiry_ms remembers */
+    _Atomic uint64_t columns_bytes;    /* of a run: size of n.columns; 0: there is none */
+    _Atomic int64_t min_own_expiry_ms; /* INT64_MIN: not looked for yet */
+    pthread_mutex_t expiry_lock;       /* guards what sstable_max_expiry_ms remembers */
     bool expiry_known;
     bool expiry_pending; /* a row was dead, but not yet below */
     int64_t expiry_dead_below;
@@ -93,6 +94,10 @@ static inline int64_t sstable_dead_at(const struct sstable *sstable, uint32_t ro
  * INT64_MAX: some row never expires, INT64_MIN: no row is left. Never too early; too late when few
  * rows died since it was looked at. Any thread. */
 int64_t sstable_max_expiry_ms(struct sstable *sstable, int64_t dead_below);
+
+/** The least expiry that a row has by a TTL of its own, dead rows among them; INT64_MAX: none has one.
+ * The first call looks at all rows (a millisecond for a million). Any thread. */
+int64_t sstable_min_own_expiry_ms(struct sstable *sstable);
 
 /** Marks a living row dead. Under the append lock, or before the sstable is published. */
 void sstable_kill(struct sstable *sstable, uint32_t row, int64_t offset);

@@ -30,6 +30,7 @@ enum {
 };
 /* Multiplications that brute force may cost: about a second of one core. */
 #define WORK_MAX 1e10
+#define ROUNDING 1e-6 /* of an ef that is computed from float32 logarithms */
 
 const double index_effort_recalls[INDEX_EFFORT_LEVELS] = {.7, .8, .9, .95, .97, .98, .99, .995};
 /* Rows of each rank that a query has, at most. */
@@ -47,41 +48,57 @@ bool index_effort_is_valid(const struct index_effort *effort)
     return true;
 }
 
+/* log2 of what each level misses. */
+static const double missed_logs[INDEX_EFFORT_LEVELS] = {
+    -1.7369655941662059, -2.3219280948873626, -3.3219280948873626, -4.3219280948873608,
+    -5.0588936890535674, -5.6438561897747235, -6.6438561897747235, -7.6438561897747235};
+
+struct index_effort_logs index_effort_logs(const struct index_effort *effort)
+{
+    struct index_effort_logs logs = {.measured = effort->query_count > 0};
+
+    for (uint32_t rank = 0; rank < INDEX_EFFORT_RANKS; rank++)
+        for (uint32_t level = 0; level < INDEX_EFFORT_LEVELS; level++)
+            logs.ef[rank][level] = (float)log2(fmax(effort->ef[rank][level], 1));
+    return logs;
+}
+
 /* Effort is about a power of the share that is missed; beyond the last level, of one over it. */
-static double at_recall(const uint32_t *efs, double recall)
+static double at_recall(const float *efs, double recall)
 {
     const uint32_t last = INDEX_EFFORT_LEVELS - 1;
+    double missed = log2(fmax(1 - recall, 1e-3)), share;
     uint32_t above = 0;
-    double from, to, share;
 
     while (above < INDEX_EFFORT_LEVELS && index_effort_recalls[above] < recall)
         above++;
     if (above == 0)
-        return fmax(efs[0], 1);
+        return (double)efs[0];
     if (above > last)
-        return fmax(efs[last], 1) * (1 - index_effort_recalls[last]) / fmax(1 - recall, 1e-3);
-    from = index_effort_recalls[above - 1];
-    to = index_effort_recalls[above];
-    share = log((1 - from) / (1 - recall)) / log((1 - from) / (1 - to));
-    return fmax(efs[above - 1], 1) * pow(fmax(efs[above], 1) / fmax(efs[above - 1], 1), share);
+        return (double)efs[last] + missed_logs[last] - missed;
+    share = (missed_logs[above - 1] - missed) / (missed_logs[above - 1] - missed_logs[above]);
+    return (double)efs[above - 1] + ((double)efs[above] - (double)efs[above - 1]) * share;
 }
 
-uint32_t index_effort_ef(const struct index_effort *effort, double k, double recall)
+/* A plan asks it of every segment there is. From logarithms it takes four transcendental functions
+ * instead of eight, which were 7 % of a search through 168 windows on four shards. */
+uint32_t index_effort_ef(const struct index_effort_logs *logs, double k, double recall)
 {
     const uint32_t last = INDEX_EFFORT_RANKS - 1;
-    double place = log10(fmax(k, .1)) + 1, below, above, ef;
+    double place = log2(fmax(k, .1)) * M_LN2 / M_LN10 + 1, ef;
     uint32_t rank = (uint32_t)place;
 
-    if (effort->query_count == 0)
+    if (!logs->measured)
         return 0;
     if (rank >= last) {
-        ef = at_recall(effort->ef[last], recall) * k / ranks[last];
+        ef = exp2(at_recall(logs->ef[last], recall)) * k / ranks[last];
     } else {
-        below = at_recall(effort->ef[rank], recall);
-        above = at_recall(effort->ef[rank + 1], recall);
-        ef = below * pow(above / below, place - rank);
+        double below = at_recall(logs->ef[rank], recall);
+        double above = at_recall(logs->ef[rank + 1], recall);
+        ef = exp2(below + (above - below) * (place - rank));
     }
-    return ef < INDEX_EFFORT_MAX ? (uint32_t)ceil(ef) : INDEX_EFFORT_MAX;
+    /* A measured number comes back as itself, not as the next one. */
+    return ef < INDEX_EFFORT_MAX ? (uint32_t)ceil(ef * (1 - ROUNDING)) : INDEX_EFFORT_MAX;
 }
 
 /* Measuring. */
@@ -409,6 +426,7 @@ int index_segment_measure_effort(struct index_segment *segment, const char *path
     effort.query_count = measuring->query_count;
     if (code == 0) {
         segment->effort = effort;
+        segment->effort_logs = index_effort_logs(&effort);
         if (sample->choice)
             segment->choice = *sample->choice;
         if (sample->recall > 0)

@@ -36,7 +36,15 @@ struct index_effort {
 
 /** Whether numbers are in bounds and do not fall with recall or rank. */
 bool index_effort_is_valid(const struct index_effort *effort);
+
+/* What was measured, as searches read it: log2 of each ef. */
+struct index_effort_logs {
+    float ef[INDEX_EFFORT_RANKS][INDEX_EFFORT_LEVELS];
+    bool measured;
+};
+
+struct index_effort_logs index_effort_logs(const struct index_effort *effort);
 /** The least ef for the nearest `k` rows, between measured ones by proportion; 0: not measured. */
-uint32_t index_effort_ef(const struct index_effort *effort, double k, double recall);
+uint32_t index_effort_ef(const struct index_effort_logs *logs, double k, double recall);
 
 #endif

@@ -168,6 +168,7 @@ static int open_graph(struct index_segment *opened, uint64_t file_number,
         return status;
     place_graph(header, opened->bytes, &opened->graph);
     opened->effort = header->effort;
+    opened->effort_logs = index_effort_logs(&opened->effort);
     opened->choice = header->choice;
     status = check_numbers(&opened->graph, header->link_bytes, error);
     return status != 0 ? status : check_codes(&opened->graph, error);
@@ -183,6 +184,7 @@ static int open_ivf(struct index_segment *opened, uint64_t file_number,
     if (status == 0)
         status = check_expected(header->metric, header->dim, header->count, expected, error);
     opened->effort = header->effort;
+    opened->effort_logs = index_effort_logs(&opened->effort);
     opened->choice = header->choice;
     if (status == 0)
         opened->ivf = ivf;
@@ -259,7 +261,7 @@ enum vector_metric index_segment_metric(const struct index_segment *segment)
 
 uint32_t index_segment_effort(const struct index_segment *segment, double k, double recall)
 {
-    return index_effort_ef(&segment->effort, k, recall);
+    return index_effort_ef(&segment->effort_logs, k, recall);
 }
 
 uint32_t index_segment_least_ef(const struct index_segment *segment)

@@ -128,6 +128,7 @@ struct index_segment {
     struct index_graph graph; /* arrays inside the mapping; unused when there are lists */
     struct index_ivf *ivf; /* lists: its arrays inside the mapping, itself on the heap, or NULL */
     struct index_effort effort;
+    struct index_effort_logs effort_logs; /* of `effort`, for searches */
     struct index_choice choice;
     struct io *io;
     const uint8_t *bytes; /* the mapping */

@@ -16,57 +16,77 @@ enum {
 
 /* Plan. */
 
-static int64_t order_time(const struct source_search *source)
-{
-    return source->source->max_event_ms;
-}
+/* A source's place in the plan. */
+struct plan_place {
+    int64_t time_ms; /* of its newest row */
+    uint32_t shard, source;
+    bool sealed;
+};
 
 /* Unsealed rows first, then the newest window: what is asked for most is often fresh, and a high
  * floor makes the rest cheap. */
 static int compare_places(const void *left, const void *right)
 {
-    const struct source_search *a = left, *b = right;
+    const struct plan_place *a = left, *b = right;
 
-    if (a->source->sealed != b->source->sealed)
-        return a->source->sealed ? 1 : -1;
-    return (order_time(a) < order_time(b)) - (order_time(a) > order_time(b));
+    if (a->sealed != b->sealed)
+        return a->sealed ? 1 : -1;
+    if (a->time_ms != b->time_ms)
+        return a->time_ms < b->time_ms ? 1 : -1;
+    if (a->shard != b->shard)
+        return a->shard < b->shard ? -1 : 1;
+    return (a->source > b->source) - (a->source < b->source);
 }
 
-static void plan_add(struct search_plan *plan, const struct source_search *fresh)
-{
-    plan->sources[plan->count++] = *fresh;
-    plan->rows += fresh->source->row_count;
-}
-
-static void plan_make(struct search_plan *plan, struct searcher *searcher,
-                      struct query_result *result)
+/* The sources that overlap the time range, in their order; counts windows on the way. */
+static struct plan_place *plan_places(const struct searcher *searcher, size_t most, size_t *count,
+                                      struct query_result *result)
 {
     const struct query_view *view = searcher->view;
     struct arena *arena = searcher->search->arena;
+    struct plan_place *places = arena_calloc(arena, most + 1, sizeof(*places));
     struct window_stats stats;
-    size_t most = 0;
 
-    for (size_t i = 0; i < view->shard_count; i++)
-        most += view->shards[i].source_count;
-    *plan = (struct search_plan){.searcher = searcher,
-                                 .sources = arena_calloc(arena, most + 1, sizeof(*plan->sources))};
+    *count = 0;
     query_window_stats_start(&stats, view, arena);
     for (size_t i = 0; i < view->shard_count; i++) {
         for (size_t j = 0; j < view->shards[i].source_count; j++) {
             const struct store_source *source = &view->shards[i].sources[j];
             bool searched = query_source_overlaps(source, searcher->from_ms, searcher->to_ms);
-            struct source_search fresh = {.searcher = searcher, .shard = i, .source = source};
             if (source->kind != STORE_SOURCE_MEMTABLE)
                 query_window_stats_table(&stats, i, source, searched);
             else if (searched)
                 query_window_stats_memtable(&stats, view, i, source, searcher->from_ms,
                                             searcher->to_ms);
             if (searched)
-                plan_add(plan, &fresh);
+                places[(*count)++] = (struct plan_place){source->max_event_ms, (uint32_t)i,
+                                                         (uint32_t)j, source->sealed};
         }
     }
-    qsort(plan->sources, plan->count, sizeof(*plan->sources), compare_places);
     query_window_stats_finish(&stats, result);
+    qsort(places, *count, sizeof(*places), compare_places);
+    return places;
+}
+
+static void plan_make(struct search_plan *plan, struct searcher *searcher,
+                      struct query_result *result)
+{
+    const struct query_view *view = searcher->view;
+    struct plan_place *places;
+    size_t most = 0;
+
+    for (size_t i = 0; i < view->shard_count; i++)
+        most += view->shards[i].source_count;
+    *plan = (struct search_plan){.searcher = searcher};
+    places = plan_places(searcher, most, &plan->count, result);
+    plan->sources = arena_calloc(searcher->search->arena, plan->count + 1, sizeof(*plan->sources));
+    for (size_t i = 0; i < plan->count; i++) {
+        struct source_search *source = &plan->sources[i];
+        source->searcher = searcher;
+        source->shard = places[i].shard;
+        source->source = &view->shards[places[i].shard].sources[places[i].source];
+        plan->rows += source->source->row_count;
+    }
 }
 
 /* What was found until the time was over is an answer to those who asked for that. */

@@ -117,8 +117,7 @@ static void start(struct source_search *source)
     source->bounded = searcher->bounded && (table->min_event_ms < searcher->from_ms ||
                                             table->max_event_ms >= searcher->to_ms);
     source->all_eligible =
-        !source->bounded && !searcher->search->exclude_key &&
-        store_source_all_visible(searcher->view->shards[source->shard].snapshot, table);
+        !source->bounded && !searcher->search->exclude_key && store_source_all_visible(table);
     source->path = ACCESS_NONE;
     source->prepared = !is_hopeless(source);
 }

@@ -30,7 +30,7 @@ bool search_row_eligible(const struct source_search *source, uint32_t row)
         return true;
     if (!store_row_visible(searcher->view->shards[source->shard].snapshot, source->source, row))
         return false;
-    if (searcher->bounded) {
+    if (source->bounded) {
         int64_t time_ms = store_row_event_time_ms(source->source, row);
         if (time_ms < searcher->from_ms || time_ms >= searcher->to_ms)
             return false;

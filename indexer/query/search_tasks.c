@@ -138,9 +138,9 @@ static void prepare(const struct task_list *list)
         struct search_plan *plan = list->runs[i].plan;
         if (plan->searcher->filter)
             share_out(pool, plan->count, prepare_sources, plan);
-        else
-            for (uint32_t j = 0; j < plan->count; j++)
-                prepare_source(&plan->sources[j], NULL);
+        else /* no time to speak of: two looks at the clock would take longer */
+            for (size_t j = 0; j < plan->count; j++)
+                search_source_prepare(&plan->sources[j]);
     }
 }
 
@@ -256,20 +256,27 @@ static bool belongs(const struct task_list *list, const struct task *task, const
                : first->run->alone[first->number]->source == wish->run->alone[wish->number]->source;
 }
 
-/* Puts a wish to others of its kind, or makes a task. Searches mostly want the same in the same order,
- * so the task behind the one that the search joined last, *hint, is looked at first. */
-static void add_wish(struct task_list *list, uint32_t first_task, uint32_t *hint, struct wish wish,
+/* The tasks of one kind that former searches of the list made, and where to look first among them. */
+struct former_tasks {
+    uint32_t first, count;
+    uint32_t hint;
+};
+
+/* Puts a wish to others of its kind, or makes a task. No search wants a thing twice, so that only what
+ * former searches wanted is looked at. They mostly want the same in the same order: the task behind
+ * the one that the search joined last is looked at first. */
+static void add_wish(struct task_list *list, struct former_tasks *former, struct wish wish,
                      bool is_group)
 {
-    uint32_t count = list->task_count - first_task, place = list->wish_count++;
+    uint32_t place = list->wish_count++;
     struct task *task = NULL;
 
     list->wishes[place] = wish;
-    for (uint32_t i = 0; i < count && may_share(&wish, is_group); i++) {
-        uint32_t at = first_task + (*hint + i) % count;
+    for (uint32_t i = 0; i < former->count && may_share(&wish, is_group); i++) {
+        uint32_t at = former->first + (former->hint + i) % former->count;
         if (belongs(list, &list->tasks[at], &wish)) {
             task = &list->tasks[at];
-            *hint = at - first_task + 1;
+            former->hint = at - former->first + 1;
             break;
         }
     }
@@ -289,15 +296,16 @@ static void make_tasks(struct task_list *list)
 
     list->task_count = list->wish_count = 0;
     for (uint32_t i = 0; i < list->run_count; i++) {
-        uint32_t hint = 0;
+        struct former_tasks former = {.count = list->task_count};
         for (size_t j = 0; j < list->runs[i].alone_count; j++)
-            add_wish(list, 0, &hint, (struct wish){&list->runs[i], j, 0}, false);
+            add_wish(list, &former, (struct wish){&list->runs[i], j, 0}, false);
     }
     groups_begin = list->task_count;
     for (uint32_t i = 0; i < list->run_count; i++) {
-        uint32_t hint = 0;
+        struct former_tasks former = {.first = groups_begin,
+                                      .count = list->task_count - groups_begin};
         for (size_t j = 0; j < list->runs[i].group_count; j++)
-            add_wish(list, groups_begin, &hint, (struct wish){&list->runs[i], j, 0}, true);
+            add_wish(list, &former, (struct wish){&list->runs[i], j, 0}, true);
     }
 }
 

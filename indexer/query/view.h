@@ -86,19 +86,20 @@ void query_view_report(const struct query_view *view, size_t shard,
 struct window_stats {
     struct window_entry *entries;
     size_t count, room;
+    size_t memtable_windows; /* entries that rows of memtables made */
 };
 
 /** Room for every window of the view, in `arena`. */
 void query_window_stats_start(struct window_stats *stats, const struct query_view *view,
                               struct arena *arena);
-/** Notes a chunk or run: searched or pruned. */
+/** Notes a chunk or run: searched or pruned. Sources come as the view has them, shard after shard. */
 void query_window_stats_table(struct window_stats *stats, size_t shard,
                               const struct store_source *source, bool searched);
 /** Notes the windows of a memtable's rows inside [from, to). */
 void query_window_stats_memtable(struct window_stats *stats, const struct query_view *view,
                                  size_t shard, const struct store_source *source, int64_t from_ms,
                                  int64_t to_ms);
-void query_window_stats_finish(const struct window_stats *stats, struct query_result *result);
+void query_window_stats_finish(struct window_stats *stats, struct query_result *result);
 
 /** Whether the source can hold rows of [from, to). */
 static inline bool query_source_overlaps(const struct store_source *source, int64_t from_ms,

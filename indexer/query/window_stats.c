@@ -2,11 +2,14 @@
 #include "indexer/query/view.h"
 #include "store/snapshot.h"
 
+#include <stdlib.h>
+
+enum { MEMTABLE_WINDOWS = 64 /* of all shards; more are not counted */ };
+
 struct window_entry {
     size_t shard;
     int64_t start_ms;
-    int64_t length_ms; /* 0: known from memtable rows only */
-    bool table;        /* a chunk or run holds rows of it */
+    bool table; /* a chunk or run holds rows of it */
     bool searched;
     bool live; /* unsealed rows */
 };
@@ -20,21 +23,15 @@ void query_window_stats_start(struct window_stats *stats, const struct query_vie
         most += view->shards[i].source_count;
     /* A memtable may touch more windows than there are sources; past the room only the count of
      * live windows is short. */
-    stats->entries = arena_calloc(arena, most + 64, sizeof(*stats->entries));
-    stats->count = 0;
-    stats->room = most + 64;
+    stats->entries = arena_calloc(arena, most + MEMTABLE_WINDOWS, sizeof(*stats->entries));
+    stats->count = stats->memtable_windows = 0;
+    stats->room = most + MEMTABLE_WINDOWS;
 }
 
-/* Sources of one window follow one another, so the last entry is nearly always the one. */
-static struct window_entry *entry_for(struct window_stats *stats, size_t shard, int64_t start_ms)
+static struct window_entry *new_entry(struct window_stats *stats, size_t shard, int64_t start_ms)
 {
     struct window_entry *entry;
 
-    for (size_t i = stats->count; i > 0; i--) {
-        entry = &stats->entries[i - 1];
-        if (entry->shard == shard && entry->start_ms == start_ms)
-            return entry;
-    }
     if (stats->count == stats->room)
         return NULL;
     entry = &stats->entries[stats->count++];
@@ -42,15 +39,46 @@ static struct window_entry *entry_for(struct window_stats *stats, size_t shard, 
     return entry;
 }
 
+/* Tables of one window follow one another. A memtable may hold rows of it, too: entries of equal
+ * windows are brought together at the end. */
+static struct window_entry *table_entry(struct window_stats *stats, size_t shard, int64_t start_ms)
+{
+    struct window_entry *last = stats->count > 0 ? &stats->entries[stats->count - 1] : NULL;
+
+    return last && last->table && last->shard == shard && last->start_ms == start_ms
+               ? last
+               : new_entry(stats, shard, start_ms);
+}
+
+/* Rows of many windows take turns in a memtable. It has few windows, and they come before those of
+ * the shard's tables. */
+static struct window_entry *memtable_entry(struct window_stats *stats, size_t shard,
+                                           int64_t start_ms)
+{
+    struct window_entry *entry;
+
+    for (size_t i = stats->count; i > 0; i--) {
+        entry = &stats->entries[i - 1];
+        if (entry->shard != shard)
+            break;
+        if (entry->start_ms == start_ms)
+            return entry;
+    }
+    if (stats->memtable_windows == MEMTABLE_WINDOWS)
+        return NULL;
+    entry = new_entry(stats, shard, start_ms);
+    stats->memtable_windows += entry != NULL;
+    return entry;
+}
+
 void query_window_stats_table(struct window_stats *stats, size_t shard,
                               const struct store_source *source, bool searched)
 {
-    struct window_entry *entry = entry_for(stats, shard, source->window_start_ms);
+    struct window_entry *entry = table_entry(stats, shard, source->window_start_ms);
 
     if (!entry)
         return;
     entry->table = true;
-    entry->length_ms = source->window_length_ms;
     entry->searched = entry->searched || searched;
     entry->live = entry->live || !source->sealed;
 }
@@ -71,7 +99,7 @@ void query_window_stats_memtable(struct window_stats *stats, const struct query_
             continue;
         start_ms = query_row_window_ms(&row);
         end_ms = start_ms + row.window_ms;
-        entry = entry_for(stats, shard, start_ms);
+        entry = memtable_entry(stats, shard, start_ms);
         if (row.window_ms <= 0) {
             start_ms = INT64_MIN;
             end_ms = INT64_MAX;
@@ -84,8 +112,38 @@ void query_window_stats_memtable(struct window_stats *stats, const struct query_
     }
 }
 
-void query_window_stats_finish(const struct window_stats *stats, struct query_result *result)
+static int compare_windows(const void *a, const void *b)
 {
+    const struct window_entry *left = a, *right = b;
+
+    if (left->shard != right->shard)
+        return left->shard < right->shard ? -1 : 1;
+    return (left->start_ms > right->start_ms) - (left->start_ms < right->start_ms);
+}
+
+/* Brings entries of one window together. */
+static void merge_windows(struct window_stats *stats)
+{
+    size_t kept = 0;
+
+    qsort(stats->entries, stats->count, sizeof(*stats->entries), compare_windows);
+    for (size_t i = 1; i < stats->count; i++) {
+        struct window_entry *last = &stats->entries[kept], *next = &stats->entries[i];
+        if (compare_windows(last, next) != 0) {
+            stats->entries[++kept] = *next;
+            continue;
+        }
+        last->table |= next->table;
+        last->searched |= next->searched;
+        last->live |= next->live;
+    }
+    stats->count = kept + 1;
+}
+
+void query_window_stats_finish(struct window_stats *stats, struct query_result *result)
+{
+    if (stats->memtable_windows > 0)
+        merge_windows(stats);
     for (size_t i = 0; i < stats->count; i++) {
         const struct window_entry *entry = &stats->entries[i];
         result->windows_searched += entry->table && entry->searched;

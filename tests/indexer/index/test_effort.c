@@ -79,6 +79,71 @@ START_TEST(effort_grows_with_recall_and_rank_and_lies_in_the_file)
 }
 END_TEST
 
+/* The powers that effort.h describes, of the measured numbers themselves. */
+static double curve_at(const uint32_t *efs, double recall)
+{
+    const double *levels = index_effort_recalls;
+    int above = 0;
+    double share;
+
+    while (above < INDEX_EFFORT_LEVELS && levels[above] < recall)
+        above++;
+    if (above == 0)
+        return fmax(efs[0], 1);
+    if (above == INDEX_EFFORT_LEVELS)
+        return fmax(efs[above - 1], 1) * (1 - levels[above - 1]) / fmax(1 - recall, 1e-3);
+    share = log((1 - levels[above - 1]) / (1 - recall)) /
+            log((1 - levels[above - 1]) / (1 - levels[above]));
+    return fmax(efs[above - 1], 1) * pow(fmax(efs[above], 1) / fmax(efs[above - 1], 1), share);
+}
+
+static double expected_ef(const struct index_effort *effort, double k, double recall)
+{
+    double place = log10(fmax(k, .1)) + 1;
+    int rank = (int)place;
+
+    if (rank >= INDEX_EFFORT_RANKS - 1)
+        return fmin(curve_at(effort->ef[INDEX_EFFORT_RANKS - 1], recall) * k / 100,
+                    INDEX_EFFORT_MAX);
+    return fmin(curve_at(effort->ef[rank], recall) *
+                    pow(curve_at(effort->ef[rank + 1], recall) / curve_at(effort->ef[rank], recall),
+                        place - rank),
+                INDEX_EFFORT_MAX);
+}
+
+START_TEST(effort_between_levels_and_ranks_is_a_power_of_the_measured_ones)
+{
+    uint64_t state = test_seed();
+
+    for (int i = 0; i < 1000; i++) {
+        struct index_effort effort = {.query_count = 1};
+        struct index_effort_logs logs;
+        for (int rank = 0; rank < INDEX_EFFORT_RANKS; rank++)
+            for (int level = 0; level < INDEX_EFFORT_LEVELS; level++) {
+                uint32_t *ef = &effort.ef[rank][level];
+                uint32_t beside = rank > 0 ? effort.ef[rank - 1][level] : 0;
+                uint32_t before = level > 0 ? effort.ef[rank][level - 1] : 0;
+                *ef = (beside > before ? beside : before) + (uint32_t)(test_random(&state) % 60);
+            }
+        ck_assert(index_effort_is_valid(&effort));
+        logs = index_effort_logs(&effort);
+        for (int rank = 0; rank < INDEX_EFFORT_RANKS; rank++) /* what was measured comes back */
+            for (int level = 0; level < INDEX_EFFORT_LEVELS; level++)
+                ck_assert_uint_eq(
+                    index_effort_ef(&logs, pow(10, rank - 1), index_effort_recalls[level]),
+                    effort.ef[rank][level] > 0 ? effort.ef[rank][level] : 1);
+        for (int j = 0; j < 20; j++) {
+            double k = pow(10, (double)(test_random(&state) % 5000) / 1000 - 1.5);
+            double recall = .5 + .4999 * (double)(test_random(&state) % 1000) / 1000;
+            double ef = expected_ef(&effort, k, recall);
+            uint32_t found = index_effort_ef(&logs, k, recall);
+            ck_assert_msg(found >= ef * (1 - 1e-5) && found <= ef * (1 + 1e-5) + 1,
+                          "k %g, recall %g: ef %u instead of %g", k, recall, found, ef);
+        }
+    }
+}
+END_TEST
+
 /* Queries that the measurement has not seen. */
 START_TEST(a_search_with_the_measured_effort_has_the_recall)
 {
@@ -189,6 +254,7 @@ START_TEST(numbers_out_of_bounds_are_damage)
 END_TEST
 
 TEST_TABLE(TEST(effort_grows_with_recall_and_rank_and_lies_in_the_file),
+           TEST(effort_between_levels_and_ranks_is_a_power_of_the_measured_ones),
            TEST(a_search_with_the_measured_effort_has_the_recall),
            TEST(few_rows_and_equal_rows_are_measured),
            TEST(a_measurement_ends_when_it_is_cancelled), TEST(numbers_out_of_bounds_are_damage))
