@@ -200,6 +200,7 @@ static void send_one(struct writer *writer, const char *topic, struct batch *bat
         .partition = write->topic ? write->partition : INGEST_PARTITION_BY_KEY,
         .key = write->key,
         .key_bytes = write->key_bytes,
+        .id_kind = write->id_kind,
         .value = write->value,
         .value_bytes = write->value_bytes,
         .timestamp_ms = write->timestamp_ms > 0 ? write->timestamp_ms : -1,
