@@ -241,6 +241,12 @@ bool indexer_connected(const struct indexer *indexer, char *why, size_t why_byte
     return queued && heard;
 }
 
+bool indexer_why_scanned(const struct indexer *indexer, struct store_shard *shard,
+                         const struct store_window_info *window, char *why, size_t why_bytes)
+{
+    return worker_pool_why_scanned(indexer->pool, shard, window, why, why_bytes);
+}
+
 uint32_t indexer_builds(const struct indexer *indexer)
 {
     uint32_t threads, building;

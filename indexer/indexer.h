@@ -64,6 +64,10 @@ void indexer_status(const struct indexer *indexer, struct arena *arena, struct d
 /** Whether NATS is reached, where it is configured; else why not, and what that means. Any thread. */
 bool indexer_connected(const struct indexer *indexer, char *why, size_t why_bytes);
 
+/** Why a sealed window has no index and gets none for now; false: there is no such reason. */
+bool indexer_why_scanned(const struct indexer *indexer, struct store_shard *shard,
+                         const struct store_window_info *window, char *why, size_t why_bytes);
+
 /** Builds under way in this process. */
 uint32_t indexer_builds(const struct indexer *indexer);
 
