@@ -373,7 +373,7 @@ static int verify_segment(struct here *here, struct build *build, struct error *
     sample.context = &here->rows;
     sample.row_count = here->rows.row_count;
     if (code == 0)
-        code = recall_measure(build->segment, &sample, &build->recall, &good, error);
+        code = recall_measure(build->segment, build->path, &sample, &build->recall, &good, error);
     if (code == 0 && !good)
         code = error_set(error, ERROR_INVALID, "recall %.3f is below the floor of %.3f",
                          build->recall, collection->recall_floor);
@@ -456,7 +456,7 @@ int worker_remote_give_up(struct worker_pool *pool, const struct worker_run *run
         code = error_set(error, ERROR_INVALID, "give_up: expected hnsw or ivf_pq");
     (void)sessions_drop(pool, run);
     if (code == 0)
-        job_tracker_set(&pool->tracker, &job, JOB_GIVEN_UP, INT64_MAX);
+        job_tracker_give_up(&pool->tracker, &job, INT64_MAX, JOB_LOW_RECALL, 0);
     here_leave(&here);
     return code;
 }
