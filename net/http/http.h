@@ -102,6 +102,9 @@ struct http_request {
     const char *body_type;                  /* Content-Type header, or NULL */
     const char *parts[HTTP_PATH_PARTS_MAX]; /* what {..} of the route matched, decoded */
     size_t part_count;
+    /* The one that its path names, once rest_request_collection found it. It stays this one, whatever
+     * becomes of the name meanwhile; NULL: nobody asked yet. */
+    const struct config_collection *collection;
     struct buffer body;
     struct trace_context trace; /* what the client's traceparent says, or a new trace */
     struct arena arena;         /* everything a handler makes */
