@@ -10,7 +10,7 @@
 
 #include "base/arrow_format.h"
 #include "base/doc.h"
-#include "tests/indexer/rest/rest_fixture.h"
+#include "tests/support/rest_fixture.h"
 
 enum { ROUNDS = 24, CLIENTS = 6, SEEDED = 200, SMALL_DIM = DIM, LARGE_DIM = 64 };
 
