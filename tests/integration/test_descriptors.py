@@ -25,7 +25,7 @@ class Limited(Windrow):
         self.limits = limits
 
     def spawn(self, command):
-        super().spawn(["sh", "-c", f'{self.limits}; exec "$@"', "sh", *command])
+        super().spawn(["sh", "-c", f'{self.limits} && exec "$@"', "sh", *command])
 
     def metric(self, name):
         return self.metrics(name)[frozenset()]
@@ -66,7 +66,7 @@ class Descriptors(unittest.TestCase):
         self.assertNotIn("shard_stopped", windrow.log())
 
     def test_soft_limit_becomes_the_hard_one(self):
-        windrow = self.start(f"ulimit -Hn {4 * LIMIT}; ulimit -Sn {LIMIT}")
+        windrow = self.start(f"ulimit -Sn {LIMIT} && ulimit -Hn {4 * LIMIT}")
         self.assertEqual(windrow.metric("process_max_fds"), 4 * LIMIT)
 
 
