@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "indexer/endpoint/grpc/dialect.h"
+#include "indexer/endpoint/pages/pages.h"
 #include "qdrant.pb-c.h"
 #include "tests/support/grpc_frames.h"
 #include "tests/support/rest_fixture.h"
@@ -36,6 +37,7 @@ static void service_open_with(struct service *service, const char *key, uint32_t
                                                    .metrics = fixture->metrics,
                                                    .io = &fixture->io.io,
                                                    .connections_max = connections_max});
+        pages_add_routes(fixture->server);
         rest_add_routes(fixture->rest, fixture->server);
         ck_assert_msg(http_server_start(fixture->server, &error) == 0, "%s", error.text);
     }

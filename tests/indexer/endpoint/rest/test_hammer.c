@@ -10,6 +10,9 @@
 
 #include "base/arrow_format.h"
 #include "base/doc.h"
+#include "store/append.h"
+#include "store/lease.h"
+#include "store/registry.h"
 #include "tests/support/rest_fixture.h"
 
 enum { ROUNDS = 24, CLIENTS = 6, SEEDED = 200, SMALL_DIM = DIM, LARGE_DIM = 64 };
