@@ -24,6 +24,9 @@ static int code_from_errno(int errno_value)
     case ENOSPC:
     case EDQUOT:
         return ERROR_NO_SPACE;
+    case EMFILE:
+    case ENFILE:
+        return ERROR_NO_FILES;
     case ENOENT:
         return ERROR_NOT_FOUND;
     case EEXIST:
@@ -83,7 +86,7 @@ const char *error_code_name(int code)
     static const char *const names[] = {
         "none",   "invalid",     "io",        "no_space",         "corrupt",     "not_found",
         "exists", "busy",        "cancelled", "timeout",          "unsupported", "memory",
-        "peer",   "unavailable", "upstream",  "upstream_timeout",
+        "peer",   "unavailable", "upstream",  "upstream_timeout", "no_files",
     };
     size_t index = (size_t) - (long)code;
 

@@ -6,6 +6,8 @@
 #ifndef BASE_ERROR_H
 #define BASE_ERROR_H
 
+#include <stdbool.h>
+
 enum error_code {
     ERROR_NONE = 0,
     ERROR_INVALID = -1,  /* a value from a user or a peer is wrong */
@@ -24,8 +26,18 @@ enum error_code {
     ERROR_UPSTREAM =
         -14, /* a service that an answer needs (an embedder) failed or talks nonsense */
     ERROR_UPSTREAM_TIMEOUT = -15, /* it did not answer in its time */
-    ERROR_LAST = ERROR_UPSTREAM_TIMEOUT
+    ERROR_NO_FILES = -16, /* EMFILE or ENFILE: no descriptor was free; resumes when one is */
+    ERROR_LAST = ERROR_NO_FILES
 };
+
+/** Whether the system lacks something for a while: room on the disk, descriptors, memory, a turn. Nothing is damaged.
+ * What was refused, or written in part, is done again later, over what is there. After a sync the same errnos say
+ * something else: see io_failed. */
+static inline bool error_is_shortage(int code)
+{
+    return code == ERROR_NO_SPACE || code == ERROR_NO_FILES || code == ERROR_MEMORY ||
+           code == ERROR_BUSY;
+}
 
 /* Small enough to zero without thought. */
 struct error {

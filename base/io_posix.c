@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -97,17 +98,45 @@ static int posix_datasync(struct io *io, int file)
     return result_of(fdatasync(file));
 }
 
-static int posix_sync_directory(struct io *io, const char *path)
+static int sync_folder(const char *path)
 {
     int file = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     int result;
 
-    (void)io;
     if (file < 0)
         return -errno;
     result = result_of(fsync(file));
     if (close(file) < 0 && result == 0 && errno != EINTR)
         result = -errno;
+    return result;
+}
+
+/* A rename that took place and could not be synced stops a shard. So it never fails for want of a descriptor: one is
+ * kept for it. Another thread may take that one in the moment that it is free; then the sync fails. */
+static pthread_once_t kept_once = PTHREAD_ONCE_INIT;
+static pthread_mutex_t kept_lock = PTHREAD_MUTEX_INITIALIZER;
+static int kept_file = -1;
+
+static void keep_file(void)
+{
+    kept_file = open("/dev/null", O_RDONLY | O_CLOEXEC);
+}
+
+static int posix_sync_directory(struct io *io, const char *path)
+{
+    int result;
+
+    (void)io;
+    (void)pthread_once(&kept_once, keep_file);
+    result = sync_folder(path);
+    if (result != -EMFILE && result != -ENFILE)
+        return result;
+    pthread_mutex_lock(&kept_lock);
+    if (kept_file >= 0)
+        (void)close(kept_file);
+    result = sync_folder(path);
+    keep_file();
+    pthread_mutex_unlock(&kept_lock);
     return result;
 }
 

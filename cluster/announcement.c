@@ -88,9 +88,10 @@ static struct doc own_expected(const struct cluster_options *options, const char
 struct doc announcement_collections(const struct cluster_options *options, struct arena *arena)
 {
     const struct config *config = options->config;
-    struct doc *items = doc_items(arena, (uint32_t)config->collection_count);
+    const size_t count = config->collection_count; /* one may be added meanwhile */
+    struct doc *items = doc_items(arena, (uint32_t)count);
 
-    for (size_t i = 0; i < config->collection_count; i++) {
+    for (size_t i = 0; i < count; i++) {
         const char *name = config->collections[i].name;
         items[i] = doc_map(arena, 5);
         doc_put(&items[i], "name", doc_string(arena, name));
@@ -99,7 +100,7 @@ struct doc announcement_collections(const struct cluster_options *options, struc
         doc_put(&items[i], "claims", claims_own(options, name, arena));
         doc_put(&items[i], "expected", own_expected(options, name, arena));
     }
-    return announcement_list(items, config->collection_count);
+    return announcement_list(items, count);
 }
 
 struct doc announcement_doc(const struct announcement *announcement, struct arena *arena)

@@ -236,7 +236,7 @@ static void client_delete(struct dead_letters *letters)
         (void)rd_kafka_poll(letters->client, 20);
     rd_kafka_queue_cb_event_enable(letters->events, NULL, NULL);
     rd_kafka_queue_destroy(letters->events);
-    rd_kafka_destroy(letters->client);
+    (void)kafka_client_end(letters->client, 0); /* callbacks come from polls alone */
     letters->client = NULL;
 }
 

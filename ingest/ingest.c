@@ -1,4 +1,5 @@
 #include "ingest/ingest.h"
+#include "ingest/kafka_conf.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -67,6 +68,11 @@ void ingest_stop(struct ingest *ingest)
         return;
     consumer_stop(ingest->consumer);
     ingest_delete(ingest);
+}
+
+unsigned ingest_clients_left(void)
+{
+    return kafka_clients_left();
 }
 
 int ingest_add_collection(struct ingest *ingest, const struct config_collection *collection,

@@ -77,6 +77,8 @@ int ingest_start(const struct ingest_options *options, struct ingest **ingest, s
 /** Stops reading, makes durable what was read, commits offsets as a hint, leaves the group, closes
  * the shards through the host. */
 void ingest_stop(struct ingest *ingest);
+/** How many Kafka clients of this process did not end in their time and are left behind. Any thread. */
+unsigned ingest_clients_left(void);
 
 /** Reads the topics of a collection that the configuration has now. Returns at once. One thread at a
  * time. */

@@ -1,12 +1,16 @@
 #include "ingest/kafka_conf.h"
 
 #include <limits.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/checksum.h"
 #include "base/logger.h"
+#include "base/memory.h"
+#include "base/thread.h"
 
 struct property {
     const char *name;
@@ -208,6 +212,86 @@ int kafka_client_new(rd_kafka_type_t type, rd_kafka_conf_t *conf, rd_kafka_t **c
         return 0;
     rd_kafka_conf_destroy(conf);
     return error_set(error, ERROR_INVALID, "kafka: %s", text);
+}
+
+/* Ending. */
+
+#define END_NS (5 * INT64_C(1000000000)) /* a healthy client takes less than one second */
+
+struct ending {
+    rd_kafka_t *client;
+    int flags;
+    pthread_mutex_t lock; /* guards what follows */
+    pthread_cond_t ended;
+    bool is_done;
+    bool is_alone; /* nobody waits any more: the thread frees it */
+};
+
+static atomic_uint clients_left;
+
+static void ending_free(struct ending *ending)
+{
+    pthread_cond_destroy(&ending->ended);
+    pthread_mutex_destroy(&ending->lock);
+    free(ending);
+}
+
+static void *end_client(void *context)
+{
+    struct ending *ending = context;
+    bool is_alone;
+
+    rd_kafka_destroy_flags(ending->client, ending->flags);
+    pthread_mutex_lock(&ending->lock);
+    ending->is_done = true;
+    is_alone = ending->is_alone;
+    pthread_cond_signal(&ending->ended);
+    pthread_mutex_unlock(&ending->lock);
+    if (is_alone) {
+        atomic_fetch_sub(&clients_left, 1);
+        ending_free(ending);
+    }
+    return NULL;
+}
+
+bool kafka_client_end(rd_kafka_t *client, int flags)
+{
+    struct ending *ending = memory_new(1, sizeof(*ending));
+    const int64_t deadline_ns = thread_deadline(END_NS);
+    pthread_t thread;
+    bool is_done;
+
+    *ending = (struct ending){.client = client, .flags = flags};
+    pthread_mutex_init(&ending->lock, NULL);
+    thread_condition_create(&ending->ended);
+    if (thread_start(&thread, "kafka-end", end_client, ending) != 0) {
+        ending_free(ending);
+        atomic_fetch_add(&clients_left, 1);
+        log_warning("ingest", "a Kafka client is left behind: there is no thread to end it");
+        return false;
+    }
+    (void)pthread_detach(thread);
+    pthread_mutex_lock(&ending->lock);
+    while (!ending->is_done && thread_condition_wait(&ending->ended, &ending->lock, deadline_ns))
+        ;
+    is_done = ending->is_done;
+    ending->is_alone = !is_done;
+    if (!is_done)
+        atomic_fetch_add(&clients_left, 1);
+    pthread_mutex_unlock(&ending->lock);
+    if (is_done)
+        ending_free(ending);
+    else
+        log_warning("ingest",
+                    "a Kafka client did not end within %d s and is left behind. What was read is "
+                    "durable; nothing has to be done",
+                    (int)(END_NS / 1000000000));
+    return is_done;
+}
+
+unsigned kafka_clients_left(void)
+{
+    return atomic_load(&clients_left);
 }
 
 /* The result of one topic's creation out of the reply. */

@@ -3,6 +3,8 @@
 #ifndef INGEST_KAFKA_CONF_H
 #define INGEST_KAFKA_CONF_H
 
+#include <stdbool.h>
+
 #include <librdkafka/rdkafka.h>
 
 #include "config/config.h"
@@ -22,6 +24,13 @@ void kafka_conf_set(rd_kafka_conf_t *conf, const char *name, const char *value);
 /** Creates the client; takes over `conf` in any case. */
 int kafka_client_new(rd_kafka_type_t type, rd_kafka_conf_t *conf, rd_kafka_t **client,
                      struct error *error);
+
+/** Ends the client, with the flags of rd_kafka_destroy_flags. librdkafka may wait for ever there: 2.0.2 does after a topic
+ * that the consumer reads was deleted. So a thread of its own ends the client. False: after a few seconds it had not,
+ * which the log tells, and the client is left behind; what its callbacks use must live on. */
+bool kafka_client_end(rd_kafka_t *client, int flags);
+/** How many clients of this process are left behind. Any thread. */
+unsigned kafka_clients_left(void);
 
 /** Creates a topic when it is missing; existing is fine. `replication` 0: the broker's default.
  * `settings` are name, value pairs, may be NULL. ERROR_PEER when the broker refuses, ERROR_TIMEOUT

@@ -56,6 +56,7 @@ struct kafka_session {
     bool no_commit;      /* no broker answers while the session ends */
     bool silence_logged; /* a line says that no broker answers */
     bool given_up;       /* this process is not to be a member any more */
+    bool is_left;        /* a client that did not end may still call back */
     bool failed;         /* the client did for good: a new one has to take over */
     int64_t failed_ns;
     int64_t renewed_ns; /* when a new one last took over */
@@ -272,7 +273,7 @@ static int connect_client(struct kafka_session *session, rd_kafka_t **client, st
     code = subscribe(*client, session->options.topics);
     if (code == RD_KAFKA_RESP_ERR_NO_ERROR)
         return 0;
-    rd_kafka_destroy_flags(*client, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+    (void)kafka_client_end(*client, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
     *client = NULL;
     return error_set(error, ERROR_INVALID, "kafka: subscribe: %s", rd_kafka_err2str(code));
 }
@@ -305,8 +306,9 @@ static void replace_client(struct kafka_session *session, rd_kafka_t *next)
     set_queue(session, next ? rd_kafka_queue_get_consumer(next) : NULL);
     if (session->client && half_joined(session))
         log_warning("ingest", "the Kafka client is not closed: its group has not answered");
-    else if (session->client)
-        rd_kafka_destroy_flags(session->client, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+    else if (session->client &&
+             !kafka_client_end(session->client, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE))
+        session->is_left = true;
     session->client = next;
     pthread_rwlock_unlock(&session->client_lock);
 }
@@ -339,6 +341,8 @@ void kafka_session_delete(struct kafka_session *session)
     if (!session)
         return;
     replace_client(session, NULL);
+    if (session->is_left)
+        return; /* it is what the callbacks of that client use */
     pthread_cond_destroy(&session->awake);
     pthread_mutex_destroy(&session->lock);
     pthread_rwlock_destroy(&session->client_lock);

@@ -1,5 +1,4 @@
-/* Failure modes of an append. ERROR_BUSY, ERROR_MEMORY and ERROR_NO_SPACE leave the sent group as
- * it is, to be tried again. Any other failure of the store stops the lane; what is in the group was
+/* Failure modes of an append. A shortage (error_is_shortage) leaves the sent group as it is, to be tried again. Any other failure of the store stops the lane; what is in the group was
  * not acknowledged to anyone, and the next owner reads it again from Kafka. */
 #include "ingest/pipeline.h"
 
@@ -606,6 +605,7 @@ static void append_failed(struct lane *lane)
     case ERROR_BUSY:
     case ERROR_MEMORY:
     case ERROR_NO_SPACE:
+    case ERROR_NO_FILES:
         /* The clock of an idle lane does not wait: the next tick persists it. */
         if (lane->sent->next_offset == lane->durable.next_offset) {
             record_group_clear(lane->sent, lane->pipeline->decoders);

@@ -127,7 +127,7 @@ static int client_delete(rd_kafka_t *client)
     (void)rd_kafka_purge(client, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
     for (int i = 0; i < PURGE_ROUNDS && rd_kafka_outq_len(client) > 0; i++)
         (void)rd_kafka_poll(client, QUEUE_ROUND_MS);
-    rd_kafka_destroy(client);
+    (void)kafka_client_end(client, 0); /* callbacks come from polls alone */
     return left;
 }
 

@@ -253,7 +253,7 @@ int ingest_replay(const struct ingest_replay *replay, ingest_replay_function tak
         code = read_range(&job, error);
     if (job.client) {
         (void)rd_kafka_consumer_close(job.client);
-        rd_kafka_destroy(job.client);
+        (void)kafka_client_end(job.client, 0);
     }
     free(job.records);
     recent_ids_destroy(&job.recent);

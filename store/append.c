@@ -188,13 +188,13 @@ static int take_log(struct store_shard *shard, uint64_t first_bytes, struct log_
         *out = log;
         return 0;
     }
-    /* With no space left the edit is known not to count: the file stays a spare or an orphan. */
+    /* In a shortage the edit is known not to count: the file stays a spare or an orphan. */
     (void)log_file_close(log, ERROR_IGNORED);
-    if (create && code == ERROR_NO_SPACE) {
+    if (create && error_is_shortage(code)) {
         (void)io_unlink(shard->io, log->path, ERROR_IGNORED); /* the opening already reported why */
         log_file_set_allocated(log, 0);
     }
-    if (create || code != ERROR_NO_SPACE)
+    if (create || !error_is_shortage(code))
         log_file_delete(log);
     else
         garbage_add(&shard->garbage, &log->garbage);

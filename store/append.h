@@ -13,7 +13,7 @@ struct store_shard;
 
 /** Appends one group: durable under the shard's mode and visible when this returns 0. All of it or
  * nothing. ERROR_BUSY: memory quota reached or level 0 full, flush or compaction is behind, try
- * again (stall). ERROR_MEMORY: the system has none left, likewise. ERROR_NO_SPACE: nothing was
+ * again (stall). ERROR_MEMORY, ERROR_NO_FILES: the system has none left, likewise. ERROR_NO_SPACE: nothing was
  * written, may be tried again later. ERROR_IO: the shard is stopped for writing until it is opened
  * again (store_shard_stopped). */
 int store_shard_append(struct store_shard *shard, const struct store_group *group,

@@ -72,7 +72,7 @@ static int create_spare(struct store_shard *shard, struct error *error)
         garbage_collect(shard); /* puts it among the spares */
         return 0;
     }
-    if (code == ERROR_NO_SPACE) {
+    if (error_is_shortage(code)) {
         (void)io_unlink(shard->io, log->path, ERROR_IGNORED); /* else an orphan */
         log_file_set_allocated(log, 0);
     }
@@ -115,7 +115,7 @@ void log_preallocate(struct store_shard *shard)
     if (code == 0 && target > capacity)
         code = prepare_next(shard, target - capacity < capacity ? target - capacity : capacity,
                             &error);
-    /* Without space the appender finds out by itself, with the frame that does not fit. */
-    if (code != ERROR_NO_SPACE)
+    /* Of a shortage the appender learns by itself, with the frame that does not fit. */
+    if (!error_is_shortage(code))
         (void)shard_check_stop(shard, code, &error);
 }

@@ -362,7 +362,7 @@ static int replay_logs(struct recovery *recovery, struct error *error)
     return code;
 }
 
-/* Tells the manifest about empty logs. Without space they are found again at the next opening;
+/* Tells the manifest about empty logs. In a shortage they are found again at the next opening;
  * using them again before that is fine. */
 static int finish_logs(struct recovery *recovery, struct error *error)
 {
@@ -371,7 +371,7 @@ static int finish_logs(struct recovery *recovery, struct error *error)
 
     if (recovery->edited) {
         code = manifest_commit(manifest, &recovery->edit, error);
-        if (code == ERROR_NO_SPACE)
+        if (error_is_shortage(code))
             code = 0;
     }
     return code;

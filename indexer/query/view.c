@@ -316,6 +316,16 @@ static int check_coverage(const struct query_view *view, struct error *error)
     return view->remote_count > 0 ? 0 : query_view_check_whole(view, error);
 }
 
+/* Shards are leased by the collection's name, which another one may have got, of other dimensions. The mark is set before
+ * the shards go and before another one comes: without it, those in hand are the collection's own. */
+static int check_collection(const struct query_view *view, struct error *error)
+{
+    if (!view->collection->removed)
+        return 0;
+    return error_set(error, ERROR_NOT_FOUND, "Not found: Collection `%.200s` doesn't exist!",
+                     view->collection->name);
+}
+
 /* A name that no partition of the collection can have would be waited for until the deadline. */
 static int check_offsets(const struct query_view *view, const struct query_view_options *options,
                          struct error *error)
@@ -433,6 +443,10 @@ int query_view_open(const struct query_view_options *options, struct query_view 
             return error->code;
         }
         view_take(fresh, options);
+    }
+    if (check_collection(fresh, error) != 0) {
+        query_view_close(fresh);
+        return error->code;
     }
     *view = fresh;
     return 0;

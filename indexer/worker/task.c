@@ -195,6 +195,7 @@ static enum worker_outcome outcome_of(int code, bool low_recall)
     case ERROR_UNSUPPORTED:
         return WORKER_REFUSED;
     case ERROR_NO_SPACE:
+    case ERROR_NO_FILES:
     case ERROR_MEMORY:
     case ERROR_BUSY:
         return WORKER_POSTPONED;

@@ -9,7 +9,11 @@
 #include "net/grpc/server.h"
 #include "net/http/audit.h"
 
-enum { TIMEOUT_DIGITS_MAX = 8, STREAM_UNREAD_MAX_BYTES = 1 << 20 };
+enum {
+    TIMEOUT_DIGITS_MAX = 8,
+    STREAM_UNREAD_MAX_BYTES = 1 << 20,
+    OPEN_MESSAGE_MAX_BYTES = 4096 /* of a call that needs no key */
+};
 
 static struct grpc_call *call_of(struct thread_task *task)
 {
@@ -40,7 +44,7 @@ struct grpc_call *grpc_call_new(struct grpc_connection *connection, int32_t stre
     request->server = server->options.http;
     request->call = &call->http;
     request->accept = "";
-    request->start_ns = grpc_now_ns(call->loop);
+    request->start_ns = call->progress_ns = grpc_now_ns(call->loop);
     arena_create(&request->arena, 0);
     stop_create(&request->stop, server->options.io);
     request->stop.abandoned = is_abandoned;
@@ -54,7 +58,7 @@ struct grpc_call *grpc_call_new(struct grpc_connection *connection, int32_t stre
 
 static void drop_body(struct grpc_call *call)
 {
-    http_body_release(call->request.server, call->lane, call->request.body.size);
+    http_body_release(&call->request, call->lane, call->request.body.size);
     buffer_destroy(&call->request.body);
 }
 
@@ -244,6 +248,14 @@ static bool is_grpc_type(const char *type)
            (type[16] == '\0' || type[16] == ';' || strncmp(type + 16, "+proto", 6) == 0);
 }
 
+/* Before its headers are complete nobody knows. */
+bool grpc_call_is_open(const struct grpc_call *call)
+{
+    return call->state == GRPC_CALL_BODY && !call->method->streams && call->method->route &&
+           http_access_is_open(call->loop->server->options.config,
+                               http_route_access(call->method->route));
+}
+
 static bool key_is_good(struct grpc_call *call)
 {
     struct http_request *request = &call->request;
@@ -260,6 +272,7 @@ static bool key_is_good(struct grpc_call *call)
     }
     switch (http_call_authorise(request->server, &caller, access, request->who, &error)) {
     case HTTP_ALLOWED:
+        request->body_share = http_body_share(request->server, call->key);
         return true;
     case HTTP_LIMITED:
         request->retry_after_seconds = 1;
@@ -328,12 +341,20 @@ void grpc_call_admit(struct grpc_call *call)
 
 /* The message. */
 
+/* Whoever shows no key gets no memory. */
+static uint32_t message_max_bytes(const struct grpc_call *call)
+{
+    const uint32_t most = call->method->message_max_bytes;
+
+    return grpc_call_is_open(call) && most > OPEN_MESSAGE_MAX_BYTES ? OPEN_MESSAGE_MAX_BYTES : most;
+}
+
 static void refuse_size(struct grpc_call *call)
 {
     char text[80];
 
     (void)snprintf(text, sizeof(text), "The message is larger than %u bytes",
-                   call->method->message_max_bytes);
+                   message_max_bytes(call));
     refuse(call, GRPC_RESOURCE_EXHAUSTED, text);
 }
 
@@ -347,7 +368,7 @@ static bool prefix_is_good(struct grpc_call *call)
     if (prefix[0] != 0)
         refuse(call, GRPC_INTERNAL,
                "The message says that it is compressed, and no grpc-encoding says how");
-    else if (call->message_bytes > call->method->message_max_bytes)
+    else if (call->message_bytes > message_max_bytes(call))
         refuse_size(call);
     return call->state == GRPC_CALL_BODY;
 }
@@ -369,7 +390,7 @@ static size_t take_some(struct grpc_call *call, const uint8_t *data, size_t size
         return size;
     if (left > call->message_bytes - request->body.size)
         left = call->message_bytes - request->body.size;
-    if (!http_body_reserve(request->server, call->lane, left)) {
+    if (!http_body_reserve(request, call->lane, left)) {
         refuse(call, GRPC_RESOURCE_EXHAUSTED, "Too many requests wait for an answer");
         return size;
     }
@@ -403,6 +424,7 @@ void grpc_call_take(struct grpc_call *call, const uint8_t *data, size_t size)
 {
     bool streams = call->method && call->method->streams;
 
+    call->progress_ns = grpc_now_ns(call->loop);
     while (size > 0 && call->state == GRPC_CALL_BODY) {
         bool full = call->prefix_bytes == GRPC_PREFIX_BYTES &&
                     call->request.body.size == call->message_bytes;

@@ -27,6 +27,8 @@ enum {
     COST_OF_A_RESET = 5,
     HELLO_SECONDS = 10,
     BODY_SECONDS = 30,  /* for a message, and a second more for so many bytes of it that came */
+    STALL_SECONDS = 10, /* between two parts of a message, and before its end */
+    OPEN_SECONDS = 3,   /* for all of a call that needs no key */
     REPLY_SECONDS = 30, /* for a reply, in the same way */
     BYTES_A_SECOND = 64 * 1024,
     IDLE_SECONDS = 600,
@@ -348,6 +350,7 @@ void grpc_connection_open(struct grpc_loop *loop, int socket,
     *(connection->older ? &connection->older->newer : &loop->oldest) = connection;
     loop->newest = connection;
     loop->connection_count++;
+    loop->lanes[connection->lane]++;
     metric_add(loop->server->connections, 1);
     if (epoll_ctl(loop->epoll, EPOLL_CTL_ADD, socket, &event) != 0)
         grpc_connection_close(connection);
@@ -383,6 +386,7 @@ static void connection_delete(struct grpc_connection *connection)
     *(connection->older ? &connection->older->newer : &loop->oldest) = connection->newer;
     *(connection->newer ? &connection->newer->older : &loop->newest) = connection->older;
     loop->connection_count--;
+    loop->lanes[connection->lane]--;
     metric_add(loop->server->connections, -1);
     nghttp2_session_del(connection->session);
     buffer_destroy(&connection->out);
@@ -511,15 +515,26 @@ static bool is_late(int64_t now_ns, int64_t since_ns, int64_t seconds, size_t by
     return now_ns - since_ns > (seconds + (int64_t)(bytes / BYTES_A_SECOND)) * SECOND_NS;
 }
 
+/* Whoever shows no key gets less patience. */
+static bool is_slow(const struct grpc_call *call, int64_t now_ns)
+{
+    switch (call->state) {
+    case GRPC_CALL_QUEUED:
+        return false;
+    case GRPC_CALL_REPLYING:
+        return is_late(now_ns, call->reply_ns, REPLY_SECONDS, call->reply_sent);
+    default:
+        return is_late(now_ns, call->request.start_ns, BODY_SECONDS, call->request.body.size) ||
+               is_late(now_ns, call->progress_ns, STALL_SECONDS, 0) ||
+               (grpc_call_is_open(call) &&
+                is_late(now_ns, call->request.start_ns, OPEN_SECONDS, 0));
+    }
+}
+
 static void tick_calls(struct grpc_connection *connection, int64_t now_ns)
 {
     for (const struct grpc_call *call = connection->oldest; call; call = call->newer) {
-        bool slow =
-            call->state == GRPC_CALL_REPLYING
-                ? is_late(now_ns, call->reply_ns, REPLY_SECONDS, call->reply_sent)
-                : call->state != GRPC_CALL_QUEUED && is_late(now_ns, call->request.start_ns,
-                                                             BODY_SECONDS, call->request.body.size);
-        if (!slow)
+        if (!is_slow(call, now_ns))
             continue;
         (void)nghttp2_submit_rst_stream(connection->session, NGHTTP2_FLAG_NONE, call->stream,
                                         NGHTTP2_CANCEL);

@@ -19,7 +19,7 @@
 enum {
     EVENTS = 64,
     BACKLOG = 512,
-    CONNECTIONS_MAX = 1024, /* of a loop */
+    CONNECTIONS_SHARE = 2 * GRPC_LOOPS, /* of a loop: HTTP's by this */
     TICK_MS = 1000,
     STOP_SECONDS = 5
 };
@@ -75,20 +75,40 @@ static void flush_dirty(struct grpc_loop *loop)
     }
 }
 
-/* Makes room for a new connection: the longest idle one without calls goes. */
+/* Whether it waits for its client: for a call, for the rest of one, or until a reply is read. */
+static bool waits_for_client(const struct grpc_connection *connection)
+{
+    uint32_t waiting = 0;
+
+    for (const struct grpc_call *call = connection->oldest; call; call = call->newer)
+        waiting += call->state != GRPC_CALL_QUEUED;
+    return waiting == connection->call_count;
+}
+
+/* As HTTP does (net/http/connections.c): of the client with the most connections the one goes that has waited longest
+ * for it, so that nobody keeps others out. False: all of them wait for us. */
+static bool close_waiting(struct grpc_loop *loop)
+{
+    struct grpc_connection *chosen = NULL;
+    uint32_t most = 0;
+
+    for (struct grpc_connection *one = loop->oldest; one; one = one->newer) {
+        uint32_t count = loop->lanes[one->lane];
+        if (one->is_closed || count < most || !waits_for_client(one) ||
+            (chosen && count == most && one->active_ns >= chosen->active_ns))
+            continue;
+        chosen = one;
+        most = count;
+    }
+    if (chosen)
+        grpc_connection_close(chosen);
+    flush_dirty(loop);
+    return chosen != NULL;
+}
+
 static bool make_room(struct grpc_loop *loop)
 {
-    struct grpc_connection *idle = NULL;
-
-    if (loop->connection_count < CONNECTIONS_MAX)
-        return true;
-    for (struct grpc_connection *one = loop->oldest; one; one = one->newer)
-        if (!one->is_closed && one->call_count == 0 && (!idle || one->active_ns < idle->active_ns))
-            idle = one;
-    if (idle)
-        grpc_connection_close(idle);
-    flush_dirty(loop);
-    return idle != NULL;
+    return loop->connection_count < loop->server->loop_connections_max || close_waiting(loop);
 }
 
 static void accept_one(struct grpc_loop *loop)
@@ -99,8 +119,11 @@ static void accept_one(struct grpc_loop *loop)
     int socket = accept4(loop->server->listener, (struct sockaddr *)&address, &length,
                          SOCK_NONBLOCK | SOCK_CLOEXEC);
 
+    /* Without a descriptor the listener would wake this thread at once again. */
+    if (socket < 0 && (errno == EMFILE || errno == ENFILE))
+        (void)close_waiting(loop);
     if (socket < 0)
-        return; /* another thread has it */
+        return; /* else another thread has it */
     if (atomic_load(&loop->server->refuses) || !make_room(loop)) {
         close(socket);
         return;
@@ -259,6 +282,7 @@ struct grpc_server *grpc_server_new(const struct grpc_options *options)
     if (!server->options.io)
         server->options.io = io_posix();
     server->listener = -1;
+    server->loop_connections_max = http_server_connections_max(options->http) / CONNECTIONS_SHARE;
     server->connections = metrics_gauge(options->metrics, "windrow_grpc_connections",
                                         "Connections of gRPC clients", NULL, 0);
     server->floods =

@@ -29,6 +29,7 @@ struct grpc_server {
     struct grpc_transport_settings transport;
     int listener; /* -1: none */
     uint16_t port;
+    uint32_t loop_connections_max; /* each loop keeps so many */
     atomic_bool refuses, stops;
     struct metric *connections, *floods;
 };
@@ -66,7 +67,8 @@ struct grpc_call {
     const char *message; /* of a status that is not OK */
     struct buffer reply; /* with its prefix */
     size_t reply_sent;
-    int64_t reply_ns; /* since when it waits for the client */
+    int64_t progress_ns; /* when its client last sent something of it */
+    int64_t reply_ns;    /* since when it waits for the client */
 };
 
 struct grpc_connection {
@@ -100,8 +102,9 @@ struct grpc_loop {
     struct grpc_connection *oldest, *newest; /* by when they came */
     struct grpc_connection *dirty;
     uint32_t connection_count;
-    pthread_mutex_t lock;   /* guards done */
-    struct grpc_call *done; /* came back from the pool */
+    uint32_t lanes[THREAD_LANES_MAX]; /* connections of each client's lane */
+    pthread_mutex_t lock;             /* guards done */
+    struct grpc_call *done;           /* came back from the pool */
     bool goaway_sent;
 };
 
@@ -127,6 +130,8 @@ struct grpc_call *grpc_call_new(struct grpc_connection *connection, int32_t stre
 void grpc_call_close(struct grpc_call *call);
 /** It came back from the pool: sends the reply, or frees it when the stream is closed. */
 void grpc_call_return(struct grpc_call *call);
+/** Whether it goes on without a key. */
+bool grpc_call_is_open(const struct grpc_call *call);
 /** The headers are complete: may it go on? Else it is answered. */
 void grpc_call_admit(struct grpc_call *call);
 void grpc_call_take(struct grpc_call *call, const uint8_t *data, size_t size);

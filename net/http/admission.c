@@ -139,6 +139,7 @@ static bool is_authorised(struct http_request *request)
                                 request->route ? request->route->route->access : HTTP_READ,
                                 request->who, &error)) {
     case HTTP_ALLOWED:
+        request->body_share = http_body_share(request->server, caller.key);
         return true;
     case HTTP_LIMITED:
         request->retry_after_seconds = 1;
@@ -263,6 +264,8 @@ static bool type_is_safe(struct http_request *request)
 
 /* Bodies. */
 
+enum { OPEN_BODY_DIGITS_MAX = 3 }; /* of Content-Length: less than 1,000 bytes */
+
 static bool coding_is_known(struct http_request *request)
 {
     const char *encoding = header_of(request, "Content-Encoding");
@@ -289,9 +292,26 @@ static bool client_is_known(struct http_request *request)
     return false;
 }
 
+/* Whoever shows no key gets no memory for a body. Those that some clients send with a GET are let pass. */
+static bool body_is_paid_for(struct http_request *request)
+{
+    const char *length = header_of(request, "Content-Length");
+
+    if (!request->route ||
+        !http_access_is_open(request->server->options.config, request->route->route->access) ||
+        !http_announces_body(request) ||
+        (length && !header_of(request, "Transfer-Encoding") &&
+         strlen(length) <= OPEN_BODY_DIGITS_MAX))
+        return true;
+    http_reply_error(request, 413, "%s %.200s needs no key and takes no body", request->method,
+                     request->path);
+    request->closes = true;
+    return false;
+}
+
 bool http_admit(struct http_request *request)
 {
-    if (!framing_is_plain(request))
+    if (!framing_is_plain(request) || !body_is_paid_for(request))
         return false;
     if (request->route && request->route->route->access == HTTP_PROBE)
         return true; /* probes come without keys */
@@ -305,13 +325,19 @@ bool http_admit(struct http_request *request)
            type_is_safe(request) && request->route;
 }
 
-bool http_expects_body(const struct http_request *request)
+bool http_announces_body(const struct http_request *request)
 {
     const char *length = header_of(request, "Content-Length");
+
+    return header_of(request, "Transfer-Encoding") || (length && strcmp(length, "0") != 0);
+}
+
+bool http_expects_body(const struct http_request *request)
+{
     const char *expect = header_of(request, "Expect");
 
     /* A client that asks first (100-continue) sends none after a refusal. */
     if (expect && strcasecmp(expect, "100-continue") == 0)
         return false;
-    return header_of(request, "Transfer-Encoding") || (length && strcmp(length, "0") != 0);
+    return http_announces_body(request);
 }

@@ -38,6 +38,7 @@ struct http_options {
     struct metrics *metrics;
     struct io *io;            /* NULL: io_posix() */
     uint32_t connections_max; /* idle ones are closed to stay below; 0: 4096 */
+    uint32_t body_seconds;    /* a body may take so long, and stand still for so long; 0: 30 */
 };
 
 struct http_route {
@@ -102,7 +103,11 @@ struct http_request {
     const char *body_type;                  /* Content-Type header, or NULL */
     const char *parts[HTTP_PATH_PARTS_MAX]; /* what {..} of the route matched, decoded */
     size_t part_count;
+    /* The one that its path names, once rest_request_collection found it. It stays this one, whatever
+     * becomes of the name meanwhile; NULL: nobody asked yet. */
+    const struct config_collection *collection;
     struct buffer body;
+    uint32_t body_share; /* the account of its key, of what bodies may hold; 0: it has no key */
     struct trace_context trace; /* what the client's traceparent says, or a new trace */
     struct arena arena;         /* everything a handler makes */
     int64_t start_ns;           /* its headers were complete */
@@ -162,6 +167,8 @@ void http_reply_from_error(struct http_request *request, const struct error *err
 void http_reply_plain(struct http_request *request, unsigned status, const char *content_type);
 
 struct http_tls;
+/** How many connections it keeps. */
+uint32_t http_server_connections_max(const struct http_server *server);
 /** The certificates of the endpoint, once it has started; NULL: it does not speak TLS. */
 struct http_tls *http_server_tls(const struct http_server *server);
 
@@ -189,9 +196,12 @@ enum http_verdict http_call_authorise(struct http_server *server, const struct h
 struct http_audit_event;
 void http_request_audit(const struct http_request *request, const struct sockaddr *from,
                         struct http_audit_event *event);
-/** Takes room for a part of a body among those of all requests. False: there is none now. */
-bool http_body_reserve(struct http_server *server, uint32_t lane, size_t bytes);
-void http_body_release(struct http_server *server, uint32_t lane, size_t bytes);
+/** Takes room for a part of a body among those of all requests, of those of its address (`lane`), and of those with its
+ * key. False: there is none now. */
+bool http_body_reserve(const struct http_request *request, uint32_t lane, size_t bytes);
+void http_body_release(const struct http_request *request, uint32_t lane, size_t bytes);
+/** Of a key that was right: struct http_request, body_share. */
+uint32_t http_body_share(const struct http_server *server, const char *key);
 /** Hands a task to the pool that runs requests. False when it is full or the server stops: see
  * http_server_is_stopping. */
 bool http_call_submit(struct http_server *server, struct thread_task *task);

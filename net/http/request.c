@@ -214,6 +214,7 @@ void http_reply_from_error(struct http_request *request, const struct error *err
     case ERROR_PEER:
     case ERROR_CANCELLED: /* the service stops, or closes a partition */
     case ERROR_NO_SPACE:
+    case ERROR_NO_FILES:
     case ERROR_UNAVAILABLE:
         status = 503;
         request->retry_after_seconds = 1;

@@ -35,13 +35,13 @@ enum {
     ASIDE_FACTOR = 3,
     CLIENT_FACTOR = 2,
     DRAIN_MAX_BYTES = 4 * HTTP_BODY_MAX_BYTES, /* of one body; its connection is cut then */
-    BODIES_MAX_BYTES = 256 * 1024 * 1024,      /* of all requests that are here at a time */
-    CLIENT_BODIES_MAX_BYTES = BODIES_MAX_BYTES / 2,
     /* A body has so long, and a second more for so many bytes of it that came. */
     BODY_SECONDS = 30,
     BODY_BYTES_A_SECOND = 64 * 1024,
     CONNECTIONS_MAX = 4096,
-    CONNECTIONS_SPARE = 256, /* beyond the limit while none can be closed */
+    /* Beyond the limit while none can be closed: so many for one that is within it. */
+    SPARE_SHARE = 16,
+    SPARE_MIN = 16,
     IDLE_TIMEOUT_SECONDS = 120,
     CONNECTION_MEMORY_BYTES = 64 * 1024, /* for the headers of a request, and the buffers */
     STOP_WAIT_SECONDS = 5,
@@ -60,6 +60,7 @@ struct pending {
     struct http_connection *connection;
     bool refused;        /* by its headers: the reply is ready, the body is thrown away */
     bool body_unused;    /* nobody reads it: it is thrown away, and takes no room */
+    bool in_body;        /* the connection's time limit is that of a body */
     bool owed;           /* counted in replies_owed */
     uint64_t body_bytes; /* that came in, kept or not */
     bool body_too_large;
@@ -279,26 +280,9 @@ static enum MHD_Result send_reply(struct http_request *request)
     return result;
 }
 
-bool http_body_reserve(struct http_server *server, uint32_t lane, size_t bytes)
-{
-    bool own_full =
-        atomic_fetch_add(&server->lane_bodies_bytes[lane], bytes) > CLIENT_BODIES_MAX_BYTES - bytes;
-    bool full = atomic_fetch_add(&server->bodies_bytes, bytes) > BODIES_MAX_BYTES - bytes;
-
-    if (own_full || full)
-        http_body_release(server, lane, bytes);
-    return !own_full && !full;
-}
-
-void http_body_release(struct http_server *server, uint32_t lane, size_t bytes)
-{
-    atomic_fetch_sub(&server->bodies_bytes, bytes);
-    atomic_fetch_sub(&server->lane_bodies_bytes[lane], bytes);
-}
-
 static void end_decoder(struct pending *pending)
 {
-    http_body_release(pending->request.server, pending->connection->lane, pending->decoder_bytes);
+    http_body_release(&pending->request, pending->connection->lane, pending->decoder_bytes);
     pending->decoder_bytes = 0;
     http_decoder_delete(pending->decoder);
     pending->decoder = NULL;
@@ -309,7 +293,7 @@ static void drop_body(struct pending *pending)
     struct http_request *request = &pending->request;
 
     end_decoder(pending);
-    http_body_release(request->server, pending->connection->lane, request->body.size);
+    http_body_release(request, pending->connection->lane, request->body.size);
     buffer_destroy(&request->body);
 }
 
@@ -317,7 +301,8 @@ static void drop_body(struct pending *pending)
 static bool is_too_slow(const struct pending *pending)
 {
     const struct http_request *request = &pending->request;
-    uint64_t seconds = BODY_SECONDS + pending->body_bytes / BODY_BYTES_A_SECOND;
+    uint64_t seconds =
+        request->server->options.body_seconds + pending->body_bytes / BODY_BYTES_A_SECOND;
 
     return io_monotonic_ns(request->server->options.io) - request->start_ns >
            (int64_t)seconds * INT64_C(1000000000);
@@ -331,7 +316,7 @@ static bool keep_body(void *context, const void *bytes, size_t size)
 
     pending->body_too_large = size > HTTP_BODY_MAX_BYTES - request->body.size;
     if (!pending->body_too_large)
-        pending->no_room = !http_body_reserve(request->server, pending->connection->lane, size);
+        pending->no_room = !http_body_reserve(request, pending->connection->lane, size);
     if (pending->body_too_large || pending->no_room)
         return false;
     buffer_append(&request->body, bytes, size);
@@ -353,8 +338,8 @@ static bool decode_body(struct pending *pending, const char *data, size_t size)
     pending->decoder_bytes = http_decoder_bytes(pending->decoder);
     if (pending->decoder_bytes <= before)
         return true;
-    pending->no_room = !http_body_reserve(request->server, pending->connection->lane,
-                                          pending->decoder_bytes - before);
+    pending->no_room =
+        !http_body_reserve(request, pending->connection->lane, pending->decoder_bytes - before);
     if (pending->no_room)
         pending->decoder_bytes = before;
     return !pending->no_room;
@@ -459,12 +444,28 @@ static bool comes_too_late(struct pending *pending)
     return true;
 }
 
+/* Between two bytes of a body there may be less time than between two requests: a body that stands still holds what came
+ * of it. libmicrohttpd closes the connection. */
+static void set_patience(struct pending *pending, bool in_body)
+{
+    const unsigned seconds =
+        in_body ? pending->request.server->options.body_seconds : IDLE_TIMEOUT_SECONDS;
+
+    if (pending->in_body == in_body)
+        return;
+    pending->in_body = in_body;
+    if (MHD_set_connection_option(pending->request.connection, MHD_CONNECTION_OPTION_TIMEOUT,
+                                  seconds) != MHD_YES)
+        log_warning("http", "cannot change the time limit of a connection");
+}
+
 /* The request is complete: hands it to the pool or replies at once. */
 static enum MHD_Result answer(struct http_server *server, struct pending *pending)
 {
     struct http_request *request = &pending->request;
 
     http_connection_set_waiting(&server->connections, pending->connection, false);
+    set_patience(pending, false);
     request->complete_ns = io_monotonic_ns(server->options.io);
     atomic_store(&request->stop.next_look_ns, request->complete_ns + STOP_LOOK_MS * 1000000);
     if (!pending->refused)
@@ -516,6 +517,7 @@ static enum MHD_Result on_request(void *context, struct MHD_Connection *connecti
         pending = *slot = pending_new(server, connection, path, method, version);
         if (is_cut)
             refuse_arguments(pending);
+        set_patience(pending, http_announces_body(&pending->request));
         if (http_expects_body(&pending->request))
             http_connection_notice_end(pending->connection);
         if (!pending->refused || (!pending->request.closes && http_expects_body(&pending->request)))
@@ -627,6 +629,13 @@ int http_server_reload(struct http_server *server, struct error *error)
     return server->tls ? http_tls_reload(server->tls, error) : 0;
 }
 
+static uint32_t spare_connections(const struct http_server *server)
+{
+    uint32_t spare = server->connections.max / SPARE_SHARE;
+
+    return spare < SPARE_MIN ? SPARE_MIN : spare;
+}
+
 static int start_daemon(struct http_server *server, struct error *error)
 {
     const struct config *config = server->options.config;
@@ -651,11 +660,12 @@ static int start_daemon(struct http_server *server, struct error *error)
         flags, config->http_port, NULL, NULL, on_request, server, MHD_OPTION_EXTERNAL_LOGGER,
         on_log, NULL, MHD_OPTION_SOCK_ADDR, &address, MHD_OPTION_THREAD_POOL_SIZE,
         (unsigned)HTTP_IO_THREADS, MHD_OPTION_CONNECTION_LIMIT,
-        (unsigned)(server->connections.max + CONNECTIONS_SPARE), MHD_OPTION_NOTIFY_CONNECTION,
-        on_connection, server, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_TIMEOUT_SECONDS,
-        MHD_OPTION_NOTIFY_COMPLETED, on_completed, server, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-        (size_t)CONNECTION_MEMORY_BYTES, MHD_OPTION_UNESCAPE_CALLBACK, http_uri_keep_escapes, NULL,
-        MHD_OPTION_URI_LOG_CALLBACK, http_uri_cut, NULL, MHD_OPTION_ARRAY, tls, MHD_OPTION_END);
+        (unsigned)(server->connections.max + spare_connections(server)),
+        MHD_OPTION_NOTIFY_CONNECTION, on_connection, server, MHD_OPTION_CONNECTION_TIMEOUT,
+        (unsigned)IDLE_TIMEOUT_SECONDS, MHD_OPTION_NOTIFY_COMPLETED, on_completed, server,
+        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY_BYTES,
+        MHD_OPTION_UNESCAPE_CALLBACK, http_uri_keep_escapes, NULL, MHD_OPTION_URI_LOG_CALLBACK,
+        http_uri_cut, NULL, MHD_OPTION_ARRAY, tls, MHD_OPTION_END);
     if (server->daemon)
         return 0;
     return error_set_errno(error, errno ? errno : EADDRINUSE, "http.listen: %s:%u",
@@ -687,6 +697,8 @@ struct http_server *http_server_new(const struct http_options *options)
     server->options = *options;
     if (!server->options.io)
         server->options.io = io_posix();
+    if (server->options.body_seconds == 0)
+        server->options.body_seconds = BODY_SECONDS;
     pthread_mutex_init(&server->lock, NULL);
     thread_condition_create(&server->all_sent);
     http_connections_create(&server->connections,
@@ -769,6 +781,11 @@ void http_server_stop(struct http_server *server)
     if (server->daemon)
         MHD_stop_daemon(server->daemon);
     server->daemon = NULL;
+}
+
+uint32_t http_server_connections_max(const struct http_server *server)
+{
+    return server->connections.max;
 }
 
 uint16_t http_server_port(const struct http_server *server)

@@ -8,7 +8,7 @@
 #include "net/http/http.h"
 #include "net/http/tls.h"
 
-enum { HTTP_STATUS_COUNT = 19, HTTP_IO_THREADS = 2 };
+enum { HTTP_STATUS_COUNT = 19, HTTP_IO_THREADS = 2, HTTP_KEY_SHARES = 64 };
 
 /* A route, and the metrics of its requests: made when first needed, then kept. */
 struct http_route_entry {
@@ -61,7 +61,9 @@ struct http_server {
     struct http_tls *tls;                              /* NULL: plain HTTP, or not started */
     atomic_size_t bodies_bytes;                        /* of all requests that are here */
     atomic_size_t lane_bodies_bytes[THREAD_LANES_MAX]; /* of each client's */
-    pthread_mutex_t lock;                              /* guards replies_owed */
+    atomic_size_t
+        key_bodies_bytes[HTTP_KEY_SHARES]; /* of each key's; the first one counts nothing */
+    pthread_mutex_t lock;                  /* guards replies_owed */
     pthread_cond_t all_sent;
     unsigned replies_owed; /* requests that the pool accepted and whose reply is not sent yet */
 };
@@ -98,6 +100,8 @@ bool http_request_check(struct http_request *request);
 const char *http_call_argument(const struct http_call *call, const char *name);
 void http_call_check_arguments(const struct http_call *call, const struct http_schema *schema,
                                struct error *error);
+/** Whether the headers say that a body comes, now or when it is asked for. */
+bool http_announces_body(const struct http_request *request);
 /** Whether the client sends a body now. */
 bool http_expects_body(const struct http_request *request);
 /** Begins the series of a route (NULL: of requests that no route fits) that alerts look at. */

@@ -246,7 +246,7 @@ static int write_frame(struct log_file *log, const uint8_t *bytes, uint64_t size
 {
     int code = io_write(log->io, log->file, log->path, bytes, size_bytes, position, error);
 
-    if (code != 0 && code != ERROR_NO_SPACE)
+    if (code != 0 && !error_is_shortage(code))
         return io_failed(error);
     if (code == 0 && log->durable && !log->direct &&
         io_datasync(log->io, log->file, log->path, error) != 0)

@@ -80,7 +80,7 @@ void manifest_count_bytes(struct manifest *manifest, struct metric *bytes_writte
  * old one goes only after that. A crash before the rename leaves an orphan, one after it leaves the
  * old file as an orphan; both are removed when the shard is opened. */
 /* Starts the next manifest file from the state, in which there may be `spans` from now on.
- * ERROR_NO_SPACE leaves the old one in use. */
+ * A shortage leaves the old one in use. */
 static int manifest_roll(struct manifest *manifest, bool spans, struct error *error)
 {
     uint64_t number = manifest->manifest_number + 1;
@@ -225,7 +225,7 @@ static int manifest_resume(struct manifest *manifest, uint64_t number, struct er
     if (code == 0 && !clean)
         code = manifest_roll(manifest, false, error);
     /* Without space the torn end stays and the next edit is written over it. */
-    return code == ERROR_NO_SPACE ? 0 : code;
+    return manifest->file >= 0 && error_is_shortage(code) ? 0 : code;
 }
 
 int manifest_open(struct io *io, const char *directory, uint32_t dim, uint32_t metric,
@@ -283,7 +283,7 @@ void manifest_close(struct manifest *manifest)
     free(manifest);
 }
 
-/* A write that failed for lack of space is known to be incomplete: the position does not move, and
+/* A write that failed for lack of space or memory is known to be incomplete: the position does not move, and
  * the next frame is written over it. After any other failure the frame may count or not, and so may
  * what the caller did for it: ERROR_IO, which stops the shard. */
 /* Writes one frame and applies it. Under the lock. */
@@ -297,7 +297,7 @@ static int commit_body(struct manifest *manifest, const struct buffer *body, str
                           manifest->position, body->data, body->size);
     code = io_write(manifest->io, manifest->file, manifest->path, frame.data, frame.size,
                     manifest->position, error);
-    if (code != 0 && code != ERROR_NO_SPACE)
+    if (code != 0 && !error_is_shortage(code))
         code = io_failed(error);
     if (code == 0 && io_datasync(manifest->io, manifest->file, manifest->path, error) != 0)
         code = io_failed(error);
@@ -335,7 +335,7 @@ int manifest_commit(struct manifest *manifest, struct manifest_edit *edit, struc
     if (first_span || (manifest->position > manifest->roll_bytes &&
                        manifest->position > manifest->snapshot_bytes * 4))
         code = manifest_roll(manifest, first_span, error);
-    if (code == ERROR_NO_SPACE && !first_span)
+    if (error_is_shortage(code) && !first_span)
         code = 0; /* the old file goes on */
     if (code == 0) {
         complete_edit(manifest, edit);

@@ -21,10 +21,10 @@ START_TEST(errno_values_become_codes_to_branch_on)
         int errno_value;
         int code;
     } cases[] = {
-        {ENOSPC, ERROR_NO_SPACE},        {EDQUOT, ERROR_NO_SPACE}, {ENOENT, ERROR_NOT_FOUND},
-        {EEXIST, ERROR_EXISTS},          {ENOMEM, ERROR_MEMORY},   {EINVAL, ERROR_INVALID},
-        {EWOULDBLOCK, ERROR_BUSY},       {EIO, ERROR_IO},          {EACCES, ERROR_IO},
-        {EOPNOTSUPP, ERROR_UNSUPPORTED},
+        {EMFILE, ERROR_NO_FILES}, {ENFILE, ERROR_NO_FILES},  {ENOSPC, ERROR_NO_SPACE},
+        {EDQUOT, ERROR_NO_SPACE}, {ENOENT, ERROR_NOT_FOUND}, {EEXIST, ERROR_EXISTS},
+        {ENOMEM, ERROR_MEMORY},   {EINVAL, ERROR_INVALID},   {EWOULDBLOCK, ERROR_BUSY},
+        {EIO, ERROR_IO},          {EACCES, ERROR_IO},        {EOPNOTSUPP, ERROR_UNSUPPORTED},
     };
 
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {

@@ -65,7 +65,7 @@ void life_stop(struct life *life)
 /* Whether a step that failed is worth another try: what was short is there again. */
 static bool life_relieved(struct life *life, int code)
 {
-    if (!life->tolerant || (code != ERROR_NO_SPACE && code != ERROR_MEMORY))
+    if (!life->tolerant || !error_is_shortage(code) || code == ERROR_BUSY)
         return false;
     if (life->disk)
         shadow_disk_fail_at(life->disk, SHADOW_NEVER, SHADOW_FAULT_NONE, false);

@@ -216,6 +216,12 @@ START_TEST(crash_on_a_disk_that_lies_about_syncs_is_noticed)
 }
 END_TEST
 
+static bool is_shortage(enum shadow_fault fault)
+{
+    return fault == SHADOW_FAULT_ENOSPC || fault == SHADOW_FAULT_ENOMEM ||
+           fault == SHADOW_FAULT_EMFILE;
+}
+
 /* The life with the N-th operation failing; then the same disk without the fault. */
 static bool fault_once(uint64_t seed, uint64_t operation, enum shadow_fault fault, bool for_good)
 {
@@ -226,10 +232,10 @@ static bool fault_once(uint64_t seed, uint64_t operation, enum shadow_fault faul
     ck_assert_ptr_nonnull(life);
     life_start(life, seed, STORE_DURABILITY_LOG);
     shadow_disk_fail_at(life->disk, operation, fault, for_good);
-    life->tolerant = fault == SHADOW_FAULT_ENOSPC;
+    life->tolerant = is_shortage(fault);
     life_run(life, STEPS);
     struck = shadow_disk_struck(life->disk);
-    ck_assert_msg(life->code == 0 || life->code == ERROR_IO || life->code == ERROR_NO_SPACE,
+    ck_assert_msg(life->code == 0 || life->code == ERROR_IO || error_is_shortage(life->code),
                   "operation %" PRIu64 " of seed %" PRIu64 ": code %d, %s", operation, seed,
                   life->code, life->text);
     if (fault == SHADOW_FAULT_SHORT)
@@ -239,8 +245,8 @@ static bool fault_once(uint64_t seed, uint64_t operation, enum shadow_fault faul
                       operation, seed, life->text);
     if (life->code == ERROR_IO && life->shard)
         ck_assert_ptr_nonnull(store_shard_stopped(life->shard));
-    if (fault == SHADOW_FAULT_ENOSPC && life->shard)
-        ck_assert_msg(!store_shard_stopped(life->shard), "a full disk stopped the shard: %s",
+    if (is_shortage(fault) && life->shard)
+        ck_assert_msg(!store_shard_stopped(life->shard), "a shortage stopped the shard: %s",
                       store_shard_stopped(life->shard));
     life_stop(life);
     shadow_disk_fail_at(life->disk, SHADOW_NEVER, SHADOW_FAULT_NONE, false);
@@ -260,8 +266,11 @@ static bool fault_once(uint64_t seed, uint64_t operation, enum shadow_fault faul
 static void fault_everywhere(enum shadow_fault fault, bool for_good)
 {
     uint64_t random = test_seed();
-    /* Where every write is cut, each takes a dozen. */
-    int bounded = fault == SHADOW_FAULT_SHORT && for_good ? 1 : 2;
+    /* Where every write is cut, each takes a dozen. The other shortages share the paths of a full disk. */
+    int bounded = (fault == SHADOW_FAULT_SHORT && for_good) || fault == SHADOW_FAULT_ENOMEM ||
+                          fault == SHADOW_FAULT_EMFILE
+                      ? 1
+                      : 2;
     int lives = getenv("WINDROW_TEST_SLOW") ? 20 : bounded;
 
     logger_set_level((enum logger_level)(LOGGER_ERROR - 1));
@@ -298,6 +307,24 @@ START_TEST(a_disk_that_is_full_once_changes_nothing)
 }
 END_TEST
 
+START_TEST(no_memory_pauses_and_resumes)
+{
+    fault_everywhere(SHADOW_FAULT_ENOMEM, true);
+}
+END_TEST
+
+START_TEST(no_descriptors_pause_and_resume)
+{
+    fault_everywhere(SHADOW_FAULT_EMFILE, true);
+}
+END_TEST
+
+START_TEST(no_descriptor_once_changes_nothing)
+{
+    fault_everywhere(SHADOW_FAULT_EMFILE, false);
+}
+END_TEST
+
 START_TEST(a_short_write_is_gone_on_with)
 {
     fault_everywhere(SHADOW_FAULT_SHORT, false);
@@ -317,5 +344,6 @@ TEST_TABLE(TEST(crash_at_any_operation_keeps_all_that_was_acknowledged),
            TEST(an_operation_that_fails_stops_writes_and_loses_nothing),
            TEST(a_device_that_fails_for_good_stops_writes_and_loses_nothing),
            TEST(a_full_disk_pauses_and_resumes), TEST(a_disk_that_is_full_once_changes_nothing),
-           TEST(a_short_write_is_gone_on_with),
+           TEST(no_memory_pauses_and_resumes), TEST(no_descriptors_pause_and_resume),
+           TEST(no_descriptor_once_changes_nothing), TEST(a_short_write_is_gone_on_with),
            TEST(a_device_that_writes_short_for_good_is_gone_on_with))

@@ -205,15 +205,25 @@ static int begin(struct shadow_disk *disk, bool takes_space, bool writes)
         disk->struck = true;
         return -EIO;
     }
-    if (disk->fault == SHADOW_FAULT_ENOSPC && takes_space) {
+    if ((disk->fault == SHADOW_FAULT_ENOSPC || disk->fault == SHADOW_FAULT_ENOMEM) && takes_space) {
         disk->struck = true;
-        return -ENOSPC;
+        return disk->fault == SHADOW_FAULT_ENOSPC ? -ENOSPC : -ENOMEM;
     }
     if (disk->fault == SHADOW_FAULT_SHORT && writes) {
         disk->struck = true;
         return 2;
     }
     return 0;
+}
+
+/* From the operation on that is to fail; opening is none. */
+static bool lacks_handles(struct shadow_disk *disk)
+{
+    if (disk->fault != SHADOW_FAULT_EMFILE || disk->fail_at == SHADOW_NEVER ||
+        disk->operations + 1 < disk->fail_at || (disk->struck && !disk->fault_for_good))
+        return false;
+    disk->struck = true;
+    return true;
 }
 
 static bool coin(struct shadow_disk *disk)
@@ -246,12 +256,14 @@ static int shadow_open(struct io *io, const char *path, unsigned flags)
         return -EIO;
     if (!name && !(flags & IO_CREATE))
         return -ENOENT;
+    if (lacks_handles(disk))
+        return -EMFILE;
     if (name && (flags & IO_CREATE) && (flags & IO_EXCLUSIVE))
         return -EEXIST;
     if (!name || ((flags & IO_TRUNCATE) && name->inode->now_size > 0)) {
         int what = begin(disk, true, false);
         if (what < 0 || (what == 1 && coin(disk)))
-            return -EIO + (what == -ENOSPC ? EIO - ENOSPC : 0);
+            return what < 0 ? what : -EIO;
     }
     if (!name) {
         inode = inode_new(disk);

@@ -20,6 +20,8 @@ enum shadow_fault {
     SHADOW_FAULT_NONE,
     SHADOW_FAULT_EIO,
     SHADOW_FAULT_ENOSPC, /* of operations that take space; others succeed */
+    SHADOW_FAULT_ENOMEM, /* of the same */
+    SHADOW_FAULT_EMFILE, /* of opening files, also those that are there */
     SHADOW_FAULT_SHORT   /* of writes: the first half is written */
 };
 

@@ -56,7 +56,7 @@ static void keep_clock(struct store_shard *shard, const struct compaction_view *
     if (view->clock.safe_wall_ms >= due_ms) {
         code = store_shard_keep_clock(shard, view->clock.safe_wall_ms, &error);
         due_ms = view->clock.safe_wall_ms + KEEP_CLOCK_MS;
-        if (code != 0 && code != ERROR_NO_SPACE) {
+        if (code != 0 && !error_is_shortage(code)) {
             log_error("compaction", "%s", error.text);
             turn->failed = true;
         }

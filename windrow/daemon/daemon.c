@@ -1,10 +1,16 @@
 #include "windrow/daemon/daemon.h"
 
+#include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/logger.h"
+#include "base/thread.h"
+#include "ingest/ingest.h"
 #include "windrow/daemon/crash.h"
 #include "windrow/daemon/health.h"
 #include "windrow/daemon/notify.h"
@@ -45,6 +51,48 @@ static void serve(struct service *service, const sigset_t *signals)
     }
 }
 
+/* Listens for signals while the service stops. */
+struct listener {
+    pthread_t thread;
+    const sigset_t *signals;
+    atomic_bool is_over; /* the service has stopped: SIGHUP wakes the thread then */
+};
+
+/* Whoever sends a second signal does not want to wait. All that was acknowledged is durable. */
+static void *end_at_once(void *context)
+{
+    struct listener *listener = context;
+    int signal_number = 0;
+
+    while (sigwait(listener->signals, &signal_number) != 0 || signal_number == SIGHUP)
+        if (atomic_load(&listener->is_over))
+            return NULL;
+    log_warning("windrow", "ending at once on a second signal (%s): the next start replays the log",
+                strsignal(signal_number));
+    _exit(EXIT_FAILURE);
+}
+
+static int stop(struct service *service, const sigset_t *signals, struct error *error)
+{
+    struct listener listener = {.signals = signals};
+    bool listens = thread_start(&listener.thread, "stop", end_at_once, &listener) == 0;
+    unsigned left;
+
+    service_stop(service);
+    if (listens) {
+        atomic_store(&listener.is_over, true);
+        (void)pthread_kill(listener.thread, SIGHUP);
+        (void)pthread_join(listener.thread, NULL);
+    }
+    left = ingest_clients_left();
+    if (left > 0)
+        return error_set(error, ERROR_PEER,
+                         "stopped, and all data is durable, but %u Kafka clients had not ended",
+                         left);
+    log_info("windrow", "stopped");
+    return 0;
+}
+
 int daemon_run(const struct daemon_options *options, struct error *error)
 {
     struct service *service;
@@ -67,7 +115,5 @@ int daemon_run(const struct daemon_options *options, struct error *error)
     notify_send("READY=1\nSTATUS=answering searches");
     serve(service, &signals);
     notify_send("STOPPING=1\nSTATUS=flushing");
-    service_stop(service);
-    log_info("windrow", "stopped");
-    return 0;
+    return stop(service, &signals, error);
 }

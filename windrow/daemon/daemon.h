@@ -15,7 +15,8 @@ struct daemon_options {
     struct io *wall;       /* clocks to use; NULL: the operating system's. For tests */
 };
 
-/** Runs until SIGTERM or SIGINT. Called once, before the process has other threads. */
+/** Runs until SIGTERM or SIGINT. Called once, before the process has other threads. A second signal while it stops
+ * ends the process. ERROR_PEER: all is durable, but a Kafka client had not ended and is left behind. */
 int daemon_run(const struct daemon_options *options, struct error *error);
 
 #endif

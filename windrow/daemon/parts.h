@@ -38,6 +38,7 @@ struct writer;
 struct service {
     struct config *config; /* what the process started with, TTLs of the last reload */
     unsigned roles;
+    uint64_t descriptors_max; /* that the process may have open */
     struct safe_clock *clock;
     struct io *wall; /* the wall clock as it shows, believed or not */
     struct io *io;   /* the operating system's, with the safe clock as its wall clock */

@@ -27,6 +27,7 @@
 #include "windrow/daemon/clock_watch.h"
 #include "windrow/daemon/collections.h"
 #include "windrow/daemon/daemon.h"
+#include "windrow/daemon/descriptors.h"
 #include "windrow/daemon/drain.h"
 #include "windrow/daemon/health.h"
 #include "windrow/daemon/history.h"
@@ -103,7 +104,10 @@ static int open_cluster(struct service *service, struct error *error)
 static void make_server(struct service *service)
 {
     service->http = http_server_new(&(struct http_options){
-        .config = service->config, .metrics = service->metrics, .io = service->io});
+        .config = service->config,
+        .metrics = service->metrics,
+        .io = service->io,
+        .connections_max = descriptors_connections_max(service->descriptors_max)});
     service->embedder = embedder_new(service->config, service->metrics, service->io);
     service->rest = rest_new(&(struct rest_options){
         .config = service->config,
@@ -347,6 +351,7 @@ int service_start(const struct daemon_options *options, struct service **service
     fresh->config = options->config;
     log_control_apply(fresh->config);
     fresh->roles = options->roles;
+    fresh->descriptors_max = descriptors_raise();
     fresh->wall = options->wall ? options->wall : io_posix();
     fresh->clock = safe_clock_new(fresh->wall);
     fresh->io = safe_clock_io(fresh->clock);

@@ -75,8 +75,6 @@ static int parse_ids(const struct http_request *request, bool *numbers, struct e
 static void begin(struct batch *batch, struct http_request *request, bool scored, bool numbers,
                   const struct parse_selector *selector)
 {
-    const struct config_collection *collection =
-        config_collection_find(rest_of(request)->config, request->parts[0]);
     const struct column columns[COLUMNS] = {
         [ID] = {.name = "id", .type = numbers ? ARROW_INT : ARROW_UTF8, .present = true},
         [SCORE] = {.name = "score", .type = ARROW_FLOAT, .present = scored},
@@ -90,7 +88,7 @@ static void begin(struct batch *batch, struct http_request *request, bool scored
                           .present = selector->place},
     };
 
-    *batch = (struct batch){.dim = collection->dim};
+    *batch = (struct batch){.dim = request->collection->dim};
     memcpy(batch->columns, columns, sizeof(columns));
     for (int i = 0; i < COLUMNS; i++)
         if (columns[i].type == ARROW_UTF8)

@@ -260,13 +260,12 @@ void rest_handle_collection_update(struct http_request *request)
 /* Frameworks delete what is not there before they begin; that is no failure. */
 void rest_handle_collection_delete(struct http_request *request)
 {
-    const struct config_collection *collection =
-        config_collection_find(rest_of(request)->config, request->parts[0]);
+    const struct config_collection *collection;
     const struct rest_collections *collections;
     struct error error = {0};
     int code;
 
-    if (!collection) {
+    if (rest_request_collection(request, &collection, &error) != 0) {
         http_reply_begin(request);
         buffer_append_text(&request->reply, "false");
         http_reply_end(request, NULL);

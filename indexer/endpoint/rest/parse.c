@@ -414,7 +414,10 @@ int rest_request_collection(struct http_request *request,
 {
     const char *name = request->parts[0];
 
-    *collection = config_collection_find(http_server_options(request->server)->config, name);
+    if (!request->collection)
+        request->collection =
+            config_collection_find(http_server_options(request->server)->config, name);
+    *collection = request->collection;
     if (*collection)
         return 0;
     return error_set(error, ERROR_NOT_FOUND, "Not found: Collection `%.200s` doesn't exist!", name);

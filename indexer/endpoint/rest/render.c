@@ -116,19 +116,17 @@ static struct doc select_payload(struct arena *arena, const struct doc *payload,
 static int render_vector(struct http_request *request, const struct query_row *row,
                          struct buffer *out, struct error *error)
 {
-    const struct config_collection *collection =
-        config_collection_find(rest_of(request)->config, request->parts[0]);
+    const uint32_t dim = request->collection->dim;
     const float *vector;
 
     if (query_row_vector(row, &request->arena, &vector, error) != 0)
         return error->code;
     if (request->call) {
-        buffer_append_format(out, ",\"vector\":%zu",
-                             http_call_add_vector(request, vector, collection->dim));
+        buffer_append_format(out, ",\"vector\":%zu", http_call_add_vector(request, vector, dim));
         return 0;
     }
     buffer_append_text(out, ",\"vector\":[");
-    for (uint32_t i = 0; i < collection->dim; i++) {
+    for (uint32_t i = 0; i < dim; i++) {
         if (i > 0)
             buffer_append_byte(out, ',');
         doc_write_json_float(out, vector[i]);

@@ -94,7 +94,9 @@ void rest_delete(struct rest *rest);
 /** Before the server starts. */
 void rest_add_routes(struct rest *rest, struct http_server *server);
 
-/** The collection that parts[0] names: "Not found: Collection `x` doesn't exist!" Other folders' routes use it, too. */
+/** The collection that parts[0] names: "Not found: Collection `x` doesn't exist!" It is looked for once
+ * in a request: another one may have its name by the time of a second look. Rows of a config live as long
+ * as the service, also those of collections that were removed. Other folders' routes use it, too. */
 int rest_request_collection(struct http_request *request,
                             const struct config_collection **collection, struct error *error);
 

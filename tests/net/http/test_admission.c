@@ -382,6 +382,93 @@ static void check_browsers(const struct fixture *fixture, const struct browser_c
 #define HOST  "Host: 127.0.0.1:6333\r\n"
 #define JSON  "Content-Type: application/json\r\n"
 
+/* The reply comes before a body that never does. */
+START_TEST(routes_without_a_key_take_no_body)
+{
+    static const struct browser_case cases[] = {
+        {"GET /healthz", "Content-Length: 33554432\r\n", 413},
+        {"GET /metrics", "Content-Length: 33554432\r\n", 413},
+        {"GET /", "Content-Length: 33554432\r\n", 413},
+        {"GET /healthz", "Transfer-Encoding: chunked\r\n", 413},
+        {"GET /healthz", "Expect: 100-continue\r\nContent-Length: 1000\r\n", 413},
+        {"GET /healthz", "Content-Length: 0\r\n", 200}};
+    static const char *open[] = {"dashboard", "metrics"};
+    struct fixture fixture;
+
+    fixture_open(&fixture);
+    fixture.config.http_api_key = "secret";
+    fixture.config.http_open_routes = open;
+    fixture.config.http_open_route_count = 2;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        char request[512];
+        const char *reply;
+        snprintf(request, sizeof(request),
+                 "%s HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n%s\r\n",
+                 cases[i].request_line, cases[i].lines);
+        reply = converse(&fixture, request);
+        ck_assert_msg(strncmp(reply, "HTTP/1.1 ", 9) == 0 && atoi(reply + 9) == cases[i].status,
+                      "case %zu: %s", i, reply);
+    }
+    fixture_close(&fixture);
+}
+END_TEST
+
+/* The idle limit of a connection is two minutes. */
+START_TEST(body_that_stands_still_ends_after_its_time)
+{
+    static const char request[] =
+        "POST /collections/news/points/count HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+        "Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{";
+    struct timeval patience = {.tv_sec = 60};
+    struct error error = {0};
+    struct fixture fixture;
+    char byte;
+    int connection;
+
+    fixture_open(&fixture);
+    http_server_delete(fixture.server);
+    fixture.server = http_server_new(&(struct http_options){.config = &fixture.config,
+                                                            .metrics = fixture.metrics,
+                                                            .io = &fixture.io.io,
+                                                            .body_seconds = 2});
+    rest_add_routes(fixture.rest, fixture.server);
+    ck_assert_msg(http_server_start(fixture.server, &error) == 0, "%s", error.text);
+    connection = connect_to(&fixture);
+    ck_assert_int_eq(setsockopt(connection, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)),
+                     0);
+    send_bytes(connection, request, strlen(request));
+    ck_assert_int_eq(recv(connection, &byte, 1, 0), 0);
+    close(connection);
+    fixture_close(&fixture);
+}
+END_TEST
+
+START_TEST(one_key_leaves_others_room_for_their_bodies)
+{
+    enum { PART = 96 << 20 };
+    struct http_request first = {0}, other = {0};
+    struct fixture fixture;
+
+    fixture_open(&fixture);
+    fixture.config.http_api_key = "secret";
+    first.server = other.server = fixture.server;
+    first.body_share = http_body_share(fixture.server, "first");
+    other.body_share = http_body_share(fixture.server, "other");
+    ck_assert_uint_ne(first.body_share, other.body_share);
+    /* From three addresses. */
+    ck_assert(http_body_reserve(&first, 1, PART));
+    ck_assert(http_body_reserve(&first, 2, PART));
+    ck_assert(!http_body_reserve(&first, 3, 1));
+    ck_assert(http_body_reserve(&other, 3, PART / 2));
+    http_body_release(&first, 2, PART);
+    ck_assert(http_body_reserve(&first, 3, 1));
+    http_body_release(&first, 3, 1);
+    http_body_release(&first, 1, PART);
+    http_body_release(&other, 3, PART / 2);
+    fixture_close(&fixture);
+}
+END_TEST
+
 START_TEST(without_a_key_the_host_must_be_ours)
 {
     static const char *hosts[] = {"search.example.org", "10.0.0.7:6333"};
@@ -668,6 +755,9 @@ END_TEST
 
 TEST_TABLE(TEST(replies_to_other_processes_of_windrow_have_no_policy_for_pages),
            TEST(replies_tell_browsers_what_they_may_do_with_them),
+           TEST(routes_without_a_key_take_no_body),
+           TEST(body_that_stands_still_ends_after_its_time),
+           TEST(one_key_leaves_others_room_for_their_bodies),
            TEST(without_a_key_the_host_must_be_ours), TEST(foreign_web_pages_are_refused),
            TEST(writes_come_as_json), TEST(read_only_key_reads),
            TEST(bodies_without_a_key_take_no_room_from_requests_with_one),

@@ -1,9 +1,14 @@
 /* Calls over a real socket, good ones and bad ones, over a real store of one shard. */
+#include <arpa/inet.h>
+#include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "indexer/endpoint/grpc/dialect.h"
+#include "indexer/endpoint/pages/pages.h"
 #include "qdrant.pb-c.h"
 #include "store/append.h"
 #include "tests/support/grpc_frames.h"
@@ -20,11 +25,24 @@ struct service {
     struct frames frames;
 };
 
-static void service_open(struct service *service, const char *key)
+/* `connections_max`: of HTTP; 0: the default. */
+static void service_open_with(struct service *service, const char *key, uint32_t connections_max)
 {
+    struct fixture *fixture = &service->fixture;
     struct error error = {0};
 
-    fixture_open(&service->fixture);
+    fixture_open(fixture);
+    if (connections_max > 0) {
+        http_server_delete(fixture->server);
+        fixture->server =
+            http_server_new(&(struct http_options){.config = &fixture->config,
+                                                   .metrics = fixture->metrics,
+                                                   .io = &fixture->io.io,
+                                                   .connections_max = connections_max});
+        pages_add_routes(fixture->server);
+        rest_add_routes(fixture->rest, fixture->server);
+        ck_assert_msg(http_server_start(fixture->server, &error) == 0, "%s", error.text);
+    }
     service->fixture.config.http_api_key = key;
     service->fixture.config.http_grpc_host = "127.0.0.1";
     service->catalog = grpc_catalog_new(service->fixture.server, service->fixture.metrics);
@@ -35,6 +53,11 @@ static void service_open(struct service *service, const char *key)
                                                .metrics = service->fixture.metrics});
     ck_assert_msg(grpc_server_start(service->grpc, &error) == 0, "%s", error.text);
     frames_open(&service->frames, grpc_server_port(service->grpc));
+}
+
+static void service_open(struct service *service, const char *key)
+{
+    service_open_with(service, key, 0);
 }
 
 static void service_close(struct service *service)
@@ -448,6 +471,120 @@ START_TEST(a_key_is_asked_for_before_the_message_comes)
 }
 END_TEST
 
+/* The route that tells the version needs no key then. */
+static void open_dashboard(struct service *service)
+{
+    static const char *open[] = {"dashboard"};
+
+    service->fixture.config.http_open_routes = open;
+    service->fixture.config.http_open_route_count = 1;
+}
+
+/* One that needs no key gets less time than one that has shown it and began before. */
+START_TEST(call_without_an_end_ends_early)
+{
+    static const char *const key[] = {"api-key", "secret", NULL};
+    struct service service;
+    struct buffer out = {0}, body = {0};
+    struct frames_reply reply;
+    uint8_t message[256];
+    size_t size = query_message(message, "news", 4);
+
+    service_open(&service, "secret");
+    open_dashboard(&service);
+    frames_put_headers(&out, 1, QUERY, key, false);
+    frames_put_headers(&out, 3, "/qdrant.Qdrant/HealthCheck", NULL, false);
+    frames_send(&service.frames, out.data, out.size);
+    reply = frames_wait(&service.frames, 3);
+    ck_assert(reply.reset);
+    frames_reply_free(&reply);
+    out.size = 0;
+    frames_put_prefixed(&body, 0, (uint32_t)size, message, size);
+    frames_put_frame(&out, NGHTTP2_DATA, NGHTTP2_FLAG_END_STREAM, 1, body.data, body.size);
+    frames_send(&service.frames, out.data, out.size);
+    reply = frames_wait(&service.frames, 1);
+    ck_assert_msg(reply.status == 0, "%d %s", reply.status, reply.message);
+    frames_reply_free(&reply);
+    buffer_destroy(&body);
+    buffer_destroy(&out);
+    service_close(&service);
+}
+END_TEST
+
+START_TEST(large_message_without_a_key_is_refused_by_its_prefix)
+{
+    struct service service;
+    struct buffer out = {0};
+    struct frames_reply reply;
+
+    service_open(&service, "secret");
+    open_dashboard(&service);
+    frames_put_headers(&out, 1, "/qdrant.Qdrant/HealthCheck", NULL, false);
+    frames_put_frame(&out, NGHTTP2_DATA, 0, 1, "\0\1\0\0\0", 5);
+    frames_send(&service.frames, out.data, out.size);
+    reply = frames_wait(&service.frames, 1);
+    ck_assert_msg(reply.status == 8, "%d %s", reply.status, reply.message);
+    frames_reply_free(&reply);
+    buffer_destroy(&out);
+    service_close(&service);
+}
+END_TEST
+
+static int connect_from(uint32_t address, uint16_t port)
+{
+    struct sockaddr_in from = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(address)};
+    struct sockaddr_in to = {
+        .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    int connection = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    ck_assert_int_eq(bind(connection, (const struct sockaddr *)&from, sizeof(from)), 0);
+    ck_assert_int_eq(connect(connection, (const struct sockaddr *)&to, sizeof(to)), 0);
+    return connection;
+}
+
+/* Each has a call that never ends. */
+START_TEST(crowd_of_one_client_closes_no_connection_of_another)
+{
+    enum { CONNECTIONS_MAX = 64, CROWD = 200 };
+    static int crowd[CROWD];
+    const uint32_t elsewhere = INADDR_LOOPBACK + 1;
+    struct service service;
+    struct buffer hello = {0};
+    struct frames_reply reply;
+    uint8_t message[256];
+    char bytes[4096];
+    int closed = 0;
+
+    service_open_with(&service, NULL, CONNECTIONS_MAX);
+    buffer_append_text(&hello, NGHTTP2_CLIENT_MAGIC);
+    frames_put_frame(&hello, NGHTTP2_SETTINGS, 0, 0, NULL, 0);
+    frames_put_headers(&hello, 1, "/qdrant.Qdrant/HealthCheck", NULL, false);
+    for (int i = 0; i < CROWD; i++) {
+        crowd[i] = connect_from(elsewhere, grpc_server_port(service.grpc));
+        (void)send(crowd[i], hello.data, hello.size, MSG_NOSIGNAL); /* it may have to go already */
+    }
+    /* The connection of before, and a new one. */
+    for (int i = 0; i < 2; i++) {
+        reply = ask_call(&service, 1, QUERY, message, query_message(message, "news", 4));
+        ck_assert_msg(reply.status == 0, "%d %s", reply.status, reply.message);
+        frames_reply_free(&reply);
+        frames_close(&service.frames);
+        frames_open(&service.frames, grpc_server_port(service.grpc));
+    }
+    /* The server has taken all that came before. */
+    for (int i = 0; i < CROWD; i++) {
+        ssize_t got;
+        while ((got = recv(crowd[i], bytes, sizeof(bytes), MSG_DONTWAIT)) > 0)
+            ;
+        closed += got == 0 || (errno != EAGAIN && errno != EWOULDBLOCK);
+        close(crowd[i]);
+    }
+    ck_assert_int_ge(closed, CROWD - CONNECTIONS_MAX);
+    buffer_destroy(&hello);
+    service_close(&service);
+}
+END_TEST
+
 START_TEST(health_tells_the_version)
 {
     struct service service;
@@ -552,5 +689,8 @@ TEST_TABLE(TEST(a_query_is_answered_with_points_and_vectors),
            TEST(a_timestamp_keeps_what_is_below_its_milliseconds),
            TEST(calls_of_one_connection_run_at_a_time), TEST(bad_calls_are_told_why),
            TEST(deep_and_swollen_messages_cost_a_bounded_amount),
-           TEST(a_key_is_asked_for_before_the_message_comes), TEST(health_tells_the_version),
-           TEST(floods_end_their_connection_only), TEST(large_headers_are_refused))
+           TEST(a_key_is_asked_for_before_the_message_comes), TEST(call_without_an_end_ends_early),
+           TEST(large_message_without_a_key_is_refused_by_its_prefix),
+           TEST(crowd_of_one_client_closes_no_connection_of_another),
+           TEST(health_tells_the_version), TEST(floods_end_their_connection_only),
+           TEST(large_headers_are_refused))
