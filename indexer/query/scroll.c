@@ -656,7 +656,8 @@ static int drop_old_versions(struct query_view *view, struct arena *arena,
     if (query_locate_hits(view, page->hits, page->hit_count, arena, &holders, error) != 0)
         return error->code;
     for (size_t i = 0; i < page->hit_count; i++)
-        if (holders[i].count == 0 || strcmp(holders[i].shards[0], page->hits[i].row.shard) == 0)
+        if (holders[i].count == 0 ||
+            strcmp(holders[i].versions[0].shard, page->hits[i].row.shard) == 0)
             page->hits[kept++] = page->hits[i];
     page->hit_count = kept;
     return 0;

@@ -348,8 +348,13 @@ static void compare_ids(struct cluster *cluster, struct query_view *one, struct 
         if (rows[i].shard)
             same_row(&expected[i], &rows[i]);
         ck_assert_uint_eq(holders[i].count, expected_holders[i].count);
-        for (size_t k = 0; k < holders[i].count; k++)
-            ck_assert_str_eq(holders[i].shards[k], expected_holders[i].shards[k]);
+        for (size_t k = 0; k < holders[i].count; k++) {
+            const struct query_version *version = &holders[i].versions[k];
+            const struct query_version *wanted = &expected_holders[i].versions[k];
+            ck_assert_str_eq(version->shard, wanted->shard);
+            ck_assert_int_eq(version->time_ms, wanted->time_ms);
+            ck_assert_int_eq(version->offset, wanted->offset);
+        }
     }
 }
 
