@@ -110,6 +110,8 @@ int query_find(struct query_view *view, const uint8_t *key, size_t key_bytes, st
 
     if (code != 0 || row->shard)
         return code;
+    if (query_view_check_all(view, error) != 0)
+        return error_wrap(error, "Whether the id exists is not known");
     return error_set(error, ERROR_NOT_FOUND, "no record has this id");
 }
 

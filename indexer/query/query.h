@@ -346,7 +346,8 @@ struct query_key {
 int query_find_many(struct query_view *view, const struct query_key *keys, size_t count,
                     struct query_wants wants, struct arena *arena, struct query_row *rows,
                     struct error *error);
-/** The visible version of one id: ERROR_NOT_FOUND when there is none. */
+/** The visible version of one id: ERROR_NOT_FOUND when each shard of the collection was asked and has
+ * none. ERROR_UNAVAILABLE: those that were asked have none. */
 int query_find(struct query_view *view, const uint8_t *key, size_t key_bytes, struct arena *arena,
                struct query_row *row, struct error *error);
 

@@ -285,12 +285,12 @@ static void join_names(const struct store_coverage *coverage, char *out, size_t 
                        coverage->missing_count - NAMED_MAX);
 }
 
-int query_view_check_whole(const struct query_view *view, struct error *error)
+int query_view_check_all(const struct query_view *view, struct error *error)
 {
     const char *collection = view->collection->name;
     char names[320];
 
-    if (!view->whole || query_view_whole(view))
+    if (query_view_whole(view))
         return 0;
     if (!view->coverage.known)
         return error_set(error, ERROR_UNAVAILABLE,
@@ -301,6 +301,11 @@ int query_view_check_whole(const struct query_view *view, struct error *error)
     return error_set(error, ERROR_UNAVAILABLE, "Not complete: %s %s of %s",
                      view->peers ? "no node answered for" : "this process does not serve", names,
                      collection);
+}
+
+int query_view_check_whole(const struct query_view *view, struct error *error)
+{
+    return view->whole ? query_view_check_all(view, error) : 0;
 }
 
 /* What peers do not answer for is known after the operation. */

@@ -60,6 +60,8 @@ struct view_remote *query_view_remote(const struct query_view *view, const char 
 void query_view_note_answers(struct query_view *view);
 /** ERROR_UNAVAILABLE when the view has to be whole and is not. */
 int query_view_check_whole(const struct query_view *view, struct error *error);
+/** ERROR_UNAVAILABLE when the view is not whole, whether it has to be or not; the text names what it lacks. */
+int query_view_check_all(const struct query_view *view, struct error *error);
 /** Place of one of the view's own shards. */
 uint32_t query_view_place(const struct query_view *view, const char *shard);
 /** Orders shards by their names. */
