@@ -695,6 +695,8 @@ static int filter_everywhere(struct query_view *view, const struct query_scroll 
     return 0;
 }
 
+        if (rest.limit > QUERY_LIMIT_MAX) /* page_everywhere asks for one more itself */
+            rest.limit = QUERY_LIMIT_MAX;
 int query_scroll_run(struct query_view *view, const struct query_scroll *scroll,
                      struct query_result *result, const uint8_t **next_key, size_t *next_key_bytes,
                      struct error *error)

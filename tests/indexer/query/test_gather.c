@@ -729,7 +729,44 @@ START_TEST(an_id_that_is_not_found_may_lie_where_nobody_answered)
 END_TEST
 
 TEST_TABLE(TEST(answers_of_nodes_together_are_those_of_one_process),
+/* Peers take a page that is one row longer than any caller's. */
+START_TEST(the_largest_page_is_asked_for_as_any_other)
+{
+    static struct cluster cluster;
+    struct query_view *one, *many;
+    struct query_result expected, result;
+    struct error error = {0};
+    const uint8_t *key;
+    size_t key_bytes;
+    struct query_scroll scroll = {.limit = QUERY_LIMIT_MAX,
+                                  .wants = {.payload = true, .vector = true}};
+    struct arena arena;
+
+    cluster_open(&cluster, 3, VECTOR_METRIC_DOT, test_seed());
+    cluster_fill(&cluster);
+    one = world_view(&cluster.whole);
+    many = cluster_view(&cluster, true);
+    arena_create(&arena, 0);
+    scroll.arena = &arena;
+    for (int round = 0; round < 4; round++) {
+        scroll.filter =
+            round % 2 == 0 ? NULL : world_filter(&arena, "{\"must_not\":[{\"has_id\":[1]}]}");
+        scroll.order_by = round < 2 ? NULL : "n";
+        ck_assert_int_eq(query_scroll_run(one, &scroll, &expected, &key, &key_bytes, &error), 0);
+        ck_assert_msg(query_scroll_run(many, &scroll, &result, &key, &key_bytes, &error) == 0, "%s",
+                      error.text);
+        ck_assert_uint_gt(result.hit_count, 100);
+        same_result(&expected, &result);
+    }
+    arena_destroy(&arena);
+    query_view_close(many);
+    query_view_close(one);
+    cluster_close(&cluster);
+}
+END_TEST
+
            TEST(an_id_that_is_not_found_may_lie_where_nobody_answered),
+           TEST(the_largest_page_is_asked_for_as_any_other),
            TEST(what_older_nodes_do_not_know_is_refused), TEST(clocks_that_differ_change_no_score),
            TEST(bad_answers_are_refused_and_their_shards_missing),
            TEST(peer_out_of_time_ends_the_request_as_the_own_clock_does),
