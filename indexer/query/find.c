@@ -10,7 +10,7 @@
 #include "indexer/query/gather.h"
 #include "store/snapshot.h"
 
-enum { CHECK_KEYS = 64 }; /* between two looks at the clock */
+enum { CHECK_KEYS = 64 /* between two looks at the clock */, HOLDER_FIELDS = 4 };
 
 static int find_here(struct query_view *view, const struct query_key *key, struct query_row *row,
                      struct error *error)
@@ -110,34 +110,26 @@ int query_find(struct query_view *view, const uint8_t *key, size_t key_bytes, st
 
     if (code != 0 || row->shard)
         return code;
+    if (query_view_check_all(view, error) != 0)
+        return error_wrap(error, "Whether the id exists is not known");
     return error_set(error, ERROR_NOT_FOUND, "no record has this id");
 }
 
 /* Holders. */
 
-struct holder {
-    const char *shard;
-    int64_t time_ms; /* INT64_MIN: the row is damaged */
-};
-
 struct locating {
     struct arena *arena;
-    struct holder **holders; /* by key; room for every shard of the collection */
-    size_t *counts;
+    struct query_holders *holders; /* by key; room for every shard of the collection */
     size_t count, room;
 };
 
-/* The order of query_row_compare_versions. */
 static int newest_first(const void *a, const void *b)
 {
-    const struct holder *left = a, *right = b;
-
-    if (left->time_ms != right->time_ms)
-        return left->time_ms > right->time_ms ? -1 : 1;
-    return query_shard_compare(left->shard, right->shard);
+    return query_version_compare(a, b);
 }
 
-/* {"holders": [[key's place, shard's place, event time], ...]} */
+/* {"holders": [[key's place, shard's place, event time, offset], ...]}. Nodes of windrow 0.2 and before
+ * leave the offset out. */
 static int take_holders(void *context, const struct gather_answer *answer, struct error *error)
 {
     struct locating *locating = context;
@@ -155,21 +147,24 @@ static int take_holders(void *context, const struct gather_answer *answer, struc
             (size_t)entry->items[0].integer >= locating->count ||
             (size_t)entry->items[1].integer >= answer->shard_count)
             return error_set(error, ERROR_INVALID, "peer: holders[%u] is not sound", i);
+        if (entry->count > 3 && (entry->items[3].type != DOC_INT || entry->items[3].integer < -1))
+            return error_set(error, ERROR_INVALID, "peer: holders[%u] is not sound", i);
     }
     for (uint32_t i = 0; i < list->count; i++) {
         const struct doc *fields = list->items[i].items;
-        size_t key = (size_t)fields[0].integer;
-        if (locating->counts[key] < locating->room) /* a node that repeats itself */
-            locating->holders[key][locating->counts[key]++] =
-                (struct holder){answer->shards[fields[1].integer], fields[2].integer};
+        struct query_holders *holders = &locating->holders[fields[0].integer];
+        if (holders->count < locating->room) /* a node that repeats itself */
+            holders->versions[holders->count++] =
+                (struct query_version){answer->shards[fields[1].integer], fields[2].integer,
+                                       list->items[i].count > 3 ? fields[3].integer : -1};
     }
     return 0;
 }
 
 static void locate_here(struct query_view *view, const struct query_key *key,
-                        struct holder *holders, size_t *count)
+                        struct query_holders *holders)
 {
-    *count = 0;
+    holders->count = 0;
     for (size_t i = 0; i < view->shard_count; i++) {
         const struct store_source *source;
         struct error ignored = {0};
@@ -178,8 +173,9 @@ static void locate_here(struct query_view *view, const struct query_key *key,
                                        &source, &row, &ignored);
         if (code == ERROR_NOT_FOUND)
             continue;
-        holders[(*count)++] = (struct holder){
-            view->shards[i].name, code == 0 ? store_row_event_time_ms(source, row) : INT64_MIN};
+        holders->versions[holders->count++] = (struct query_version){
+            view->shards[i].name, code == 0 ? store_row_event_time_ms(source, row) : INT64_MIN,
+            code == 0 ? store_row_offset(source, row) : -1};
     }
 }
 
@@ -195,26 +191,21 @@ int query_locate(struct query_view *view, const struct query_key *keys, size_t c
     if (gather_needed(view))
         op = wire_from_keys("locate", keys, count, (struct query_wants){0}, arena);
     gather_start(&gather, view, arena, &op);
-    locating.counts = memory_checked(arena_calloc(arena, count + 1, sizeof(*locating.counts)));
-    locating.holders = memory_checked(arena_calloc(arena, count + 1, sizeof(struct holder *)));
+    *holders = locating.holders =
+        memory_checked(arena_calloc(arena, count + 1, sizeof(*locating.holders)));
     for (size_t i = 0; i < count && code == 0; i++) {
+        struct query_holders *one = &locating.holders[i];
         if (i % CHECK_KEYS == 0 && (code = query_view_check(view, error)) != 0)
             break;
-        locating.holders[i] =
-            memory_checked(arena_calloc(arena, locating.room + 1, sizeof(*locating.holders[i])));
-        locate_here(view, &keys[i], locating.holders[i], &locating.counts[i]);
+        one->versions =
+            memory_checked(arena_calloc(arena, locating.room + 1, sizeof(*one->versions)));
+        locate_here(view, &keys[i], one);
     }
     code = gather_finish(&gather, code, take_holders, &locating, error);
-    *holders = memory_checked(arena_calloc(arena, count + 1, sizeof(**holders)));
-    for (size_t i = 0; i < count && code == 0; i++) {
-        struct query_holders *one = &(*holders)[i];
-        one->count = locating.counts[i];
-        one->shards = memory_checked(arena_calloc(arena, one->count + 1, sizeof(char *)));
-        if (one->count > 1)
-            qsort(locating.holders[i], one->count, sizeof(struct holder), newest_first);
-        for (size_t k = 0; k < one->count; k++)
-            one->shards[k] = locating.holders[i][k].shard;
-    }
+    for (size_t i = 0; i < count && code == 0; i++)
+        if (locating.holders[i].count > 1)
+            qsort(locating.holders[i].versions, locating.holders[i].count,
+                  sizeof(*locating.holders[i].versions), newest_first);
     return code;
 }
 
@@ -266,28 +257,29 @@ int answer_locate(struct query_view *view, const struct doc *op, struct arena *a
 {
     struct query_wants wants;
     struct query_key *keys;
-    struct holder *holders;
+    struct query_holders holders;
     struct doc *list;
     size_t count;
     uint32_t used = 0;
 
     if (wire_to_keys(op, arena, &keys, &count, &wants, error) != 0)
         return error->code;
-    holders = memory_checked(arena_calloc(arena, view->shard_count + 1, sizeof(*holders)));
+    holders.versions =
+        memory_checked(arena_calloc(arena, view->shard_count + 1, sizeof(*holders.versions)));
     if (count > UINT32_MAX / (view->shard_count + 1))
         return error_set(error, ERROR_INVALID, "peer: more keys than an answer holds");
     list = doc_items(arena, (uint32_t)(count * view->shard_count));
     for (size_t i = 0; i < count; i++) {
-        size_t held;
         if (i % CHECK_KEYS == 0 && query_view_check(view, error) != 0)
             return error->code;
-        locate_here(view, &keys[i], holders, &held);
-        for (size_t k = 0; k < held; k++) {
-            struct doc *fields = doc_items(arena, 3);
+        locate_here(view, &keys[i], &holders);
+        for (size_t k = 0; k < holders.count; k++) {
+            struct doc *fields = doc_items(arena, HOLDER_FIELDS);
             fields[0] = doc_integer((int64_t)i);
-            fields[1] = doc_integer(query_view_place(view, holders[k].shard));
-            fields[2] = doc_integer(holders[k].time_ms);
-            list[used++] = (struct doc){.type = DOC_ARRAY, .count = 3, .items = fields};
+            fields[1] = doc_integer(query_view_place(view, holders.versions[k].shard));
+            fields[2] = doc_integer(holders.versions[k].time_ms);
+            fields[3] = doc_integer(holders.versions[k].offset);
+            list[used++] = (struct doc){.type = DOC_ARRAY, .count = HOLDER_FIELDS, .items = fields};
         }
     }
     doc_put(result, "holders", (struct doc){.type = DOC_ARRAY, .count = used, .items = list});

@@ -182,7 +182,7 @@ int gather_hits(const struct gather_answer *answer, uint32_t dim, struct query_w
 
     if (wire_get(answer->result, "hits", DOC_ARRAY, &list, error) != 0)
         return error->code;
-    if (list->count > QUERY_LIMIT_MAX + 1)
+    if (list->count > WIRE_ROWS_MAX)
         return error_set(error, ERROR_INVALID, "peer: more hits than any limit");
     *hits = memory_checked(arena_calloc(arena, (size_t)list->count + 1, sizeof(**hits)));
     *count = list->count;

@@ -349,16 +349,31 @@ struct query_key {
 int query_find_many(struct query_view *view, const struct query_key *keys, size_t count,
                     struct query_wants wants, struct arena *arena, struct query_row *rows,
                     struct error *error);
-/** The visible version of one id: ERROR_NOT_FOUND when there is none. */
+/** The visible version of one id: ERROR_NOT_FOUND when each shard of the collection was asked and has
+ * none. ERROR_UNAVAILABLE: those that were asked have none. */
 int query_find(struct query_view *view, const uint8_t *key, size_t key_bytes, struct arena *arena,
                struct query_row *row, struct error *error);
 
-/* The shards that hold a visible version of an id, the newest event first. More than one: producers
- * disagree about the partitioner. A shard whose bytes are damaged there counts, too. */
+/* A visible version of an id in one shard. */
+struct query_version {
+    const char *shard; /* valid until the view closes */
+    int64_t time_ms;   /* event time; INT64_MIN: its bytes are damaged */
+    int64_t offset;    /* -1: a node of an older version of windrow did not tell it */
+};
+
+/* The versions of an id, one a shard, the newest first. More than one: producers disagree about the
+ * partitioner, or the topic got more partitions. */
 struct query_holders {
-    const char **shards; /* valid until the view closes */
+    struct query_version *versions;
     size_t count;
 };
+
+/** The order of versions of one id, for all that reads or removes them: negative where `a` is the
+ * newer one. The newest event time decides; of equal ones the shard whose name comes first is the
+ * newer one. Offsets of two partitions do not compare. */
+int query_version_compare(const struct query_version *a, const struct query_version *b);
+/** The version that a row is. */
+struct query_version query_row_version(const struct query_row *row);
 
 /** Of the ids of hits. */
 int query_locate_hits(struct query_view *view, const struct query_hit *hits, size_t count,

@@ -656,7 +656,8 @@ static int drop_old_versions(struct query_view *view, struct arena *arena,
     if (query_locate_hits(view, page->hits, page->hit_count, arena, &holders, error) != 0)
         return error->code;
     for (size_t i = 0; i < page->hit_count; i++)
-        if (holders[i].count == 0 || strcmp(holders[i].shards[0], page->hits[i].row.shard) == 0)
+        if (holders[i].count == 0 ||
+            strcmp(holders[i].versions[0].shard, page->hits[i].row.shard) == 0)
             page->hits[kept++] = page->hits[i];
     page->hit_count = kept;
     return 0;
@@ -676,6 +677,8 @@ static int filter_everywhere(struct query_view *view, const struct query_scroll 
     do {
         struct query_result page = {0};
         rest.limit = (uint32_t)(wanted - count);
+        if (rest.limit > QUERY_LIMIT_MAX) /* page_everywhere asks for one more itself */
+            rest.limit = QUERY_LIMIT_MAX;
         if (page_everywhere(view, &rest, &page, next_key, next_key_bytes, error) != 0 ||
             drop_old_versions(view, scroll->arena, &page, error) != 0)
             return error->code;

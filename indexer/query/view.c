@@ -285,12 +285,12 @@ static void join_names(const struct store_coverage *coverage, char *out, size_t 
                        coverage->missing_count - NAMED_MAX);
 }
 
-int query_view_check_whole(const struct query_view *view, struct error *error)
+int query_view_check_all(const struct query_view *view, struct error *error)
 {
     const char *collection = view->collection->name;
     char names[320];
 
-    if (!view->whole || query_view_whole(view))
+    if (query_view_whole(view))
         return 0;
     if (!view->coverage.known)
         return error_set(error, ERROR_UNAVAILABLE,
@@ -301,6 +301,11 @@ int query_view_check_whole(const struct query_view *view, struct error *error)
     return error_set(error, ERROR_UNAVAILABLE, "Not complete: %s %s of %s",
                      view->peers ? "no node answered for" : "this process does not serve", names,
                      collection);
+}
+
+int query_view_check_whole(const struct query_view *view, struct error *error)
+{
+    return view->whole ? query_view_check_all(view, error) : 0;
 }
 
 /* What peers do not answer for is known after the operation. */
@@ -540,11 +545,23 @@ int query_view_check(const struct query_view *view, struct error *error)
     return 0;
 }
 
+int query_version_compare(const struct query_version *a, const struct query_version *b)
+{
+    if (a->time_ms != b->time_ms)
+        return a->time_ms > b->time_ms ? -1 : 1;
+    return query_shard_compare(a->shard, b->shard);
+}
+
+struct query_version query_row_version(const struct query_row *row)
+{
+    return (struct query_version){row->shard, query_row_time_ms(row), query_row_offset(row)};
+}
+
 int query_row_compare_versions(const struct query_row *a, const struct query_row *b)
 {
-    int64_t a_ms = query_row_time_ms(a), b_ms = query_row_time_ms(b);
+    const struct query_version left = query_row_version(a), right = query_row_version(b);
 
-    return a_ms != b_ms ? (a_ms < b_ms) - (a_ms > b_ms) : query_shard_compare(a->shard, b->shard);
+    return query_version_compare(&left, &right);
 }
 
 struct query_row query_view_row(const struct query_view *view, size_t shard,

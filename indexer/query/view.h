@@ -60,6 +60,8 @@ struct view_remote *query_view_remote(const struct query_view *view, const char 
 void query_view_note_answers(struct query_view *view);
 /** ERROR_UNAVAILABLE when the view has to be whole and is not. */
 int query_view_check_whole(const struct query_view *view, struct error *error);
+/** ERROR_UNAVAILABLE when the view is not whole, whether it has to be or not; the text names what it lacks. */
+int query_view_check_all(const struct query_view *view, struct error *error);
 /** Place of one of the view's own shards. */
 uint32_t query_view_place(const struct query_view *view, const char *shard);
 /** Orders shards by their names. */
@@ -68,9 +70,7 @@ int query_shard_compare(const char *a, const char *b);
 /** For work that takes long: as stop_check, and ERROR_CANCELLED when a shard is wanted back. */
 int query_view_check(const struct query_view *view, struct error *error);
 
-/** One order of versions, for the shards of one process and for those of many. Of rows with one id in
- * several shards the version to keep comes first: the newest event, of equal ones that of the first
- * shard. Offsets of two shards do not compare. */
+/** As query_version_compare, for rows with one id. */
 int query_row_compare_versions(const struct query_row *a, const struct query_row *b);
 
 /** The row as the outside sees it. */

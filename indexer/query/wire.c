@@ -418,6 +418,7 @@ struct doc wire_from_scroll(const struct query_scroll *scroll, uint32_t limit, s
 {
     struct doc map = doc_map(arena, 14);
 
+    assert(limit <= WIRE_ROWS_MAX); /* a peer would refuse it */
     doc_put(&map, "do", wire_text("scroll"));
     put_needs(&map, scroll->sample ? QUERY_PROTOCOL_EXAMPLES : filter_needs(scroll->filter));
     if (scroll->sample) {
@@ -452,7 +453,7 @@ int wire_to_scroll(const struct doc *op, struct arena *arena, struct query_scrol
                                     .start_from = doc_get(op, "start_from")};
     int64_t seed = 0;
 
-    if (wire_get_u32(op, "limit", QUERY_LIMIT_MAX + 1, &scroll->limit, error) != 0 ||
+    if (wire_get_u32(op, "limit", WIRE_ROWS_MAX, &scroll->limit, error) != 0 ||
         (scroll->sample && wire_get_i64(op, "seed", &seed, error) != 0) ||
         wire_to_filter(op, arena, &scroll->filter, error) != 0)
         return error->code;

@@ -23,6 +23,10 @@
 #include "indexer/query/peers.h"
 #include "indexer/query/query.h"
 
+/* Rows that a peer is asked for and may answer at once: the largest page of a caller, and the row behind it, by
+ * which the start of the next page is known. */
+enum { WIRE_ROWS_MAX = QUERY_LIMIT_MAX + 1 };
+
 /** Appends the checksum of everything that was appended since `first`. */
 void wire_seal(struct buffer *buffer, size_t first);
 /** Takes the checksum off a body. ERROR_INVALID: it does not fit. */

@@ -129,6 +129,23 @@ class Updates(unittest.TestCase):
         self.upsert(windrow, [5], update_mode="insert_only")
         self.assertIn(5, self.payloads(windrow))
 
+    def test_a_delete_by_filter_takes_no_upsert_along(self):
+        windrow = self.service()
+        old = {"must": [{"key": "state", "match": {"value": "old"}}]}
+
+        def put(ids, state):
+            points = [{"id": ident, "vector": [1, ident, 2, 3], "payload": {"state": state, "time_ms": self.now_ms}} for ident in ids]
+            self.call(windrow, "PUT", "?wait=true", {"points": points})
+
+        put(range(2000), "old")
+        remover = threading.Thread(target=self.call, args=(windrow, "POST", "/delete", {"filter": old}))
+        remover.start()
+        for first in range(0, 2000, 100):
+            put(range(first, first + 10), "new")
+        remover.join()
+        new = {ident for first in range(0, 2000, 100) for ident in range(first, first + 10)}
+        self.assertEqual({ident: payload["state"] for ident, payload in self.payloads(windrow).items()}, dict.fromkeys(new, "new"))
+
     def write_all(self, nodes):
         """Every writer sets a key of its own on every point, one of them the vectors; every other process is asked in turn."""
 

@@ -102,8 +102,8 @@ int command_repair(int argc, char **argv)
                  "partitions, and sends a tombstone for each version but the newest (by event "
                  "time). Ids get there when partitions are added to a topic, or when producers "
                  "use different partitioners. Stop a producer that still writes to the old "
-                 "partitions first: what it writes meanwhile may be removed. All partitions must "
-                 "be served; the service goes on meanwhile.",
+                 "partitions first, or ids are in two of them again. What is written meanwhile "
+                 "stays. All partitions must be served; the service goes on meanwhile.",
         .examples = "windrow repair -C news --dry-run\nwindrow repair -C news",
         .rows = rows,
         .row_count = OPTION_ROWS(rows),

@@ -46,7 +46,7 @@ struct update {
     const struct doc *filter;  /* points that do not match stay as they are; or NULL */
     bool selects;              /* the filter chooses the points: none was named */
     struct update_point *points;
-    size_t count;
+    size_t count, room;
 };
 
 /* Parsing. */
@@ -239,24 +239,16 @@ struct round {
     struct update_point **of; /* by write */
 };
 
-/* {"must": [filter, {"has_id": [...]}]} */
 static struct doc filter_of_points(const struct round *round)
 {
-    struct doc *ids = doc_items(round->arena, (uint32_t)round->count);
-    struct doc *must = doc_items(round->arena, 2);
-    struct doc map = doc_map(round->arena, 1);
-    struct doc has_id = doc_map(round->arena, 1);
-    uint32_t count = 0;
+    struct query_key *ids =
+        memory_checked(arena_calloc(round->arena, round->count + 1, sizeof(*ids)));
+    size_t count = 0;
 
     for (size_t i = 0; i < round->count; i++)
         if (!round->points[i].done)
-            ids[count++] = store_key_to_doc(round->points[i].id.bytes,
-                                            round->points[i].id.size_bytes, round->arena);
-    doc_put(&has_id, "has_id", (struct doc){.type = DOC_ARRAY, .count = count, .items = ids});
-    must[0] = *round->update->filter;
-    must[1] = has_id;
-    doc_put(&map, "must", (struct doc){.type = DOC_ARRAY, .count = 2, .items = must});
-    return map;
+            ids[count++] = round->points[i].id;
+    return write_filter_of_ids(round->arena, round->update->filter, ids, count);
 }
 
 /* Rows come by id, and so do the points. */
@@ -335,17 +327,6 @@ static int change_payload(const struct round *round, const struct query_row *row
     return 0;
 }
 
-static int64_t next_offset_of(const struct query_view *view, const char *shard)
-{
-    size_t count;
-    const struct query_shard_freshness *freshness = query_view_freshness(view, &count);
-
-    for (size_t i = 0; i < count; i++)
-        if (strcmp(freshness[i].shard, shard) == 0)
-            return freshness[i].next_offset;
-    return -1;
-}
-
 static int add_write(struct round *round, struct update_point *point,
                      const struct write_record *record, const struct query_row *row,
                      struct error *error)
@@ -355,9 +336,8 @@ static int add_write(struct round *round, struct update_point *point,
     if (write_add_record(round->update->request, round->arena, round->update->collection, record,
                          &round->list, &write, error) != 0)
         return error->code;
-    write->expects = true;
-    write->expected_offset = row ? query_row_offset(row) : STORE_EXPECT_NONE;
-    write->read_at = row ? next_offset_of(round->view, row->shard) : -1;
+    write_expect(write, round->view, row ? row->shard : NULL,
+                 row ? query_row_offset(row) : STORE_EXPECT_NONE);
     round->of[round->list.count - 1] = point;
     if (!row || write_send_to(round->update->collection, row->shard, write))
         return 0;
@@ -452,13 +432,6 @@ static int prepare(struct round *round, struct error *error)
     return code;
 }
 
-/* "superseded", "exists" and "unknown" are read again. */
-static bool again(const char *refused)
-{
-    return refused && (strcmp(refused, "superseded") == 0 || strcmp(refused, "exists") == 0 ||
-                       strcmp(refused, STORE_REFUSAL_UNKNOWN) == 0);
-}
-
 static int send_round(struct round *round, int64_t *operation, struct error *error)
 {
     struct update *update = round->update;
@@ -476,7 +449,7 @@ static int send_round(struct round *round, int64_t *operation, struct error *err
             *operation = round->list.writes[i].offset;
         point->shard = written[i].shard;
         point->offset = written[i].offset;
-        point->done = !again(written[i].refused);
+        point->done = !write_is_superseded(written[i].refused);
         if (!point->done)
             written[i].refused = NULL;
     }
@@ -540,28 +513,61 @@ static int run_points(struct update *update, struct update_point *points, size_t
     return code;
 }
 
+/* Room for so many more. */
+static void reserve_points(struct update *update, size_t more)
+{
+    struct update_point *points;
+
+    if (update->count + more <= update->room)
+        return;
+    update->room = 2 * (update->count + more);
+    points =
+        memory_checked(arena_calloc(&update->request->arena, update->room + 1, sizeof(*points)));
+    if (update->count > 0)
+        memcpy(points, update->points, update->count * sizeof(*points));
+    update->points = points;
+}
+
+static int add_matching(struct update *update, struct query_view *view, struct error *error)
+{
+    struct arena *arena = &update->request->arena;
+    struct query_scroll scroll = {.limit = WRITE_FILTER_PAGE, .arena = arena};
+    struct query_result page;
+    const uint8_t *next;
+    size_t next_bytes;
+
+    if (query_filter_compile(update->filter, arena, &scroll.filter, error) != 0)
+        return error->code;
+    do {
+        if (query_scroll_run(view, &scroll, &page, &next, &next_bytes, error) != 0)
+            return error->code;
+        reserve_points(update, page.hit_count);
+        for (size_t i = 0; i < page.hit_count; i++) {
+            struct query_key *id = &update->points[update->count++].id;
+            id->bytes = query_row_key(&page.hits[i].row, &id->size_bytes);
+            id->bytes =
+                (const uint8_t *)memory_checked(arena_copy(arena, id->bytes, id->size_bytes));
+        }
+        scroll.from_key = next;
+        scroll.from_key_bytes = next_bytes;
+    } while (next);
+    return 0;
+}
+
 /* The points that match now. */
 static int select_points(struct update *update, int64_t timeout_ms, struct error *error)
 {
     struct query_view_options options = {
         .collection = update->collection, .timeout_ms = timeout_ms, .whole = true};
-    struct doc body = doc_map(&update->request->arena, 1);
     struct query_view *view = NULL;
-    struct write_list list = {0};
     int code = parse_open_view(update->request, &options, false, &view, error);
 
-    doc_put(&body, "filter", *update->filter);
     if (code == 0)
-        code = write_add_matching(update->request, view, &body, &list, error);
+        code = add_matching(update, view, error);
     query_view_close(view);
-    if (code != 0)
-        return code;
-    update->points = memory_checked(
-        arena_calloc(&update->request->arena, list.count + 1, sizeof(*update->points)));
-    for (size_t i = 0; i < list.count; i++)
-        update->points[update->count++].id = list.ids[i];
-    sort_points(update);
-    return 0;
+    if (code == 0)
+        sort_points(update);
+    return code;
 }
 
 int update_run(struct update *update, int64_t timeout_ms, int64_t *operation, struct error *error)

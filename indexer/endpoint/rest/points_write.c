@@ -38,33 +38,6 @@ static int add_deletes(struct http_request *request, const struct doc *ids, stru
     return code;
 }
 
-/* A filter is resolved to the ids that match now; each becomes a delete. */
-int write_add_matching(struct http_request *request, struct query_view *view,
-                       const struct doc *body, struct write_list *list, struct error *error)
-{
-    struct query_scroll scroll = {.limit = WRITE_FILTER_PAGE, .arena = &request->arena};
-
-    if (parse_filter(request, body, &scroll.filter, error) != 0)
-        return error->code;
-    for (;;) {
-        struct query_result page = {0};
-        const uint8_t *next = NULL;
-        size_t next_bytes = 0;
-        if (query_scroll_run(view, &scroll, &page, &next, &next_bytes, error) != 0)
-            return error->code;
-        for (size_t i = 0; i < page.hit_count; i++) {
-            const struct query_row *row = &page.hits[i].row;
-            size_t key_bytes;
-            const uint8_t *key = query_row_key(row, &key_bytes);
-            (void)write_add(&request->arena, list, key, key_bytes);
-        }
-        if (!next)
-            return 0;
-        scroll.from_key = next;
-        scroll.from_key_bytes = next_bytes;
-    }
-}
-
 static bool waits(struct http_request *request)
 {
     const char *wait = http_request_argument(request, "wait");
@@ -94,15 +67,6 @@ static void send_writes(struct http_request *request, const struct config_collec
         http_reply_from_error(request, &error);
 }
 
-static int open_write(struct http_request *request, const struct config_collection **collection,
-                      struct doc *body, struct parse_extras *extras, struct error *error)
-{
-    if (rest_request_collection(request, collection, error) != 0 ||
-        http_request_body(request, body, error) != 0)
-        return error->code;
-    return parse_extras(request, body, extras, error);
-}
-
 static void run_update(struct http_request *request, struct update *update, int64_t timeout_ms)
 {
     struct error error = {0};
@@ -122,7 +86,7 @@ static void handle_update(struct http_request *request, enum update_kind kind)
     struct update *update;
     struct doc body;
 
-    if (open_write(request, &collection, &body, &extras, &error) == 0 &&
+    if (write_open(request, &collection, &body, &extras, &error) == 0 &&
         update_parse(request, collection, kind, &body, &update, &error) == 0)
         run_update(request, update, extras.timeout_ms);
     else
@@ -196,7 +160,7 @@ void rest_handle_upsert(struct http_request *request)
         handle_raw(request);
         return;
     }
-    code = open_write(request, &collection, &body, &extras, &error);
+    code = write_open(request, &collection, &body, &extras, &error);
     if (code == 0 && http_request_argument(request, "first_id"))
         code = error_set(&error, ERROR_INVALID,
                          "Wrong input: `first_id` belongs to a body of vectors "
@@ -213,35 +177,49 @@ void rest_handle_upsert(struct http_request *request)
         send_writes(request, collection, &list, extras.timeout_ms);
 }
 
+static void delete_matching(struct http_request *request,
+                            const struct config_collection *collection, const struct doc *filter,
+                            const struct parse_extras *extras)
+{
+    struct error error = {0};
+    int64_t operation = 0;
+
+    if (write_delete_matching(request, collection, filter, extras, &operation, &error) == 0)
+        reply_status(request, operation, "completed");
+    else
+        http_reply_from_error(request, &error);
+}
+
 void rest_handle_delete(struct http_request *request)
 {
     const struct config_collection *collection;
-    struct query_view *view = NULL;
+    const struct query_filter *checked;
+    const struct doc *points, *filter;
     struct write_list list = {0};
     struct parse_extras extras;
     struct error error = {0};
     struct doc body;
-    int code = open_write(request, &collection, &body, &extras, &error);
+    int code = write_open(request, &collection, &body, &extras, &error);
 
-    if (code == 0) {
-        const struct doc *points = doc_get(&body, "points");
-        if (points && extras.min_offset_count > 0)
-            code = error_set(&error, ERROR_INVALID,
-                             "Format error in JSON body: $.windrow.min_offsets: expected beside "
-                             "`filter` only");
-        else if (points)
-            code = add_deletes(request, points, &list, &error);
-        else if (!doc_get(&body, "filter"))
-            code = error_set(&error, ERROR_INVALID,
-                             "Format error in JSON body: $: expected `points` or `filter`");
-        else if ((code = parse_whole_view(request, collection, &extras, &view, &error)) == 0)
-            code = write_add_matching(request, view, &body, &list, &error);
-    }
-    query_view_close(view);
-    if (code == 0)
+    points = code == 0 ? doc_get(&body, "points") : NULL;
+    filter = code == 0 ? doc_get(&body, "filter") : NULL;
+    if (points && extras.min_offset_count > 0)
+        code = error_set(&error, ERROR_INVALID,
+                         "Format error in JSON body: $.windrow.min_offsets: expected beside "
+                         "`filter` only");
+    else if (points)
+        code = add_deletes(request, points, &list, &error);
+    else if (code == 0 && !filter)
+        code = error_set(&error, ERROR_INVALID,
+                         "Format error in JSON body: $: expected `points` or `filter`");
+    else if (code == 0)
+        code = parse_filter(request, &body, &checked, &error);
+    if (code != 0)
+        http_reply_from_error(request, &error);
+    else if (points)
         send_writes(request, collection, &list, extras.timeout_ms);
     else
-        http_reply_from_error(request, &error);
+        delete_matching(request, collection, filter, &extras);
 }
 
 /* Several operations. */
@@ -250,7 +228,7 @@ void rest_handle_delete(struct http_request *request)
 struct step {
     struct write_list list;
     struct update *update;    /* or NULL */
-    const struct doc *delete; /* by filter, or NULL */
+    const struct doc *delete; /* the filter of those that are deleted, or NULL */
 };
 
 struct steps {
@@ -286,7 +264,7 @@ static int add_delete(struct steps *steps, const struct doc *body, struct error 
     if (!doc_get(body, "filter"))
         return error_set(error, ERROR_INVALID,
                          "Format error in JSON body: $: expected `points` or `filter`");
-    steps->steps[steps->count++].delete = body;
+    steps->steps[steps->count++].delete = doc_get(body, "filter");
     return parse_filter(steps->request, body, &filter, error);
 }
 
@@ -320,23 +298,18 @@ static int run_step(struct steps *steps, struct step *step, bool wait,
                     const struct parse_extras *extras, int64_t *operation, const char **status,
                     struct error *error)
 {
-    struct query_view *view = NULL;
     int64_t offset = 0;
-    int code = 0;
+    int code;
 
-    if (step->update) {
+    if (step->update || step->delete)
         *status = "completed";
+    if (step->update)
         return update_run(step->update, extras->timeout_ms, operation, error);
-    }
-    if (step->delete) {
-        code = parse_whole_view(steps->request, steps->collection, extras, &view, error);
-        if (code == 0)
-            code = write_add_matching(steps->request, view, step->delete, &step->list, error);
-        query_view_close(view);
-    }
-    if (code == 0)
-        code = write_commit(steps->request, steps->collection, &step->list, wait,
-                            extras->timeout_ms, &offset, status, error);
+    if (step->delete)
+        return write_delete_matching(steps->request, steps->collection, step->delete, extras,
+                                     operation, error);
+    code = write_commit(steps->request, steps->collection, &step->list, wait, extras->timeout_ms,
+                        &offset, status, error);
     if (offset > *operation)
         *operation = offset;
     if (code == 0 && wait && strcmp(*status, "completed") != 0)
@@ -373,7 +346,7 @@ void rest_handle_write_batch(struct http_request *request)
     const char *status;
     int64_t operation;
     struct doc body;
-    int code = open_write(request, &steps.collection, &body, &extras, &error);
+    int code = write_open(request, &steps.collection, &body, &extras, &error);
 
     if (code == 0) {
         operations = doc_get(&body, "operations");
@@ -401,106 +374,4 @@ void rest_handle_write_batch(struct http_request *request)
                              i > 0 ? "," : "", (long long)operation, status);
     buffer_append_byte(&request->reply, ']');
     http_reply_end(request, NULL);
-}
-
-/* Ids in several shards. */
-
-/* A tombstone for each version but the newest. Partitions of a topic that left the configuration
- * cannot be written to. */
-static void add_old_versions(struct http_request *request,
-                             const struct config_collection *collection,
-                             const struct query_row *row, const struct query_holders *holders,
-                             struct write_list *list)
-{
-    size_t key_bytes;
-    const uint8_t *key = query_row_key(row, &key_bytes);
-
-    for (size_t i = 1; i < holders->count; i++) {
-        struct rest_write *write = write_add(&request->arena, list, key, key_bytes);
-        if (!write_send_to(collection, holders->shards[i], write))
-            list->count--;
-    }
-}
-
-/* What a page of ids brings to light. */
-struct repair {
-    struct write_list list;
-    size_t scanned, found;
-    const uint8_t *next;
-    size_t next_bytes;
-};
-
-static int look_for_old_versions(struct http_request *request,
-                                 const struct config_collection *collection,
-                                 struct query_view *view, const struct query_scroll *scroll,
-                                 struct repair *repair, struct error *error)
-{
-    struct query_result page = {0};
-    struct query_holders *holders;
-
-    if (query_scroll_run(view, scroll, &page, &repair->next, &repair->next_bytes, error) != 0)
-        return error->code;
-    if (query_locate_hits(view, page.hits, page.hit_count, &request->arena, &holders, error) != 0)
-        return error->code;
-    repair->scanned = page.hit_count;
-    for (size_t i = 0; i < page.hit_count; i++)
-        if (holders[i].count > 1) {
-            repair->found++;
-            add_old_versions(request, collection, &page.hits[i].row, &holders[i], &repair->list);
-        }
-    return 0;
-}
-
-static void reply_repair(struct http_request *request, const struct repair *repair, bool removed)
-{
-    http_reply_begin(request);
-    buffer_append_format(&request->reply,
-                         "{\"scanned\":%zu,\"found\":%zu,\"removed\":%zu,\"next_page_offset\":",
-                         repair->scanned, repair->found, removed ? repair->list.count : 0);
-    if (repair->next) {
-        struct doc id = store_key_to_doc(repair->next, repair->next_bytes, &request->arena);
-        doc_write_json(&request->reply, &id);
-    } else {
-        buffer_append_text(&request->reply, "null");
-    }
-    buffer_append_byte(&request->reply, '}');
-    http_reply_end(request, NULL);
-}
-
-/* One page. A version that comes between the look and the tombstone would go with the old ones: who
- * repairs has stopped the producer that writes to other partitions. */
-void rest_handle_repair(struct http_request *request)
-{
-    struct query_scroll scroll = {.arena = &request->arena};
-    const struct config_collection *collection;
-    const struct doc *offset, *dry_run;
-    struct query_view *view = NULL;
-    struct repair repair = {0};
-    struct parse_extras extras;
-    struct error error = {0};
-    struct store_key from;
-    struct doc body;
-    bool removes;
-    int code = open_write(request, &collection, &body, &extras, &error);
-
-    if (code == 0)
-        code = parse_limit(&body, WRITE_FILTER_PAGE, &scroll.limit, &error);
-    offset = code == 0 ? doc_get(&body, "offset") : NULL;
-    if (offset && (code = parse_id(offset, &from, &error)) == 0) {
-        scroll.from_key = from.bytes;
-        scroll.from_key_bytes = from.size_bytes;
-    }
-    if (code == 0)
-        code = parse_whole_view(request, collection, &extras, &view, &error);
-    if (code == 0)
-        code = look_for_old_versions(request, collection, view, &scroll, &repair, &error);
-    query_view_close(view);
-    dry_run = code == 0 ? doc_get(&body, "dry_run") : NULL;
-    removes = repair.list.count > 0 && !(dry_run && dry_run->boolean);
-    if (code == 0 && removes)
-        code = write_produce(request, collection, &repair.list, &error);
-    if (code == 0)
-        reply_repair(request, &repair, removes);
-    else
-        http_reply_from_error(request, &error);
 }

@@ -36,6 +36,10 @@ int write_add_record(struct http_request *request, struct arena *arena,
 
 /* What a request writes (write_parse.c). All of it lies in the arena. */
 
+/** The collection, the body and its extras. */
+int write_open(struct http_request *request, const struct config_collection **collection,
+               struct doc *body, struct parse_extras *extras, struct error *error);
+
 struct write_point {
     struct query_key id;
     const float *vector;
@@ -47,6 +51,9 @@ struct write_point {
 int write_parse_points(struct arena *arena, const struct config_collection *collection,
                        const struct doc *body, struct write_point **points, size_t *count,
                        struct error *error);
+/** {"must": [filter, {"has_id": ids}]}: points of these that match. */
+struct doc write_filter_of_ids(struct arena *arena, const struct doc *filter,
+                               const struct query_key *ids, size_t count);
 /** As many keys as `ids` has items. */
 int write_parse_ids(struct arena *arena, const struct doc *ids, struct query_key **keys,
                     struct error *error);
@@ -60,6 +67,14 @@ int write_add_raw(struct http_request *request, const struct config_collection *
 /** Sends the write to the partition of that shard. False: its topic left the configuration. */
 bool write_send_to(const struct config_collection *collection, const char *shard,
                    struct rest_write *write);
+
+/** The write counts only while its id has the version that the view saw in that shard, at `offset`;
+ * STORE_EXPECT_NONE: while it has none. `shard` NULL: where it is written is not known yet. */
+void write_expect(struct rest_write *write, const struct query_view *view, const char *shard,
+                  int64_t offset);
+/** Whether that was so no longer, or is not known: whoever read the version has to read again. NULL:
+ * the write was not refused. */
+bool write_is_superseded(const char *refused);
 
 /** Returns when Kafka has answered for every message. */
 int write_produce(struct http_request *request, const struct config_collection *collection,
@@ -103,8 +118,14 @@ int update_run(struct update *update, int64_t timeout_ms, int64_t *operation, st
 /** Whether an upsert has to see what is stored. */
 bool update_is_conditional(const struct doc *upsert);
 
-/** The ids of all rows that match `body`'s filter become deletes in the list. */
-int write_add_matching(struct http_request *request, struct query_view *view,
-                       const struct doc *body, struct write_list *list, struct error *error);
+/* Removals (points_remove.c). */
+
+/** Deletes the points that match now, in the versions that do: what another producer writes meanwhile
+ * is looked at again, and stays unless it matches, too. Returns when all of it is searchable.
+ * *operation as of update_run. ERROR_BUSY: the same points were changed all the time. `filter` may be
+ * NULL. */
+int write_delete_matching(struct http_request *request, const struct config_collection *collection,
+                          const struct doc *filter, const struct parse_extras *extras,
+                          int64_t *operation, struct error *error);
 
 #endif

@@ -190,6 +190,31 @@ bool write_send_to(const struct config_collection *collection, const char *shard
     return false;
 }
 
+static int64_t next_offset_of(const struct query_view *view, const char *shard)
+{
+    size_t count;
+    const struct query_shard_freshness *freshness = query_view_freshness(view, &count);
+
+    for (size_t i = 0; i < count; i++)
+        if (strcmp(freshness[i].shard, shard) == 0)
+            return freshness[i].next_offset;
+    return -1;
+}
+
+void write_expect(struct rest_write *write, const struct query_view *view, const char *shard,
+                  int64_t offset)
+{
+    write->expects = true;
+    write->expected_offset = offset;
+    write->read_at = shard ? next_offset_of(view, shard) : -1;
+}
+
+bool write_is_superseded(const char *refused)
+{
+    return refused && (strcmp(refused, "superseded") == 0 || strcmp(refused, "exists") == 0 ||
+                       strcmp(refused, STORE_REFUSAL_UNKNOWN) == 0);
+}
+
 static void route_one(struct http_request *request, const struct config_collection *collection,
                       const struct query_holders *holders, struct write_list *list, size_t i)
 {
@@ -197,12 +222,12 @@ static void route_one(struct http_request *request, const struct config_collecti
 
     if (holders->count == 0)
         return;
-    (void)write_send_to(collection, holders->shards[0], &list->writes[i]);
+    (void)write_send_to(collection, holders->versions[0].shard, &list->writes[i]);
     for (size_t k = 1; k < holders->count && !list->writes[i].value; k++) {
         struct rest_write *copy = list_add(&request->arena, list);
         *copy = list->writes[i];
         list->ids[list->count - 1] = id;
-        (void)write_send_to(collection, holders->shards[k], copy);
+        (void)write_send_to(collection, holders->versions[k].shard, copy);
     }
 }
 

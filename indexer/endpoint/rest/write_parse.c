@@ -134,3 +134,32 @@ int write_parse_points(struct arena *arena, const struct config_collection *coll
     return docs ? parse_points(arena, collection, docs, *points, error)
                 : parse_columns(arena, collection, batch, *points, error);
 }
+
+int write_open(struct http_request *request, const struct config_collection **collection,
+               struct doc *body, struct parse_extras *extras, struct error *error)
+{
+    if (rest_request_collection(request, collection, error) != 0 ||
+        http_request_body(request, body, error) != 0)
+        return error->code;
+    return parse_extras(request, body, extras, error);
+}
+
+struct doc write_filter_of_ids(struct arena *arena, const struct doc *filter,
+                               const struct query_key *ids, size_t count)
+{
+    struct doc *items = doc_items(arena, (uint32_t)count);
+    struct doc *must = doc_items(arena, 2);
+    struct doc map = doc_map(arena, 1);
+    struct doc has_id = doc_map(arena, 1);
+    const bool all = !filter || filter->type != DOC_MAP || filter->count == 0;
+
+    for (size_t i = 0; i < count; i++)
+        items[i] = store_key_to_doc(ids[i].bytes, ids[i].size_bytes, arena);
+    doc_put(&has_id, "has_id",
+            (struct doc){.type = DOC_ARRAY, .count = (uint32_t)count, .items = items});
+    must[0] = has_id;
+    if (!all)
+        must[1] = *filter;
+    doc_put(&map, "must", (struct doc){.type = DOC_ARRAY, .count = all ? 1 : 2, .items = must});
+    return map;
+}

@@ -348,8 +348,13 @@ static void compare_ids(struct cluster *cluster, struct query_view *one, struct 
         if (rows[i].shard)
             same_row(&expected[i], &rows[i]);
         ck_assert_uint_eq(holders[i].count, expected_holders[i].count);
-        for (size_t k = 0; k < holders[i].count; k++)
-            ck_assert_str_eq(holders[i].shards[k], expected_holders[i].shards[k]);
+        for (size_t k = 0; k < holders[i].count; k++) {
+            const struct query_version *version = &holders[i].versions[k];
+            const struct query_version *wanted = &expected_holders[i].versions[k];
+            ck_assert_str_eq(version->shard, wanted->shard);
+            ck_assert_int_eq(version->time_ms, wanted->time_ms);
+            ck_assert_int_eq(version->offset, wanted->offset);
+        }
     }
 }
 
@@ -742,7 +747,72 @@ START_TEST(peer_out_of_time_ends_the_request_as_the_own_clock_does)
 }
 END_TEST
 
+/* Nobody has it, for all that is known: where a node has not answered, that is not all. */
+START_TEST(an_id_that_is_not_found_may_lie_where_nobody_answered)
+{
+    static struct cluster cluster;
+    struct store_key key;
+    struct arena arena;
+
+    store_key_from_u64(IDS + 1, &key);
+    cluster_open(&cluster, 3, VECTOR_METRIC_COSINE, test_seed());
+    cluster_fill(&cluster);
+    arena_create(&arena, 0);
+    for (int round = 0; round < 3; round++) {
+        struct query_view *view;
+        struct error error = {0};
+        struct query_row row;
+        cluster.nodes[1].damage = round == 1 ? SILENT : SOUND;
+        view = cluster_view(&cluster, false);
+        ck_assert_int_eq(query_find(view, key.bytes, key.size_bytes, &arena, &row, &error),
+                         round == 1 ? ERROR_UNAVAILABLE : ERROR_NOT_FOUND);
+        ck_assert_int_eq(round == 1, strstr(error.text, "topic[1]") != NULL);
+        query_view_close(view);
+    }
+    arena_destroy(&arena);
+    cluster_close(&cluster);
+}
+END_TEST
+
+/* Peers take a page that is one row longer than any caller's. */
+START_TEST(the_largest_page_is_asked_for_as_any_other)
+{
+    static struct cluster cluster;
+    struct query_view *one, *many;
+    struct query_result expected, result;
+    struct error error = {0};
+    const uint8_t *key;
+    size_t key_bytes;
+    struct query_scroll scroll = {.limit = QUERY_LIMIT_MAX,
+                                  .wants = {.payload = true, .vector = true}};
+    struct arena arena;
+
+    cluster_open(&cluster, 3, VECTOR_METRIC_DOT, test_seed());
+    cluster_fill(&cluster);
+    one = world_view(&cluster.whole);
+    many = cluster_view(&cluster, true);
+    arena_create(&arena, 0);
+    scroll.arena = &arena;
+    for (int round = 0; round < 4; round++) {
+        scroll.filter =
+            round % 2 == 0 ? NULL : world_filter(&arena, "{\"must_not\":[{\"has_id\":[1]}]}");
+        scroll.order_by = round < 2 ? NULL : "n";
+        ck_assert_int_eq(query_scroll_run(one, &scroll, &expected, &key, &key_bytes, &error), 0);
+        ck_assert_msg(query_scroll_run(many, &scroll, &result, &key, &key_bytes, &error) == 0, "%s",
+                      error.text);
+        ck_assert_uint_gt(result.hit_count, 100);
+        same_result(&expected, &result);
+    }
+    arena_destroy(&arena);
+    query_view_close(many);
+    query_view_close(one);
+    cluster_close(&cluster);
+}
+END_TEST
+
 TEST_TABLE(TEST(answers_of_nodes_together_are_those_of_one_process),
+           TEST(an_id_that_is_not_found_may_lie_where_nobody_answered),
+           TEST(the_largest_page_is_asked_for_as_any_other),
            TEST(what_older_nodes_do_not_know_is_refused), TEST(clocks_that_differ_change_no_score),
            TEST(bad_answers_are_refused_and_their_shards_missing),
            TEST(infinite_numbers_of_payloads_have_their_place_across_nodes),

@@ -646,7 +646,40 @@ START_TEST(answers_without_all_partitions_say_which_are_missing)
 }
 END_TEST
 
+/* A client that keeps two systems in step deletes what is 404. */
+START_TEST(an_id_is_missing_only_where_every_partition_was_asked)
+{
+    static const struct expectation whole[] = {
+        {"GET", C "/points/999", NULL, 404, "Point with id 999 does not exists"},
+        {"POST", C "/points/query", "{\"query\":999}", 404, "No point with the id"},
+    };
+    static const struct expectation partial[] = {
+        {"GET", C "/points/7", NULL, 200, "\"partial\":true"},
+        {"GET", C "/points/999", NULL, 503, "does not serve news[1] of news"},
+        {"POST", C "/points", "{\"ids\":[999]}", 200, "\"partial\":true"},
+        {"POST", C "/points/query", "{\"query\":999}", 503, "news[1]"},
+        {"POST", C "/points/query", "{\"query\":{\"recommend\":{\"positive\":[7,999]}}}", 503,
+         "Whether the id exists is not known"},
+        {"POST", C "/points/query",
+         "{\"query\":{\"discover\":{\"target\":999,\"context\":{\"positive\":1,\"negative\":2}}}}",
+         503, "news[1]"},
+        {"POST", C "/points/recommend", "{\"positive\":[7],\"negative\":[999],\"limit\":2}", 503,
+         "news[1]"},
+        {"POST", C "/points/query", "{\"query\":7,\"limit\":1}", 200, "\"partial\":true"},
+    };
+    static const struct store_expected_shard both[] = {{"0", "news[0]"}, {"1", "news[1]"}};
+    static struct fixture fixture;
+
+    fixture_open(&fixture);
+    CHECK_ALL(&fixture, whole);
+    store_registry_expect(fixture.registry, "news", both, 2);
+    CHECK_ALL(&fixture, partial);
+    fixture_close(&fixture);
+}
+END_TEST
+
 TEST_TABLE(TEST(bad_requests_get_the_error_envelope),
+           TEST(an_id_is_missing_only_where_every_partition_was_asked),
            TEST(bad_forms_of_queries_are_told_their_place),
            TEST(updates_that_cannot_be_are_refused), TEST(reads_answer_in_the_dialect),
            TEST(clients_start_up_without_a_failure), TEST(facets_and_groups_count_values),
