@@ -1,5 +1,6 @@
 #include "base/vector.h"
 
+#include <math.h>
 #include <string.h>
 
 static const char *const metric_names[] = {[VECTOR_METRIC_COSINE] = "cosine",
@@ -26,6 +27,14 @@ enum {
     KINDS = sizeof(kind_names) / sizeof(kind_names[0])
 };
 
+/* Products of two vectors are at most the product of their lengths (Cauchy and Schwarz), and so are all
+ * partial sums. A distance is at most the sum of both lengths, and its square must fit. The largest
+ * float32 is 3.4e38. The limits leave 5 % of it for the rounding of long sums and of stored types. */
+static const double length_limits[] = {[VECTOR_METRIC_COSINE] = INFINITY,
+                                       [VECTOR_METRIC_DOT] = 1.79e19,
+                                       [VECTOR_METRIC_L2] = 8.9e18,
+                                       [VECTOR_METRIC_HAMMING] = INFINITY};
+
 /* A number from a file may be none of ours. */
 static const char *name_at(const char *const *names, unsigned count, unsigned at)
 {
@@ -39,6 +48,26 @@ uint32_t vector_first_not_bit(const float *values, uint32_t dim)
     while (i < dim && (values[i] == 0.0F || values[i] == 1.0F))
         i++;
     return i;
+}
+
+int vector_check_length(enum vector_metric metric, double squared_length, struct error *error)
+{
+    const double length = sqrt(squared_length);
+
+    if (length <= length_limits[metric])
+        return 0;
+    return error_set(error, ERROR_INVALID,
+                     "the vector's length %.3g is above %.3g: scores by %s would exceed float32",
+                     length, length_limits[metric], metric_names[metric]);
+}
+
+double vector_squared_length(const float *values, uint32_t dim)
+{
+    double sum = 0;
+
+    for (uint32_t i = 0; i < dim; i++)
+        sum += (double)values[i] * (double)values[i];
+    return sum;
 }
 
 const char *vector_metric_name(enum vector_metric metric)

@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "base/doc.h"
+#include "base/error.h"
 
 /** Cosine and dot: the inner product; vectors under cosine are stored at unit length. Hamming: values
  * are 0 or 1, and rows are ranked by the number of those that differ. */
@@ -27,6 +28,15 @@ static inline enum vector_metric vector_metric_ranking(enum vector_metric metric
 
 /** Index of the first value that is neither 0 nor 1; `dim` when all are. */
 uint32_t vector_first_not_bit(const float *values, uint32_t dim);
+
+/** Checks the squared length of a vector, in doubles, before a collection stores it or compares with it.
+ * Any two vectors that pass have a finite score in float32: their product, or the square of their
+ * distance. Cosine takes every finite length, because it compares directions. ERROR_INVALID says the
+ * length and the limit. */
+int vector_check_length(enum vector_metric metric, double squared_length, struct error *error);
+
+/** The squared length of `dim` values, summed in doubles: finite when all values are. */
+double vector_squared_length(const float *values, uint32_t dim);
 
 /** How a run stores its vectors: float32, packed float32, or in a type of fewer bytes
  * (vector_row.h). */

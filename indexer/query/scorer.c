@@ -11,6 +11,7 @@
  * with f(x) = x / (1 + |x|) and s(x) = (f(x) + 1) / 2, over index_score, where higher is better under
  * every metric. These are Qdrant's formulas; tests/clients compares with the engine of its client. Sums
  * are of float32, in the order of the examples. */
+#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -20,7 +21,14 @@ static const float EPSILON = 1.1920929e-7F; /* of float32, as Qdrant has it */
 
 static float sigmoid(float x)
 {
-    return isfinite(x) ? x / (1.0F + fabsf(x)) : x;
+    return isfinite(x) ? x / (1.0F + fabsf(x)) : copysignf(1.0F, x);
+}
+
+/* Vectors that are taken in today have finite scores; rows of releases before 0.2 may not, and sums
+ * of finite scores may not either. Then the nearest finite score stands for it, the lowest for NaN. */
+static float clamped(float score)
+{
+    return fminf(fmaxf(score, -FLT_MAX), FLT_MAX);
 }
 
 static float scaled_sigmoid(float x)
@@ -39,6 +47,8 @@ static void score_with(const struct scoring *rows, const float *vector, float *s
 {
     index_score_block(rows->searcher->metric, vector, rows->vectors, rows->count,
                       rows->searcher->dim, scores);
+    for (uint32_t i = 0; i < rows->count; i++)
+        scores[i] = clamped(scores[i]);
 }
 
 static const float *example(const struct scoring *rows, uint32_t i)
@@ -56,7 +66,7 @@ static void fold(const struct scoring *rows, uint32_t first, uint32_t end, bool 
     for (uint32_t i = first; i < end; i++) {
         score_with(rows, example(rows, i), scores);
         for (uint32_t k = 0; k < rows->count; k++)
-            folded[k] = sums ? folded[k] + scores[k] : fmaxf(folded[k], scores[k]);
+            folded[k] = sums ? clamped(folded[k] + scores[k]) : fmaxf(folded[k], scores[k]);
     }
 }
 
@@ -70,7 +80,7 @@ static void score_examples(const struct scoring *rows, float *scores)
     fold(rows, scorer->positive_count, scorer->positive_count + scorer->negative_count, sums,
          negative);
     for (uint32_t k = 0; k < rows->count; k++)
-        scores[k] = sums                      ? scores[k] - negative[k]
+        scores[k] = sums                      ? clamped(scores[k] - negative[k])
                     : scores[k] > negative[k] ? scaled_sigmoid(scores[k])
                                               : -scaled_sigmoid(negative[k]);
 }
@@ -84,7 +94,7 @@ static void score_weighted(const struct scoring *rows, float *scores)
     for (uint32_t i = 0; i < scorer->positive_count + scorer->negative_count; i++) {
         score_with(rows, example(rows, i), found);
         for (uint32_t k = 0; k < rows->count; k++)
-            scores[k] += scorer->weights[i] * found[k];
+            scores[k] = clamped(scores[k] + clamped(scorer->weights[i] * found[k]));
     }
 }
 
@@ -137,7 +147,7 @@ float search_score_row(const struct searcher *searcher, struct vector_row row)
     float score;
 
     if (searcher->scorer.kind == QUERY_NEAREST)
-        return index_score_row(searcher->metric, searcher->query, row, searcher->dim);
+        return clamped(index_score_row(searcher->metric, searcher->query, row, searcher->dim));
     search_score_rows(searcher, index_row_values(row, searcher->dim), 1, &score);
     return score;
 }

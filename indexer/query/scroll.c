@@ -413,15 +413,15 @@ static enum filter_virtual order_key(const char *order_by)
                                               : FILTER_PAYLOAD;
 }
 
-/* The value travels as the sum of two doubles, which hold it exactly. */
+/* The value travels as the sum of two doubles, which hold it exactly. Infinity, which a payload may
+ * hold, has no rest. */
 static struct query_hit hit_of(const struct ordered *ordered)
 {
     double order = (double)ordered->value;
+    order_value rest = isinf(order) ? 0 : ordered->value - (order_value)order;
 
-    return (struct query_hit){.row = ordered->row,
-                              .score = 1.0F,
-                              .order = order,
-                              .order_rest = (double)(ordered->value - (order_value)order)};
+    return (struct query_hit){
+        .row = ordered->row, .score = 1.0F, .order = order, .order_rest = (double)rest};
 }
 
 /* Of an id that follows itself the first version stays: the newest. */

@@ -3,6 +3,7 @@
 #include "indexer/query/searcher.h"
 
 #include <assert.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -195,6 +196,9 @@ static int read_part(const struct search_run *run, const struct gather_answer *a
     if (gather_hits(answer, run->searcher.dim, search->wants, search->arena, &part->hits,
                     &part->count, error) != 0)
         return error->code;
+    for (size_t i = 0; i < part->count; i++) /* only values of payloads may be infinite */
+        if (!isfinite(part->hits[i].order))
+            return error_set(error, ERROR_INVALID, "peer: a hit's score is not finite");
     return gather_result(answer, search->arena, &part->gathered, error);
 }
 

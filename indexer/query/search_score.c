@@ -30,9 +30,11 @@ static double scaled(const struct searcher *searcher, double raw, double decay)
     return order > -DBL_MAX ? order : -DBL_MAX;
 }
 
+/* Segments score rows without this file, and old rows may have scores that are infinite or NaN
+ * (scorer.c): those rank as the nearest finite score, NaN as the lowest. */
 double search_order(const struct searcher *searcher, float raw, double decay)
 {
-    return scaled(searcher, (double)raw, decay);
+    return scaled(searcher, (double)fminf(fmaxf(raw, -FLT_MAX), FLT_MAX), decay);
 }
 
 double search_order_bound(const struct source_search *source, double raw)
@@ -68,7 +70,7 @@ float search_user_score(const struct searcher *searcher, double order)
 
     if (searcher->distances)
         score = !(order < 0) ? 0.0 : searcher->squares ? -order : sqrt(-order);
-    return score > (double)FLT_MAX ? FLT_MAX : (float)score;
+    return (float)fmin(fmax(score, -(double)FLT_MAX), (double)FLT_MAX);
 }
 
 double search_threshold_order(const struct searcher *searcher)

@@ -17,7 +17,19 @@ static int check_numbers(const float *numbers, size_t count, const char *name, s
     return 0;
 }
 
-static int check_scorer(const struct query_scorer *scorer, uint32_t dim, struct error *error)
+static int check_vector(const struct config_collection *collection, const float *vector,
+                        const char *name, struct error *error)
+{
+    if (check_numbers(vector, collection->dim, name, error) != 0)
+        return error->code;
+    if (vector_check_length(collection->metric, vector_squared_length(vector, collection->dim),
+                            error) != 0)
+        return error_wrap(error, "%s", name);
+    return 0;
+}
+
+static int check_scorer(const struct query_scorer *scorer,
+                        const struct config_collection *collection, struct error *error)
 {
     bool pairs = scorer->kind == QUERY_DISCOVER || scorer->kind == QUERY_CONTEXT;
     uint64_t count = (uint64_t)scorer->positive_count + scorer->negative_count;
@@ -33,10 +45,15 @@ static int check_scorer(const struct query_scorer *scorer, uint32_t dim, struct 
     if (scorer->kind == QUERY_WEIGHTED_SCORES &&
         check_numbers(scorer->weights, count, "weights", error) != 0)
         return error->code;
-    return check_numbers(scorer->examples, count * dim, "examples", error);
+    for (uint64_t i = 0; i < count; i++)
+        if (check_vector(collection, scorer->examples + i * collection->dim, "examples", error) !=
+            0)
+            return error->code;
+    return 0;
 }
 
-static int check(const struct query_search *search, uint32_t dim, struct error *error)
+static int check(const struct query_search *search, const struct config_collection *collection,
+                 struct error *error)
 {
     if (search->limit == 0)
         return error_set(error, ERROR_INVALID, "limit: value 0 invalid, must be 1 or larger");
@@ -51,9 +68,9 @@ static int check(const struct query_search *search, uint32_t dim, struct error *
                          CONFIG_RECALL_MAX);
     if (search->half_life_ms < 0)
         return error_set(error, ERROR_INVALID, "half_life: must be positive");
-    if (search->vector && check_numbers(search->vector, dim, "vector", error) != 0)
+    if (search->vector && check_vector(collection, search->vector, "vector", error) != 0)
         return error->code;
-    return check_scorer(&search->scorer, dim, error);
+    return check_scorer(&search->scorer, collection, error);
 }
 
 /* A vector of zeros has no direction. Qdrant answers with score 0 for everything; so do we, by a
@@ -111,7 +128,7 @@ int search_start(struct searcher *searcher, struct query_view *view,
         .from_ms = search->from_ms,
         .to_ms = search->to_ms,
         .lock = PTHREAD_MUTEX_INITIALIZER};
-    if (check(search, searcher->dim, error) != 0)
+    if (check(search, collection, error) != 0)
         return error->code;
     query_filter_time_range(searcher->filter, &searcher->from_ms, &searcher->to_ms);
     searcher->bounded = searcher->from_ms != INT64_MIN || searcher->to_ms != INT64_MAX;

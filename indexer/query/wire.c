@@ -90,9 +90,9 @@ int wire_get_double(const struct doc *map, const char *key, double *value, struc
 {
     const struct doc *found = doc_get(map, key);
 
-    if (found && doc_as_double(found, value) && isfinite(*value))
+    if (found && doc_as_double(found, value) && !isnan(*value))
         return 0;
-    return error_set(error, ERROR_INVALID, "peer: `%s` is not a finite number", key);
+    return error_set(error, ERROR_INVALID, "peer: `%s` is not a number", key);
 }
 
 bool wire_get_bool(const struct doc *map, const char *key)
@@ -178,8 +178,12 @@ int wire_to_hit(const struct doc *row, const char *const *shards, size_t shard_c
     if (fields[1].integer < 0 || (size_t)fields[1].integer >= shard_count || fields[3].integer < 0)
         return bad_row(error, "position");
     for (int i = 0; i < 3; i++)
-        if (!doc_as_double(&fields[5 + i], &numbers[i]) || !isfinite(numbers[i]))
+        if (!doc_as_double(&fields[5 + i], &numbers[i]))
             return bad_row(error, "score");
+    if (isinf(numbers[1])) /* nodes before 0.2 send infinity less itself */
+        numbers[2] = 0;
+    if (!isfinite((float)numbers[0]) || isnan(numbers[1]) || !isfinite(numbers[2]))
+        return bad_row(error, "score");
     peer->key = (const uint8_t *)fields[0].string;
     peer->key_bytes = fields[0].count;
     peer->time_ms = fields[2].integer;

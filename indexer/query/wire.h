@@ -41,7 +41,7 @@ int wire_get_i64(const struct doc *map, const char *key, int64_t *value, struct 
 /** At most `max`. */
 int wire_get_u32(const struct doc *map, const char *key, uint32_t max, uint32_t *value,
                  struct error *error);
-/** Finite. */
+/** Any number but NaN: thresholds and values of payloads may be infinite. */
 int wire_get_double(const struct doc *map, const char *key, double *value, struct error *error);
 /** False where it is absent. */
 bool wire_get_bool(const struct doc *map, const char *key);

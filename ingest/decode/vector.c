@@ -64,12 +64,17 @@ const float *decode_vector_finish(struct decode *decode, const struct decode_par
 {
     const struct vector_kernels *kernels = vector_kernels();
     const uint32_t dim = decode->collection->dim;
-    double length = kernels->squared_length(from, dim);
+    double squared_length = kernels->squared_length(from, dim);
+    struct error error = {0};
     uint32_t bad;
 
-    if (!isfinite(length)) {
+    if (!isfinite(squared_length)) {
         memmove(to, from, dim * sizeof(float));
         reject_not_finite(decode, part, to, path);
+        return NULL;
+    }
+    if (vector_check_length(decode->collection->metric, squared_length, &error) != 0) {
+        decode_reject_add(decode, part, "not_finite", "%s: %s", path, error.text);
         return NULL;
     }
     if (decode->collection->metric != VECTOR_METRIC_COSINE) {
@@ -84,12 +89,12 @@ const float *decode_vector_finish(struct decode *decode, const struct decode_par
                           bad, (double)to[bad]);
         return NULL;
     }
-    if (length == 0) {
+    if (squared_length == 0) {
         decode_reject_add(decode, part, "zero_vector",
                           "%s: a vector of zeros has no direction (cosine)", path);
         return NULL;
     }
-    kernels->scale(from, to, dim, 1 / sqrt(length));
+    kernels->scale(from, to, dim, 1 / sqrt(squared_length));
     return to;
 }
 

@@ -119,10 +119,8 @@ static int average(const struct examples *examples, uint32_t positive, struct er
         for (uint32_t k = 0; k < dim; k++)
             sum[k] += weight * examples->vectors[(size_t)i * dim + k];
     }
-    for (uint32_t i = 0; i < dim; i++)
-        if (!isfinite(sum[i]))
-            return error_set(error, ERROR_INVALID,
-                             "Wrong input: the mean of the examples is not finite");
+    if (vector_check_length(form->collection->metric, vector_squared_length(sum, dim), error) != 0)
+        return error_wrap(error, "Wrong input: the mean of the examples");
     form->search.vector = sum;
     return 0;
 }

@@ -297,6 +297,8 @@ int parse_vector(struct arena *arena, const struct doc *doc, const char *where,
                          "Wrong input: %s[%u]: %g is not 0 or 1, and collection `%s` compares by "
                          "hamming",
                          where, bad, (double)values[bad], collection->name);
+    if (vector_check_length(collection->metric, vector_squared_length(values, dim), error) != 0)
+        return error_wrap(error, "Wrong input: %s", where);
     *vector = values;
     return 0;
 }

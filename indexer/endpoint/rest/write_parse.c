@@ -1,8 +1,12 @@
 /* What a write says: the points of an upsert, one after the other or as columns, and lists of ids.
  * All of it is checked before anything is sent. */
+#include <stdio.h>
+
 #include "base/memory.h"
 #include "indexer/endpoint/rest/write.h"
 #include "store/files/key.h"
+
+enum { WHERE_BYTES = 48 }; /* of a vector's place in the body */
 
 static int check_vector(const struct config_collection *collection, const float *values,
                         struct error *error)
@@ -20,9 +24,10 @@ static int check_vector(const struct config_collection *collection, const float 
 }
 
 static int parse_point_vector(struct arena *arena, const struct config_collection *collection,
-                              const struct doc *doc, const float **vector, struct error *error)
+                              const struct doc *doc, const char *where, const float **vector,
+                              struct error *error)
 {
-    if (parse_vector(arena, doc, "vector", collection, vector, error) != 0)
+    if (parse_vector(arena, doc, where, collection, vector, error) != 0)
         return error->code;
     return check_vector(collection, *vector, error);
 }
@@ -62,24 +67,27 @@ int write_parse_ids(struct arena *arena, const struct doc *ids, struct query_key
 }
 
 static int parse_point(struct arena *arena, const struct config_collection *collection,
-                       const struct doc *id, const struct doc *vector, const struct doc *payload,
-                       struct write_point *point, struct error *error)
+                       const struct doc *id, const struct doc *vector, const char *where,
+                       const struct doc *payload, struct write_point *point, struct error *error)
 {
     point->payload = payload && payload->type == DOC_MAP ? payload : NULL;
     if (parse_key(arena, id, &point->id, error) != 0)
         return error->code;
-    return parse_point_vector(arena, collection, vector, &point->vector, error);
+    return parse_point_vector(arena, collection, vector, where, &point->vector, error);
 }
 
 static int parse_points(struct arena *arena, const struct config_collection *collection,
                         const struct doc *docs, struct write_point *points, struct error *error)
 {
+    char where[WHERE_BYTES];
     int code = 0;
 
-    for (uint32_t i = 0; i < docs->count && code == 0; i++)
+    for (uint32_t i = 0; i < docs->count && code == 0; i++) {
+        snprintf(where, sizeof(where), "$.points[%u].vector", i);
         code = parse_point(arena, collection, doc_get(&docs->items[i], "id"),
-                           doc_get(&docs->items[i], "vector"), doc_get(&docs->items[i], "payload"),
-                           &points[i], error);
+                           doc_get(&docs->items[i], "vector"), where,
+                           doc_get(&docs->items[i], "payload"), &points[i], error);
+    }
     return code;
 }
 
@@ -90,6 +98,7 @@ static int parse_columns(struct arena *arena, const struct config_collection *co
     const struct doc *ids = doc_get(batch, "ids");
     const struct doc *vectors = doc_get(batch, "vectors");
     const struct doc *payloads = doc_get(batch, "payloads");
+    char where[WHERE_BYTES];
     int code = 0;
 
     if (vectors->type == DOC_MAP)
@@ -98,9 +107,11 @@ static int parse_columns(struct arena *arena, const struct config_collection *co
         return error_set(
             error, ERROR_INVALID,
             "Format error in JSON body: $.batch: expected equally many ids, vectors and payloads");
-    for (uint32_t i = 0; i < ids->count && code == 0; i++)
-        code = parse_point(arena, collection, &ids->items[i], &vectors->items[i],
+    for (uint32_t i = 0; i < ids->count && code == 0; i++) {
+        snprintf(where, sizeof(where), "$.batch.vectors[%u]", i);
+        code = parse_point(arena, collection, &ids->items[i], &vectors->items[i], where,
                            payloads ? &payloads->items[i] : NULL, &points[i], error);
+    }
     return code;
 }
 

@@ -75,6 +75,9 @@ static int check_row(const struct raw *raw, size_t row, const float *vector, str
                 : vector[i] < 0  ? "-infinity"
                                  : "infinity");
     }
+    if (vector_check_length(raw->collection->metric,
+                            vector_squared_length(vector, raw->collection->dim), error) != 0)
+        return error_wrap(error, "Wrong input: row %zu", row);
     if (raw->collection->metric == VECTOR_METRIC_HAMMING)
         bad = vector_first_not_bit(vector, raw->collection->dim);
     if (bad < raw->collection->dim)

@@ -279,6 +279,17 @@ void cluster_fill(struct cluster *cluster)
     cluster_set_clock(cluster, start_ms + 9 * hour_ms);
 }
 
+void cluster_upsert_near(struct cluster *cluster, size_t shard, uint64_t id, float near)
+{
+    struct world *worlds[] = {&cluster->whole, &owner_of(cluster, shard)->world};
+    uint64_t number = cluster_random(cluster);
+
+    for (size_t w = 0; w < 2; w++) {
+        worlds[w]->random = number; /* the vector's, and the payload's */
+        world_upsert_near(worlds[w], shard, id, start_ms + 8 * hour_ms, near);
+    }
+}
+
 struct query_view *cluster_view(struct cluster *cluster, bool whole)
 {
     struct node *node = &cluster->nodes[cluster->asking];

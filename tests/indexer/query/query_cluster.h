@@ -60,6 +60,8 @@ void cluster_set_clock(struct cluster *cluster, int64_t now_ms);
 /** Some ids are written to two shards, as producers with two partitioners do; equal vectors make equal
  * scores. */
 void cluster_fill(struct cluster *cluster);
+/** world_upsert_near in both worlds that have the shard. */
+void cluster_upsert_near(struct cluster *cluster, size_t shard, uint64_t id, float near);
 /** Of the node that asks. `whole`: an answer without a shard is an error. */
 struct query_view *cluster_view(struct cluster *cluster, bool whole);
 

@@ -195,8 +195,8 @@ static void append(struct world *world, size_t shard, const struct world_record 
     world->next_offset[shard]++;
 }
 
-void world_upsert(struct world *world, size_t shard, uint64_t id, int64_t time_ms, int64_t ttl_ms,
-                  const float *vector)
+static void upsert(struct world *world, size_t shard, uint64_t id, int64_t time_ms, int64_t ttl_ms,
+                   const float *vector, const float *near)
 {
     struct world_record *record = record_for(world, id);
     struct buffer payload = {0};
@@ -218,7 +218,7 @@ void world_upsert(struct world *world, size_t shard, uint64_t id, int64_t time_m
         world_random_vector(world, record->vector);
     if (world->collection.metric == VECTOR_METRIC_COSINE)
         (void)index_normalise(record->vector, world->collection.dim);
-    record->near = record->vector[0];
+    record->near = near ? *near : record->vector[0];
     snprintf(tag, sizeof(tag), "t%d", (int)(record->number % 10));
     items = doc_items(&arena, 6);
     items[0] = doc_string(&arena, "n");
@@ -232,6 +232,17 @@ void world_upsert(struct world *world, size_t shard, uint64_t id, int64_t time_m
     append(world, shard, record, &payload, false);
     buffer_destroy(&payload);
     arena_destroy(&arena);
+}
+
+void world_upsert(struct world *world, size_t shard, uint64_t id, int64_t time_ms, int64_t ttl_ms,
+                  const float *vector)
+{
+    upsert(world, shard, id, time_ms, ttl_ms, vector, NULL);
+}
+
+void world_upsert_near(struct world *world, size_t shard, uint64_t id, int64_t time_ms, float near)
+{
+    upsert(world, shard, id, time_ms, 0, NULL, &near);
 }
 
 void world_delete(struct world *world, size_t shard, uint64_t id, int64_t time_ms)

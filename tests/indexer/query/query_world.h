@@ -61,6 +61,8 @@ void world_restart(struct world *world);
  * "near": first coordinate, "tag": "t<n % 10>"}. */
 void world_upsert(struct world *world, size_t shard, uint64_t id, int64_t time_ms, int64_t ttl_ms,
                   const float *vector);
+/** A random vector, and `near` as the payload has it: any number. */
+void world_upsert_near(struct world *world, size_t shard, uint64_t id, int64_t time_ms, float near);
 void world_delete(struct world *world, size_t shard, uint64_t id, int64_t time_ms);
 void world_flush(struct world *world, size_t shard);
 void world_seal(struct world *world, size_t shard, int64_t time_ms);

@@ -498,6 +498,52 @@ END_TEST
 
 /* In an answer to a search. */
 
+/* MessagePack has infinity, so payloads may. JSON shows null for it. */
+START_TEST(infinite_numbers_of_payloads_have_their_place_across_nodes)
+{
+    static struct cluster cluster;
+
+    cluster_open(&cluster, 2, VECTOR_METRIC_COSINE, test_seed());
+    cluster_fill(&cluster);
+    for (size_t shard = 0; shard < SHARDS; shard++) {
+        cluster_upsert_near(&cluster, shard, IDS + 2 * shard, INFINITY);
+        cluster_upsert_near(&cluster, shard, IDS + 2 * shard + 1, -INFINITY);
+    }
+    for (int descending = 0; descending < 2; descending++)
+        for (int starts = 0; starts < 2; starts++) {
+            struct query_view *one = world_view(&cluster.whole);
+            struct query_view *many = cluster_view(&cluster, true);
+            struct doc from = doc_number(descending ? (double)INFINITY : -(double)INFINITY);
+            struct arena arena;
+            struct query_scroll scroll = {.limit = 30,
+                                          .order_by = "near",
+                                          .descending = descending,
+                                          .start_from = starts ? &from : NULL,
+                                          .wants = {.payload = true, .vector = true},
+                                          .arena = &arena};
+            struct query_result expected, result;
+            const uint8_t *key;
+            size_t key_bytes;
+            struct error error = {0};
+            arena_create(&arena, 0);
+            ck_assert_int_eq(query_scroll_run(one, &scroll, &expected, &key, &key_bytes, &error),
+                             0);
+            ck_assert_msg(query_scroll_run(many, &scroll, &result, &key, &key_bytes, &error) == 0,
+                          "%s", error.text);
+            ck_assert_uint_eq(query_view_coverage(many)->missing_count, 0);
+            ck_assert_uint_eq(result.hit_count, 30);
+            same_result(&expected, &result);
+            for (size_t i = 0; i < SHARDS; i++)
+                ck_assert(isinf(result.hits[i].order) && result.hits[i].order_rest == 0.0);
+            query_view_close(one);
+            query_view_close(many);
+            arena_destroy(&arena);
+        }
+    ck_assert_uint_eq(cluster.refused, 0);
+    cluster_close(&cluster);
+}
+END_TEST
+
 static struct doc *of_first_hit(struct doc *answer, uint32_t field)
 {
     const struct doc *hits = doc_get(doc_get(answer, "result"), "hits");
@@ -699,6 +745,7 @@ END_TEST
 TEST_TABLE(TEST(answers_of_nodes_together_are_those_of_one_process),
            TEST(what_older_nodes_do_not_know_is_refused), TEST(clocks_that_differ_change_no_score),
            TEST(bad_answers_are_refused_and_their_shards_missing),
+           TEST(infinite_numbers_of_payloads_have_their_place_across_nodes),
            TEST(peer_out_of_time_ends_the_request_as_the_own_clock_does),
            TEST(searches_whose_numbers_or_vectors_are_wrong_are_refused),
            TEST(descriptions_that_are_not_sound_are_refused))

@@ -1,5 +1,6 @@
 /* Searches by several examples, compared with the formulas over every record: a window with a graph, one
  * with lists, and rows of today. */
+#include <float.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -275,8 +276,57 @@ START_TEST(decay_thresholds_and_rescoring_hold_for_examples)
 }
 END_TEST
 
+/* Each score fits a float32, their sums do not. */
+START_TEST(sums_beyond_float32_are_its_largest_number)
+{
+    static struct scene scene;
+
+    scene_open(&scene, VECTOR_METRIC_DOT);
+    for (int i = 0; i < 2 * EXAMPLES; i++)
+        for (uint32_t d = 0; d < DIM; d++)
+            scene.examples[i][d] = i < EXAMPLES ? 5e18F : -5e18F;
+    world_upsert(&scene.world, 0, scene.world.record_count, START_MS, 0, scene.examples[0]);
+    for (int i = 0; i < 2 * EXAMPLES; i++)
+        scene.weights[i] = i < EXAMPLES ? 3e38F : -3e38F;
+    for (int kind = QUERY_BEST_SCORE; kind <= QUERY_WEIGHTED_SCORES; kind++) {
+        struct query_view *view = world_view(&scene.world);
+        float examples[2 * EXAMPLES * DIM];
+        struct query_result result;
+        struct error error = {0};
+        struct arena arena;
+        uint32_t dim = scene.world.collection.dim;
+        bool pairs = kind == QUERY_DISCOVER || kind == QUERY_CONTEXT;
+        struct query_search search = {.vector = kind == QUERY_DISCOVER ? scene.examples[0] : NULL,
+                                      .scorer = {.kind = (enum query_scorer_kind)kind,
+                                                 .examples = examples,
+                                                 .positive_count = EXAMPLES,
+                                                 .negative_count = EXAMPLES,
+                                                 .weights = scene.weights},
+                                      .limit = 5,
+                                      .exact = true,
+                                      .from_ms = INT64_MIN,
+                                      .to_ms = INT64_MAX,
+                                      .arena = &arena};
+        for (int i = 0; i < 2 * EXAMPLES; i++)
+            memcpy(examples + (size_t)i * dim, scene.examples[i], dim * sizeof(float));
+        arena_create(&arena, 0);
+        ck_assert_msg(query_search_run(view, &search, &result, &error) == 0, "%s", error.text);
+        ck_assert_uint_eq(result.hit_count, 5);
+        for (size_t i = 0; i < result.hit_count; i++)
+            ck_assert_msg(isfinite(result.hits[i].score), "scorer %d: %g", kind,
+                          (double)result.hits[i].score);
+        if (!pairs && kind != QUERY_BEST_SCORE)
+            ck_assert_float_eq(result.hits[0].score, FLT_MAX);
+        query_view_close(view);
+        arena_destroy(&arena);
+    }
+    scene_close(&scene);
+}
+END_TEST
+
 TEST_TABLE(TEST(cosine_examples_score_as_the_formulas_say),
            TEST(dot_examples_score_as_the_formulas_say),
            TEST(l2_examples_score_as_the_formulas_say),
            TEST(hamming_examples_score_as_the_formulas_say),
-           TEST(decay_thresholds_and_rescoring_hold_for_examples))
+           TEST(decay_thresholds_and_rescoring_hold_for_examples),
+           TEST(sums_beyond_float32_are_its_largest_number))

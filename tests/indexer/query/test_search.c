@@ -431,6 +431,54 @@ START_TEST(searches_of_one_request_have_the_answers_that_each_has_alone)
 }
 END_TEST
 
+/* Rows of releases that took in every finite float32: their scores may be infinite or NaN in float32.
+ * All others keep their places, live, sealed and through a graph. */
+START_TEST(a_stored_vector_of_infinite_length_costs_no_other_its_place)
+{
+    static const enum vector_metric metrics[] = {VECTOR_METRIC_DOT, VECTOR_METRIC_L2};
+    uint64_t seed = test_seed();
+
+    for (size_t m = 0; m < 2; m++) {
+        struct world world;
+        float huge[WORLD_DIM_MAX];
+        question_open_world(&world, metrics[m], 1, 0, seed);
+        fill_window(&world, 0, 0, 400);
+        for (uint32_t i = 0; i < world.collection.dim; i++)
+            huge[i] = i % 2 ? -3e38F : 3e38F;
+        world_upsert(&world, 0, 1000, START_MS, 0, huge);
+        for (int state = 0; state < 3; state++) {
+            if (state == 1)
+                world_seal(&world, 0, START_MS);
+            if (state == 2)
+                world_index(&world, 0, START_MS);
+            for (int i = 0; i < 30; i++) {
+                struct question question = {.limit = 10, .exact = state < 2};
+                struct answer answer;
+                struct query_view *view = world_view(&world);
+                size_t others = 0, nearer = 0;
+                world_random_vector(&world, question.vector);
+                question_ask(view, &question, &answer);
+                ck_assert_uint_eq(answer.count, 10);
+                for (size_t k = 0; k < answer.count; k++) {
+                    ck_assert(isfinite(answer.scores[k]));
+                    others += answer.ids[k] != 1000;
+                }
+                for (uint64_t id = 0; id < 400; id++) {
+                    float score = world_score(&world, question.vector, world_find(&world, id));
+                    float last = answer.scores[answer.count - 1];
+                    nearer += world_has_distances(&world) ? score < last : score > last;
+                }
+                ck_assert_uint_ge(others, 9);
+                if (question.exact)
+                    ck_assert_uint_le(nearer, others);
+                query_view_close(view);
+            }
+        }
+        world_close(&world);
+    }
+}
+END_TEST
+
 START_TEST(a_threshold_is_strict)
 {
     static const enum vector_metric metrics[] = {VECTOR_METRIC_COSINE, VECTOR_METRIC_L2};
@@ -629,6 +677,7 @@ TEST_TABLE(TEST(cosine_searches_equal_brute_force_over_a_random_life),
            TEST(searches_over_many_graphs_have_the_recall_that_is_configured),
            TEST(searches_over_many_lists_have_the_recall_that_is_configured),
            TEST(searches_of_one_request_have_the_answers_that_each_has_alone),
+           TEST(a_stored_vector_of_infinite_length_costs_no_other_its_place),
            TEST(a_threshold_is_strict), TEST(time_ranges_prune_windows),
            TEST(a_vector_without_direction_scores_zero), TEST(the_asking_record_is_left_out),
            TEST(what_a_search_may_not_ask), TEST(an_id_in_two_shards_is_returned_once))

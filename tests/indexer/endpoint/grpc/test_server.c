@@ -1,4 +1,5 @@
 /* Calls over a real socket, good ones and bad ones, over a real store of one shard. */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -45,10 +46,8 @@ static void service_close(struct service *service)
     fixture_close(&service->fixture);
 }
 
-/* The nearest of [1, 7, 0.5, 0] is point 7. */
-static size_t query_message(uint8_t *out, const char *collection, size_t dim)
+static size_t query_for(uint8_t *out, const char *collection, float *values, size_t dim)
 {
-    float values[] = {1.0F, 7.0F, 0.5F, 0.0F, 0.0F};
     Qdrant__DenseVector dense = QDRANT__DENSE_VECTOR__INIT;
     Qdrant__VectorInput nearest = QDRANT__VECTOR_INPUT__INIT;
     Qdrant__Query query = QDRANT__QUERY__INIT;
@@ -71,6 +70,14 @@ static size_t query_message(uint8_t *out, const char *collection, size_t dim)
     message.has_limit = true;
     message.limit = 3;
     return qdrant__query_points__pack(&message, out);
+}
+
+/* The nearest of [1, 7, 0.5, 0] is point 7. */
+static size_t query_message(uint8_t *out, const char *collection, size_t dim)
+{
+    float values[] = {1.0F, 7.0F, 0.5F, 0.0F, 0.0F};
+
+    return query_for(out, collection, values, dim);
 }
 
 static struct frames_reply ask_call(struct service *service, uint32_t stream, const char *path,
@@ -105,6 +112,29 @@ START_TEST(a_query_is_answered_with_points_and_vectors)
     ck_assert_float_eq(response->result[0]->vectors->vector->dense->data[1], 7.0F);
     qdrant__query_response__free_unpacked(response, NULL);
     frames_reply_free(&reply);
+    service_close(&service);
+}
+END_TEST
+
+/* The front reads all of them from binary: JSON's own checks do not run. */
+START_TEST(a_query_whose_scores_would_not_be_finite_is_told_why)
+{
+    static float vectors[][DIM] = {
+        {0, 1e19F, 0, 0}, {3e38F, -3e38F, 3e38F, -3e38F}, {0, NAN, 0, 0}, {INFINITY, 0, 0, 0}};
+    static const char *const texts[] = {"$.query: the vector's length 1e+19 is above 8.9e+18",
+                                        "$.query: the vector's length 6e+38", "$.query[1]",
+                                        "$.query[0]"};
+    struct service service;
+    uint8_t message[256];
+
+    service_open(&service, NULL);
+    for (uint32_t i = 0; i < 4; i++) {
+        struct frames_reply reply = ask_call(&service, 2 * i + 1, QUERY, message,
+                                             query_for(message, "news", vectors[i], DIM));
+        ck_assert_msg(reply.status == 3 && strstr(reply.message, texts[i]), "%d %s", reply.status,
+                      reply.message);
+        frames_reply_free(&reply);
+    }
     service_close(&service);
 }
 END_TEST
@@ -415,6 +445,7 @@ START_TEST(large_headers_are_refused)
 END_TEST
 
 TEST_TABLE(TEST(a_query_is_answered_with_points_and_vectors),
+           TEST(a_query_whose_scores_would_not_be_finite_is_told_why),
            TEST(calls_of_one_connection_run_at_a_time), TEST(bad_calls_are_told_why),
            TEST(deep_and_swollen_messages_cost_a_bounded_amount),
            TEST(a_key_is_asked_for_before_the_message_comes), TEST(health_tells_the_version),

@@ -132,8 +132,22 @@ START_TEST(bad_forms_of_queries_are_told_their_place)
          "{\"query\":{\"recommend\":{\"positive\":[],\"strategy\":\"sum_scores\"}}}", 400,
          "At least one example"},
         {"POST", C "/points/query",
-         "{\"query\":{\"recommend\":{\"positive\":[[3e38,0,0,0]],\"negative\":[1]}}}", 400,
-         "not finite"},
+         "{\"query\":{\"recommend\":{\"positive\":[[8e18,0,0,0]],\"negative\":[[-8e18,0,0,0]]}}}",
+         400, "the mean of the examples: the vector's length 2.4e+19 is above 8.9e+18"},
+        {"POST", C "/points/query",
+         "{\"query\":{\"recommend\":{\"positive\":[1,[3e38,0,0,0]],\"negative\":[1]}}}", 400,
+         "$.query.recommend.positive: the vector's length 3e+38 is above 8.9e+18"},
+        {"POST", C "/points/query", "{\"query\":[8e18,8e18,0,0]}", 400,
+         "$.query: the vector's length 1.13e+19 is above 8.9e+18: scores by l2 would exceed "
+         "float32"},
+        {"POST", C "/points/query", "{\"query\":[8e18,0,0,0]}", 200, "\"score\":8e+18"},
+        {"PUT", C "/points",
+         "{\"points\":[{\"id\":1,\"vector\":[1,1,1,1]},{\"id\":2,\"vector\":[0,1e19,0,0]}]}", 400,
+         "$.points[1].vector: the vector's length 1e+19 is above 8.9e+18"},
+        {"PUT", C "/points", "{\"batch\":{\"ids\":[1],\"vectors\":[[0,1e19,0,0]]}}", 400,
+         "$.batch.vectors[0]: the vector's length 1e+19"},
+        {"PUT", C "/points/vectors", "{\"points\":[{\"id\":1,\"vector\":[9e18,9e18,9e18,9e18]}]}",
+         400, "$.points[0].vector: the vector's length"},
     };
     struct fixture fixture;
 
