@@ -146,6 +146,20 @@ static void decode_batch(struct decode *decode, const struct doc *points, const 
     }
 }
 
+/* A list without any object is no batch: one mistake of the producer, one dead letter. */
+static bool is_batch(struct decode *decode, const struct decode_part *whole,
+                     const struct doc *points, const char *prefix)
+{
+    for (uint32_t i = 0; i < points->count; i++)
+        if (points->items[i].type == DOC_MAP)
+            return true;
+    if (points->count > 0)
+        decode_reject_add(decode, whole, "syntax",
+                          "%s[0]: expected an object (byte %u); none of the %u items is one",
+                          prefix, points->items[0].place, points->count);
+    return false;
+}
+
 static void decode_doc(struct decode *decode, const struct decode_part *whole,
                        const struct doc *doc, bool json)
 {
@@ -153,7 +167,8 @@ static void decode_doc(struct decode *decode, const struct decode_part *whole,
     const struct doc *points = NULL;
 
     if (doc->type == DOC_ARRAY) {
-        decode_batch(decode, doc, "$", json, end);
+        if (is_batch(decode, whole, doc, "$"))
+            decode_batch(decode, doc, "$", json, end);
         return;
     }
     if (doc->type == DOC_MAP && !doc_get(doc, "id") && !doc_get(doc, "vector"))
@@ -164,7 +179,8 @@ static void decode_doc(struct decode *decode, const struct decode_part *whole,
     }
     if (points + 1 < doc->items + 2 * (size_t)doc->count)
         end = points[1].place;
-    decode_batch(decode, points, "$.points", json, end);
+    if (is_batch(decode, whole, points, "$.points"))
+        decode_batch(decode, points, "$.points", json, end);
 }
 
 static void decode_tombstone(struct decode *decode, const struct decode_part *whole)
@@ -267,6 +283,16 @@ static bool is_msgpack_container(uint8_t byte)
     return (byte >= 0x80 && byte <= 0x9f) || (byte >= 0xdc && byte <= 0xdf);
 }
 
+/* How many characters in front JSON leaves out. */
+static size_t count_blanks(const char *text, size_t size_bytes)
+{
+    size_t at = 0;
+
+    while (at < size_bytes && memchr(" \t\r\n", text[at], 4))
+        at++;
+    return at;
+}
+
 /* A raw vector may start with any byte. What gives it away is its size. No other format holds `dim` values
  * of 8 bits, or bits, in as many bytes. Of 16 bits and more, arrays of small numbers may. */
 static bool is_raw_by_size(const struct decode *decode)
@@ -277,26 +303,72 @@ static bool is_raw_by_size(const struct decode *decode)
            decode->message->value_bytes == vector_type_bytes(type, decode->collection->dim);
 }
 
-/* No text of that size is a vector unless it is not text. */
-static bool looks_raw(struct decode *decode)
+/* Floats of any bytes are text, or parse as a document, by chance: one in seven vectors of four bytes,
+ * fewer than one in 10^15 of 64. From there on what looks like text or MessagePack is that, and JSON that is
+ * whole from eight bytes on (one in 10^12). */
+enum { CHANCE_MAX_BYTES = 64, JSON_CHANCE_MAX_BYTES = 8 };
+
+/* Whether a document could be a point, good or bad: an object with a field that points have, or one
+ * that could be the vector. */
+static bool looks_like_point(const struct doc *doc)
+{
+    for (uint32_t i = 0; doc->type == DOC_MAP && i < doc->count; i++) {
+        const struct doc *name = &doc->items[2 * i], *value = name + 1;
+        bool may_be_vector =
+            value->count > 0 &&
+            (value->type == DOC_ARRAY || value->type == DOC_BYTES || value->type == DOC_MAP);
+        if (may_be_vector || decode_is_reserved(name) || doc_string_equals(name, "points"))
+            return true;
+    }
+    return false;
+}
+
+static bool looks_like_points(const struct doc *doc)
+{
+    bool found = looks_like_point(doc);
+
+    for (uint32_t i = 0; doc->type == DOC_ARRAY && i < doc->count && !found; i++)
+        found = looks_like_point(&doc->items[i]);
+    return found;
+}
+
+/* Whether a message of a vector's size is a document and no vector. */
+static bool is_document(struct decode *decode)
 {
     const struct decode_message *message = decode->message;
     const char *text = (const char *)message->value;
+    const size_t size_bytes = message->value_bytes;
+    const size_t blanks = count_blanks(text, size_bytes);
     struct doc doc;
+    int code;
 
-    if (message->value_bytes != vector_type_bytes(decode->vector_type, decode->collection->dim))
+    if (is_msgpack_container(message->value[0])) {
+        code = doc_parse_msgpack(decode->scratch, message->value, size_bytes, NULL, &doc,
+                                 ERROR_IGNORED);
+        return code == 0 && (size_bytes >= CHANCE_MAX_BYTES || looks_like_points(&doc));
+    }
+    if (memchr(text, '\0', size_bytes) || text_utf8_valid(text, size_bytes) != size_bytes)
         return false;
-    if (is_msgpack_container(message->value[0]))
-        return doc_parse_msgpack(decode->scratch, message->value, message->value_bytes, NULL, &doc,
-                                 ERROR_IGNORED) != 0;
-    return memchr(text, '\0', message->value_bytes) ||
-           text_utf8_valid(text, message->value_bytes) != message->value_bytes;
+    if (size_bytes >= CHANCE_MAX_BYTES)
+        return true;
+    if (blanks == size_bytes || !memchr("{[n", text[blanks], 3))
+        return false;
+    code = doc_parse_json(decode->scratch, text, size_bytes, NULL, &doc, ERROR_IGNORED);
+    return code == 0 &&
+           (doc.type == DOC_NULL || size_bytes >= JSON_CHANCE_MAX_BYTES || looks_like_points(&doc));
+}
+
+static bool looks_raw(struct decode *decode)
+{
+    return decode->message->value_bytes ==
+               vector_type_bytes(decode->vector_type, decode->collection->dim) &&
+           !is_document(decode);
 }
 
 static enum config_format format_from_bytes(struct decode *decode)
 {
     const struct decode_message *message = decode->message;
-    size_t at = 0;
+    size_t at;
 
     if (is_raw_by_size(decode))
         return CONFIG_FORMAT_RAW;
@@ -306,8 +378,7 @@ static enum config_format format_from_bytes(struct decode *decode)
         return CONFIG_FORMAT_RAW;
     if (is_msgpack_container(message->value[0]))
         return CONFIG_FORMAT_MSGPACK;
-    while (at < message->value_bytes && memchr(" \t\r\n", message->value[at], 4))
-        at++;
+    at = count_blanks((const char *)message->value, message->value_bytes);
     if (at < message->value_bytes && (message->value[at] == '{' || message->value[at] == '['))
         return CONFIG_FORMAT_JSON;
     if (message->value_bytes - at >= 4 && memcmp(&message->value[at], "null", 4) == 0)

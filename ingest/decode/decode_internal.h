@@ -54,6 +54,9 @@ struct store_record *decode_record_add(struct decode *decode, const struct decod
 void decode_reject_add(struct decode *decode, const struct decode_part *part, const char *reason,
                        const char *format, ...) __attribute__((format(printf, 4, 5)));
 
+/** Whether a field of a point has a meaning of its own: "id", "vector", "payload"... */
+bool decode_is_reserved(const struct doc *name);
+
 /** A document becomes one record or one reject. */
 void decode_point(struct decode *decode, const struct doc *point, const struct decode_part *part);
 

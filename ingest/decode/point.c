@@ -19,7 +19,7 @@
 static const char *const reserved[] = {"id",      "vector", "collection_name",
                                        "payload", "ttl",    "time_ms"};
 
-static bool is_reserved(const struct doc *name)
+bool decode_is_reserved(const struct doc *name)
 {
     for (size_t i = 0; i < sizeof(reserved) / sizeof(reserved[0]); i++)
         if (doc_string_equals(name, reserved[i]))
@@ -113,7 +113,8 @@ static int32_t vector_field(struct decode *decode, const struct decode_part *par
     for (uint32_t i = 0; flat && i < point->count; i++) {
         const struct doc *value = &point->items[2 * i + 1];
         bool fits;
-        if (is_reserved(&point->items[2 * i]) || !decode_vector_candidate(decode, value, &fits))
+        if (decode_is_reserved(&point->items[2 * i]) ||
+            !decode_vector_candidate(decode, value, &fits))
             continue;
         candidates++;
         if (fits) {
@@ -140,7 +141,7 @@ static struct doc flat_payload(struct decode *decode, const struct doc *point, i
     struct doc *items = doc_items(decode->scratch, 2 * point->count);
 
     for (uint32_t i = 0; items && i < point->count; i++) {
-        if ((int32_t)(2 * i) == vector || is_reserved(&point->items[2 * i]))
+        if ((int32_t)(2 * i) == vector || decode_is_reserved(&point->items[2 * i]))
             continue;
         memcpy(&items[2 * payload.count++], &point->items[2 * i], 2 * sizeof(struct doc));
     }

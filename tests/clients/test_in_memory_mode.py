@@ -143,10 +143,8 @@ class InMemoryMode(unittest.TestCase):
             lambda: models.FieldCondition(key=key, range=models.Range(gte=number, lt=random.choice(NUMBERS))),
             lambda: models.FieldCondition(key=key, range=models.Range(gt=number)),
             lambda: models.FieldCondition(key=key, values_count=models.ValuesCount(gte=random.randrange(3))),
-            # Beside a key, with `[]` in it, these are asked of each element by Qdrant's engine (tests/indexer/query/filter_cases.json)
-            # and of all together by the in-memory mode.
-            lambda: models.FieldCondition(key=key.replace("[]", ""), is_empty=random.random() < 0.5),
-            lambda: models.FieldCondition(key=key.replace("[]", ""), is_null=random.random() < 0.5),
+            lambda: models.FieldCondition(key=key, is_empty=random.random() < 0.5),
+            lambda: models.FieldCondition(key=key, is_null=random.random() < 0.5),
             lambda: models.IsNullCondition(is_null=models.PayloadField(key=key)),
             lambda: models.IsEmptyCondition(is_empty=models.PayloadField(key=key)),
             lambda: models.FieldCondition(key=random.choice(["text", "s"]), match=self.text_match()),

@@ -1,4 +1,4 @@
-/* Vectors at the borders: so long that scores would be infinite. */
+/* Vectors at the borders: so long that scores would be infinite, and of bytes that look like a document. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -73,4 +73,46 @@ START_TEST(a_vector_whose_scores_would_be_infinite_is_a_reject)
 }
 END_TEST
 
-TEST_TABLE(TEST(a_vector_whose_scores_would_be_infinite_is_a_reject))
+/* Every vector of these sizes is stored as it is, whatever its bytes look like; documents of the same size
+ * stay documents. */
+START_TEST(a_raw_vector_of_the_exact_size_is_never_refused)
+{
+    enum { ROUNDS = 20000, DIM_MAX = 16 };
+    static const char *const texts[] = {
+        "[12]",  "{}  ",     "7.25",         "true", "abcd", "\x91\x01\x02\x03", "\x81\xa1\x61\x01",
+        "\n[1]", "\n\x02zz", "\x80\x80\x80?"};
+    uint64_t random = test_seed();
+    struct decoded decoded;
+
+    for (uint32_t dim = 1; dim <= DIM_MAX; dim += dim < 4 ? 1 : 4)
+        for (int round = 0; round < ROUNDS; round++) {
+            float vector[DIM_MAX];
+            bool is_finite = true;
+            start(&decoded, dim, VECTOR_METRIC_L2);
+            for (uint32_t i = 0; i < dim; i++) {
+                uint32_t bits = (uint32_t)(test_random(&random) >> 16);
+                memcpy(&vector[i], &bits, sizeof(bits));
+            }
+            if (dim == 1 && round < (int)(sizeof(texts) / sizeof(texts[0])))
+                memcpy(vector, texts[round], sizeof(*vector));
+            for (uint32_t i = 0; i < dim; i++)
+                is_finite &= fabsf(vector[i]) < 1e18F;
+            decode(&decoded, vector, dim * sizeof(float));
+            if (is_finite) {
+                ck_assert_msg(decoded.out.record_count == 1, "dim %u: %02x%02x%02x%02x: %s", dim,
+                              decoded.message.value[0], decoded.message.value[1],
+                              decoded.message.value[2], decoded.message.value[3],
+                              decoded.out.reject_count ? decoded.out.rejects[0].text : "nothing");
+                ck_assert_mem_eq(decoded.out.records[0].vector, vector, dim * sizeof(float));
+            }
+            arena_destroy(&decoded.arena);
+        }
+    start(&decoded, 1, VECTOR_METRIC_L2);
+    decode(&decoded, "null", 4);
+    ck_assert(decoded.out.record_count == 1 && decoded.out.records[0].is_delete);
+    arena_destroy(&decoded.arena);
+}
+END_TEST
+
+TEST_TABLE(TEST(a_vector_whose_scores_would_be_infinite_is_a_reject),
+           TEST(a_raw_vector_of_the_exact_size_is_never_refused))

@@ -258,6 +258,48 @@ class Dashboard(unittest.TestCase):
 
 
 @unittest.skipIf(browser.why_not(), browser.why_not())
+class LargeNumbers(unittest.TestCase):
+    """Snowflake ids are beyond 2^53, where JavaScript's numbers round."""
+
+    IDS = (215250709085334181, 2**64 - 1, 7)
+
+    @classmethod
+    def setUpClass(cls):
+        service.for_class(cls)
+        cls.windrow.create_topic(1)
+        now_ms = int(time.time() * 1000)
+        Sender(cls.kafka.address).send(TOPIC, [(str(number), json.dumps({**record(number, now_ms), "time_ms": now_ms, "payload": {"text": f"record {number}", "big": 2**63 - 1, "word": f"{2**63 - 1}"}}))
+                                               for number in cls.IDS])
+        cls.windrow.start()
+        cls.windrow.wait_caught_up({"0": len(cls.IDS)})
+
+    def test_page_shows_and_asks_for_the_ids_that_records_have(self):
+        page = browser.Browser().start()
+        self.addCleanup(page.stop)
+        page.open(self.windrow.url + "/")
+        page.wait("return document.querySelectorAll('.card').length === 3", "records")
+        shown = page.run("return [...document.querySelectorAll('.card .meta')].map(meta => meta.textContent).join(' ')")
+        for number in self.IDS:
+            self.assertIn(f"id {number}", shown)
+        self.assertIn(f"big {2**63 - 1}", shown)
+        self.assertIn(f"word {2**63 - 1}", shown)
+        for number in self.IDS:
+            with self.subTest(number):
+                card = f"[...document.querySelectorAll('.card')].find(card => card.textContent.includes('record {number}'))"
+                page.run(f"{card}.querySelector('.actions button:last-child').click()")
+                page.wait("return document.querySelector('#record[open] pre')", "the record")
+                self.assertEqual(page.run("return document.querySelector('#record .text').textContent"), f"record {number}")
+                self.assertIn(f'"big": {2**63 - 1}', page.run("return document.querySelector('#record pre').textContent"))
+                page.run("document.querySelector('#record .primary').click()")
+                page.wait("return document.querySelector('.card .score')?.textContent === 'the record itself'", "more like this")
+                self.assertIn(f"id {number}", page.run("return document.querySelector('.card .meta').textContent"))
+                page.run("$('q').value = arguments[0]; $('q').dispatchEvent(new Event('input')); $('search').requestSubmit();", str(number))
+                page.wait(f"return $('reading').textContent.includes('Record {number}') && !$('search-panel').hasAttribute('aria-busy')", "the search by id")
+                page.wait(f"return document.querySelector('.card .meta')?.textContent.includes('id {number}')", "the record found by id")
+        self.assertEqual(page.complaints(), [])
+
+
+@unittest.skipIf(browser.why_not(), browser.why_not())
 class Key(unittest.TestCase):
     @classmethod
     def setUpClass(cls):

@@ -2,6 +2,7 @@
  *
  * The library nests its calls as messages nest and allocates what the sender's counts ask for, so both have a bound: its
  * allocator says no when the stack or the memory is used up, and it gives up with that. */
+#include <stdio.h>
 #include <string.h>
 
 #include "base/memory.h"
@@ -159,12 +160,16 @@ static int read_time(struct reader *reader, const ProtobufCMessage *wire, struct
     int64_t seconds = *(const int64_t *)((const char *)wire + fields[0].offset);
     int32_t nanos = *(const int32_t *)((const char *)wire + fields[1].offset);
     char *text = memory_checked(arena_alloc(reader->arena, TIME_BYTES, 1));
+    char *point;
 
     if (seconds < -62135596800 || seconds > 253402300799 || nanos < 0 || nanos > 999999999)
         return error_set(reader->error, ERROR_INVALID,
                          "Wrong input: a timestamp is from year 1 to 9999, and its nanos are 0 to "
                          "999999999");
-    (void)text_format_time(seconds * 1000 + nanos / 1000000, text);
+    (void)text_format_time(seconds * 1000, text);
+    point = strchr(text,
+                   '.'); /* all nine digits: a page that starts behind the last time must move on */
+    snprintf(point, TIME_BYTES - (size_t)(point - text), ".%09dZ", nanos);
     *out = key_doc(text);
     return 0;
 }

@@ -73,24 +73,39 @@ function askKey(why) {
   return state.keyWanted;
 }
 
-async function api(path, body) {
+/* JavaScript's numbers round integers beyond 2^53, and ids go up to 2^64 - 1: in points those become BigInt.
+ * JSON has no form for BigInt, so they pass through it as texts behind a mark that no data can know. */
+const MARK = `${Math.random().toString(36).slice(2)}:`;
+const exactInteger = text => Number.isSafeInteger(Number(text)) ? Number(text) : BigInt(text);
+
+function readExact(text) {
+  const marked = text.replace(/"(?:[^"\\]|\\.)*"|-?\d[\d.eE+-]*/g, token => /^-?\d{16,}$/.test(token) && !Number.isSafeInteger(Number(token)) ? `"${MARK}${token}"` : token);
+  return JSON.parse(marked, (_, value) => typeof value === "string" && value.startsWith(MARK) ? BigInt(value.slice(MARK.length)) : value);
+}
+
+function writeExact(value, indent) {
+  const text = JSON.stringify(value, (_, part) => typeof part === "bigint" ? `${MARK}${part}` : part, indent);
+  return text?.replace(new RegExp(`"${MARK}(-?\\d+)"`, "g"), "$1");
+}
+
+async function api(path, body, read = JSON.parse) {
   for (let attempt = 0; ; attempt++) {
     const key = sessionStorage.getItem("api-key");
     const headers = key ? {"api-key": key} : {};
     if (body !== undefined) headers["Content-Type"] = "application/json";
     const reply = await fetch(path, {method: body === undefined ? "GET" : "POST", headers, cache: "no-store",
-      body: body === undefined ? undefined : JSON.stringify(body)});
+      body: body === undefined ? undefined : writeExact(body)});
     if ((reply.status === 401 || reply.status === 403) && attempt < 3) {
       if (sessionStorage.getItem("api-key") === key) await askKey(key ? "The service refused that key." : null);
       continue;
     }
-    const answer = await reply.json().catch(() => null);
+    const answer = await reply.text().then(read).catch(() => null);
     if (!reply.ok) throw Object.assign(new Error(answer?.status?.error ?? `${path} answered ${reply.status}`), {status: reply.status});
     return answer;
   }
 }
 
-const points = (path, body) => api(`/collections/${encodeURIComponent(state.collection.name)}${path}`, body);
+const points = (path, body) => api(`/collections/${encodeURIComponent(state.collection.name)}${path}`, body, readExact);
 
 /* Facts and numbers. */
 
@@ -467,7 +482,7 @@ function readQuery(text) {
     } catch { /* not finished */ }
     return {kind: "wrong", note: "A vector is a JSON array of numbers."};
   }
-  if (/^\d+$/.test(text) && Number.isSafeInteger(Number(text))) return {kind: "id", id: Number(text), note: `Record ${text}, and what is nearest to it.`};
+  if (/^\d{1,20}$/.test(text) && BigInt(text) < 2n ** 64n) return {kind: "id", id: exactInteger(text), note: `Record ${text}, and what is nearest to it.`};
   const quoted = text.match(/^"(.+)"$/)?.[1], embeds = state.collection.embedder && !quoted, field = state.textField;
   const exact = field ? ` In quotes: records with these very words in ${field}.` : "";
   if (!quoted && !/\s/.test(text)) {
@@ -530,7 +545,7 @@ function cardOf(point, scored) {
   const at = point.windrow?.time_ms;
   return make("li", {class: "card"},
     make("p", {class: "meta"}, scored && known(point.score) ? make("span", {class: "score"}, point.score.toFixed(4)) : "", known(at) ? make("span", {title: when(at)}, ago(at)) : "", make("span", {}, `id ${point.id}`)),
-    make("p", {class: "text"}, text ?? JSON.stringify(payload)),
+    make("p", {class: "text"}, text ?? writeExact(payload)),
     text ? make("p", {class: "meta"}, ...rest.map(([key, value]) => make("span", {}, `${key} `, make("b", {}, String(value))))) : "",
     make("div", {class: "actions"}, make("button", {type: "button", class: "quiet", "aria-label": `More like ${point.id}`, onclick: () => moreLike(point.id)}, "More like this"),
       make("button", {type: "button", class: "quiet", "aria-label": `Open record ${point.id}`, onclick: () => openRecord(point.id)}, "Open")));
@@ -613,8 +628,8 @@ async function openRecord(id) {
       facts([["Event time", `${when(at.time_ms)} (${ago(at.time_ms)})`], ["Expires", ttl > 0 ? `${ago(at.time_ms + ttl)} at the latest` : "never"],
         ["Position", `${shard?.topic ? `${shard.topic}[${shard.partition}]` : `shard ${at.shard}`} at offset ${at.offset}`], ["Node", shard?.node],
         ["Window", `${when(at.window_start_ms)}${w ? `, ${w.state}, ${kindOf(w)}` : ""}`]]),
-      make("pre", {tabindex: "0", "aria-label": "Payload"}, JSON.stringify(point.payload, null, 2)),
-      make("details", {}, make("summary", {}, `Vector of ${point.vector.length} numbers`), make("pre", {tabindex: "0"}, JSON.stringify(point.vector))),
+      make("pre", {tabindex: "0", "aria-label": "Payload"}, writeExact(point.payload, 2)),
+      make("details", {}, make("summary", {}, `Vector of ${point.vector.length} numbers`), make("pre", {tabindex: "0"}, writeExact(point.vector))),
       make("div", {class: "row"}, make("button", {type: "button", class: "primary", onclick: () => moreLike(id)}, "More like this")));
   } catch (problem) { body.replaceChildren(make("p", {class: "bad"}, problem.message)); }
 }

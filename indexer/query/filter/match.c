@@ -183,9 +183,7 @@ static bool visit_field(void *context, const struct doc *value)
     walk->seen = true;
     walk->filled = walk->filled || !is_empty_value(value);
     walk->has_null = walk->has_null || is_null_value(value);
-    if (count_in_range(&field->count, value) ||
-        (field->has_empty && field->empty == is_empty_value(value)) ||
-        (field->has_null && field->null == is_null_value(value)))
+    if (count_in_range(&field->count, value))
         walk->matches = true;
     if (value->type != DOC_ARRAY) {
         walk->matches = walk->matches || value_passes(field, value, walk->subject);
@@ -221,11 +219,11 @@ static bool conclude(const struct filter_condition *condition, const struct fiel
         return !walk->filled;
     if (condition->kind == FILTER_IS_NULL)
         return walk->has_null;
-    if (walk->seen)
-        return walk->matches;
-    /* Nothing there: no values, empty, and not null. */
-    return count_in_range(&field->count, NULL) || (field->has_empty && field->empty) ||
-           (field->has_null && !field->null);
+    if (walk->matches || (!walk->seen && count_in_range(&field->count, NULL)))
+        return true;
+    /* As the conditions of their own say: of all values together, however many the path leads to. */
+    return (field->has_empty && field->empty == !walk->filled) ||
+           (field->has_null && field->null == walk->has_null);
 }
 
 /* "3", or "topic-3" for topics after the first: the partition as a number. */

@@ -139,6 +139,18 @@ def conditions():
         {"nested": {"key": "n", "filter": {"must": [m("v", value=2), m("w", value=5)]}}}]}}}
 
 
+def the_same_question(condition):
+    """The engine asks is_empty and is_null beside a key of each element that the path leads to, and as conditions
+    of their own of all together. So a point could be empty and not empty at once, and an index changed the
+    answer (qdrant#10621, #10096). windrow and the client's in-memory mode have one answer to one question, that
+    of the conditions of their own: those are asked here instead."""
+    for name in ("is_empty", "is_null"):
+        if name in condition and "[" in condition.get("key", ""):
+            own = {name: {"key": condition["key"]}}
+            return {"must": [own]} if condition[name] else {"must_not": [own]}
+    return condition
+
+
 def filters():
     for c in conditions():
         yield {"must": [c]}
@@ -185,6 +197,7 @@ def make_range(bounds):
 
 
 def make_condition(c):
+    c = the_same_question(c)
     if "nested" in c:
         return q.NestedCondition(c["nested"]["key"], make_filter(c["nested"]["filter"]))
     if "has_id" in c:

@@ -5,6 +5,8 @@
 
 #include "indexer/endpoint/grpc/dialect.h"
 #include "qdrant.pb-c.h"
+#include "store/append.h"
+#include "store/files/key.h"
 #include "tests/support/grpc_frames.h"
 #include "tests/support/rest_fixture.h"
 #include "tests/support/test_main.h"
@@ -134,6 +136,108 @@ START_TEST(a_query_whose_scores_would_not_be_finite_is_told_why)
         ck_assert_msg(reply.status == 3 && strstr(reply.message, texts[i]), "%d %s", reply.status,
                       reply.message);
         frames_reply_free(&reply);
+    }
+    service_close(&service);
+}
+END_TEST
+
+static void append_time(struct service *service, uint64_t id, int64_t offset, const char *time)
+{
+    float vector[DIM] = {1.0F, (float)id, 0.5F, 0.0F};
+    struct buffer payload = {0};
+    struct arena arena;
+    struct doc map;
+    struct store_key key;
+    struct store_record record;
+    struct store_group group;
+    struct error error = {0};
+
+    arena_create(&arena, 0);
+    map = doc_map(&arena, 1);
+    doc_put(&map, "t", doc_string(&arena, time));
+    doc_write_msgpack(&payload, &map);
+    store_key_from_u64(id, &key);
+    record = (struct store_record){.key = key.bytes,
+                                   .key_bytes = key.size_bytes,
+                                   .offset = offset,
+                                   .event_time_ms = 1000 + (int64_t)id,
+                                   .vector = vector,
+                                   .payload = payload.data,
+                                   .payload_bytes = (uint32_t)payload.size};
+    group = (struct store_group){.records = &record,
+                                 .record_count = 1,
+                                 .next_offset = offset + 1,
+                                 .clock = {.watermark_ms = 2000}};
+    ck_assert_msg(store_shard_append(service->fixture.shard, &group, &error) == 0, "%s",
+                  error.text);
+    buffer_destroy(&payload);
+    arena_destroy(&arena);
+}
+
+/* The ids of the points from a time on, in the order of times. */
+static size_t ids_from(struct service *service, uint32_t stream, int64_t seconds, int32_t nanos,
+                       uint64_t *ids)
+{
+    Qdrant__Timestamp time = QDRANT__TIMESTAMP__INIT;
+    Qdrant__StartFrom start = QDRANT__START_FROM__INIT;
+    Qdrant__OrderBy order = QDRANT__ORDER_BY__INIT;
+    Qdrant__ScrollPoints scroll = QDRANT__SCROLL_POINTS__INIT;
+    Qdrant__ScrollResponse *response;
+    struct frames_reply reply;
+    uint8_t message[256];
+    size_t count;
+
+    time.has_seconds = time.has_nanos = true;
+    time.seconds = seconds;
+    time.nanos = nanos;
+    start.value_case = QDRANT__START_FROM__VALUE_TIMESTAMP;
+    start.timestamp = &time;
+    order.has_key = true;
+    order.key = (ProtobufCBinaryData){1, (uint8_t *)"t"};
+    order.start_from = &start;
+    scroll.has_collection_name = true;
+    scroll.collection_name = (ProtobufCBinaryData){4, (uint8_t *)"news"};
+    scroll.order_by = &order;
+    reply = ask_call(service, stream, "/qdrant.Points/Scroll", message,
+                     qdrant__scroll_points__pack(&scroll, message));
+    ck_assert_msg(reply.status == 0, "%d %s", reply.status, reply.message);
+    response = qdrant__scroll_response__unpack(NULL, reply.body.size - 5, reply.body.data + 5);
+    ck_assert_ptr_nonnull(response);
+    count = response->n_result;
+    for (size_t i = 0; i < count && i < 8; i++)
+        ids[i] = response->result[i]->id->num;
+    qdrant__scroll_response__free_unpacked(response, NULL);
+    frames_reply_free(&reply);
+    return count;
+}
+
+/* A client that pages by the last time of a page asks for what lies at or behind it. A time that is cut to
+ * milliseconds gives the same page for ever. */
+START_TEST(a_timestamp_keeps_what_is_below_its_milliseconds)
+{
+    static const char *const times[] = {"1969-12-31T23:59:59.999999Z", "2024-02-29T12:00:00.123Z",
+                                        "2024-02-29T12:00:00.123456Z",
+                                        "2024-02-29T12:00:00.123457Z"};
+    static const struct {
+        int64_t seconds;
+        int32_t nanos;
+        size_t first; /* the first of the times that is not before it */
+    } cases[] = {
+        {-1, 999999000, 0},         {-1, 999999999, 0},         {0, 0, 1},
+        {1709208000, 123000000, 1}, {1709208000, 123001000, 2}, {1709208000, 123456000, 2},
+        {1709208000, 123456999, 2}, {1709208000, 123457000, 3}, {1709208000, 123458000, 4}};
+    struct service service;
+
+    service_open(&service, NULL);
+    for (size_t i = 0; i < 4; i++)
+        append_time(&service, 100 + i, POINTS + (int64_t)i, times[i]);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        uint64_t ids[8];
+        size_t count =
+            ids_from(&service, (uint32_t)(2 * i + 1), cases[i].seconds, cases[i].nanos, ids);
+        ck_assert_msg(count == 4 - cases[i].first, "case %zu: %zu", i, count);
+        for (size_t k = 0; k < count; k++)
+            ck_assert_uint_eq(ids[k], 100 + cases[i].first + k);
     }
     service_close(&service);
 }
@@ -446,6 +550,7 @@ END_TEST
 
 TEST_TABLE(TEST(a_query_is_answered_with_points_and_vectors),
            TEST(a_query_whose_scores_would_not_be_finite_is_told_why),
+           TEST(a_timestamp_keeps_what_is_below_its_milliseconds),
            TEST(calls_of_one_connection_run_at_a_time), TEST(bad_calls_are_told_why),
            TEST(deep_and_swollen_messages_cost_a_bounded_amount),
            TEST(a_key_is_asked_for_before_the_message_comes), TEST(health_tells_the_version),
