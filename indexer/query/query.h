@@ -236,7 +236,10 @@ struct query_search {
  * threshold and order go by the decayed score. Under cosine a vector of zeros scores 0 with
  * everything, as in Qdrant: the first ids come back. An id that several shards hold comes back
  * once, in the version with the newest event time among the hits. A damaged window makes the result
- * partial; it is no error. */
+ * partial; it is no error.
+ *
+ * Pages: all pages of one `limit` are parts of one list while nothing is written, so they neither overlap
+ * nor leave a row out. */
 int query_search_run(struct query_view *view, const struct query_search *search,
                      struct query_result *result, struct error *error);
 

@@ -442,8 +442,8 @@ static int run_rounds(struct query_view *view, struct search_round round, struct
     return 0;
 }
 
-int query_searches_run(struct query_view *view, const struct query_search *searches, size_t count,
-                       struct query_result *results, struct error *error)
+int search_together_run(struct query_view *view, const struct query_search *searches, size_t count,
+                        struct query_result *results, struct error *error)
 {
     struct arena *arena = searches[0].arena;
     struct search_run *runs = memory_checked(arena_calloc(arena, count, sizeof(*runs)));
@@ -473,12 +473,6 @@ int query_searches_run(struct query_view *view, const struct query_search *searc
     return code;
 }
 
-int query_search_run(struct query_view *view, const struct query_search *search,
-                     struct query_result *result, struct error *error)
-{
-    return query_searches_run(view, search, 1, result, error);
-}
-
 int answer_search(struct query_view *view, const struct doc *op, struct arena *arena,
                   struct doc *result, struct error *error)
 {
@@ -486,7 +480,7 @@ int answer_search(struct query_view *view, const struct doc *op, struct arena *a
     struct query_result found;
 
     if (wire_to_search(op, view->collection->dim, arena, &search, error) != 0 ||
-        query_search_run(view, &search, &found, error) != 0)
+        search_together_run(view, &search, 1, &found, error) != 0)
         return error->code;
     return answer_result(view, &found, search.wants, arena, result, error);
 }
@@ -509,7 +503,7 @@ int answer_searches(struct query_view *view, const struct doc *op, struct arena 
     for (uint32_t i = 0; i < list->count; i++)
         if (wire_to_search(&list->items[i], view->collection->dim, arena, &searches[i], error) != 0)
             return error->code;
-    if (query_searches_run(view, searches, list->count, found, error) != 0)
+    if (search_together_run(view, searches, list->count, found, error) != 0)
         return error->code;
     for (uint32_t i = 0; i < list->count; i++) {
         items[i] = doc_map(arena, ANSWER_KEYS);

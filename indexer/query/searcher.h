@@ -116,6 +116,11 @@ struct search_plan {
  * alone. */
 int search_plans_run(struct search_plan *const *plans, uint32_t count, struct error *error);
 
+/** query_searches_run without pages (search_pages.c): the first `limit` rows behind `offset` of each search
+ * for offset + limit rows. */
+int search_together_run(struct query_view *view, const struct query_search *searches, size_t count,
+                        struct query_result *results, struct error *error);
+
 /** The source of a row of the segment, and the row's number there; NULL: it may not be returned. */
 struct source_search *search_segment_source(const struct segment_search *segment, uint32_t *row);
 

@@ -479,6 +479,46 @@ START_TEST(a_stored_vector_of_infinite_length_costs_no_other_its_place)
 }
 END_TEST
 
+/* Four windows of graphs, or of lists, searched with little effort: what a wide search finds is not what a
+ * narrow one found and more. */
+START_TEST(pages_of_one_search_do_not_overlap)
+{
+    enum { WINDOWS = 4, ROWS = TEST_SANITIZED ? 600 : 2000, PAGES = 12, LIMIT = 10 };
+    uint64_t seed = test_seed();
+
+    for (int lists = 0; lists < 2; lists++) {
+        struct world world;
+        uint32_t queries = TEST_SANITIZED ? 10 : 60;
+        question_open_world(&world, VECTOR_METRIC_L2, 1, 0, seed);
+        for (int hour = 0; hour < WINDOWS; hour++) {
+            fill_window(&world, hour, (uint64_t)hour * ROWS, ROWS);
+            world_seal(&world, 0, START_MS + hour * HOUR_MS);
+            world_index_as(&world, 0, START_MS + hour * HOUR_MS, lists);
+        }
+        for (uint32_t q = 0; q < queries; q++) {
+            struct query_view *view = world_view(&world);
+            struct question question = {.limit = LIMIT, .recall = .7};
+            bool seen[WINDOWS * ROWS] = {false};
+            world_random_vector(&world, question.vector);
+            for (uint32_t page = 0; page < PAGES; page++) {
+                struct answer answer;
+                question.offset = page * LIMIT;
+                question_ask(view, &question, &answer);
+                ck_assert_uint_eq(answer.count, LIMIT);
+                for (size_t i = 0; i < answer.count; i++) {
+                    ck_assert_msg(!seen[answer.ids[i]], "query %u, page %u: id %llu came before", q,
+                                  page, (unsigned long long)answer.ids[i]);
+                    seen[answer.ids[i]] = true;
+                    ck_assert(i == 0 || answer.scores[i] >= answer.scores[i - 1]);
+                }
+            }
+            query_view_close(view);
+        }
+        world_close(&world);
+    }
+}
+END_TEST
+
 START_TEST(a_threshold_is_strict)
 {
     static const enum vector_metric metrics[] = {VECTOR_METRIC_COSINE, VECTOR_METRIC_L2};
@@ -678,6 +718,7 @@ TEST_TABLE(TEST(cosine_searches_equal_brute_force_over_a_random_life),
            TEST(searches_over_many_lists_have_the_recall_that_is_configured),
            TEST(searches_of_one_request_have_the_answers_that_each_has_alone),
            TEST(a_stored_vector_of_infinite_length_costs_no_other_its_place),
-           TEST(a_threshold_is_strict), TEST(time_ranges_prune_windows),
-           TEST(a_vector_without_direction_scores_zero), TEST(the_asking_record_is_left_out),
-           TEST(what_a_search_may_not_ask), TEST(an_id_in_two_shards_is_returned_once))
+           TEST(pages_of_one_search_do_not_overlap), TEST(a_threshold_is_strict),
+           TEST(time_ranges_prune_windows), TEST(a_vector_without_direction_scores_zero),
+           TEST(the_asking_record_is_left_out), TEST(what_a_search_may_not_ask),
+           TEST(an_id_in_two_shards_is_returned_once))
