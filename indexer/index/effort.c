@@ -441,3 +441,20 @@ int index_segment_measure_effort(struct index_segment *segment, const char *path
     free(measuring);
     return code;
 }
+
+int index_segment_raise_effort(struct index_segment *segment, const char *path, double k,
+                               double recall, uint32_t ef, struct error *error)
+{
+    struct index_effort *effort = &segment->effort;
+    double factor = ef / fmax(index_segment_effort(segment, k, recall), 1);
+
+    if (effort->query_count == 0 || factor <= 1)
+        return 0;
+    for (uint32_t rank = 0; rank < INDEX_EFFORT_RANKS; rank++)
+        for (uint32_t level = 0; level < INDEX_EFFORT_LEVELS; level++)
+            effort->ef[rank][level] =
+                (uint32_t)fmin(ceil(fmax(effort->ef[rank][level], 1) * factor), INDEX_EFFORT_MAX);
+    segment->effort_logs = index_effort_logs(effort);
+    segment->choice.cost *= (float)factor; /* a search costs about what its effort does */
+    return write_header(segment, path, error);
+}

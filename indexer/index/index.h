@@ -159,6 +159,10 @@ enum { INDEX_EF_UNMEASURED = 64, INDEX_EF_GRAPH_MIN = 16 };
  * rows for up to 200 of them, one thread. ERROR_CANCELLED. */
 int index_segment_measure_effort(struct index_segment *segment, const char *path,
                                  const struct index_effort_sample *sample, struct error *error);
+/** Raises all measured efforts by one factor, in the file too, so that a search of this segment alone for `k` rows with
+ * `recall` goes as far as `ef`. Nothing where it does already, or where nothing was measured. */
+int index_segment_raise_effort(struct index_segment *segment, const char *path, double k,
+                               double recall, uint32_t ef, struct error *error);
 /** The ef with which a search finds such a share of the nearest k rows of the segment; 0: it was
  * not measured (files of former versions). `k` may be a mean, also below 1: of a search over many
  * segments, the rows that this one has to bring. */

@@ -178,8 +178,32 @@ static int measure_with(const struct index_segment *segment, const struct recall
     return code;
 }
 
-int recall_measure(const struct index_segment *segment, const struct recall_sample *sample,
-                   double *recall, bool *good, struct error *error)
+/* Measured with less than the careful effort first: half way there, by the root. */
+static int raise_effort(struct index_segment *segment, const char *path,
+                        const struct recall_sample *sample, uint32_t careful_ef, double careful,
+                        double *recall, struct error *error)
+{
+    const double target = fmin(sample->floor, sample->recall);
+    struct recall_sample own = *sample;
+    double found = 0;
+    int code;
+
+    own.ef = index_segment_default_ef(segment, NEIGHBOURS, sample->recall);
+    own.ef = (uint32_t)ceil(sqrt((double)own.ef * careful_ef));
+    code = measure_with(segment, &own, &found, error);
+    if (code != 0)
+        return code;
+    if (found < target) {
+        own.ef = careful_ef;
+        found = careful;
+    }
+    *recall = found;
+    return index_segment_raise_effort(segment, path, NEIGHBOURS, sample->recall, own.ef, error);
+}
+
+int recall_measure(struct index_segment *segment, const char *path,
+                   const struct recall_sample *sample, double *recall, bool *good,
+                   struct error *error)
 {
     struct recall_sample own = *sample;
     double careful = 0;
@@ -188,13 +212,17 @@ int recall_measure(const struct index_segment *segment, const struct recall_samp
     if (own.ef == 0)
         own.ef = index_segment_default_ef(segment, NEIGHBOURS, own.recall);
     code = measure_with(segment, &own, recall, error);
-    if (code == 0 && *recall < own.floor && sample->ef == 0) {
-        /* Chance and a low `recall` must not condemn a segment that has more to give. */
-        own.ef = index_segment_default_ef(segment, NEIGHBOURS, (1 + own.floor) / 2);
-        own.ef = own.ef > INDEX_EF_UNMEASURED ? own.ef : INDEX_EF_UNMEASURED;
-        code = measure_with(segment, &own, &careful, error);
-    }
-    *good = *recall >= own.floor || careful >= own.floor;
+    *good = *recall >= own.floor;
+    if (code != 0 || *good || sample->ef > 0)
+        return code;
+    /* Chance and a low `recall` must not condemn a segment that has more to give. */
+    own.ef = index_segment_default_ef(segment, NEIGHBOURS, (1 + own.floor) / 2);
+    own.ef = own.ef > INDEX_EF_UNMEASURED ? own.ef : INDEX_EF_UNMEASURED;
+    code = measure_with(segment, &own, &careful, error);
+    *good = careful >= own.floor;
+    /* Searches must go as far as what was judged good, unless `recall` asks for less than the floor. */
+    if (code == 0 && *good && *recall < own.recall)
+        code = raise_effort(segment, path, sample, own.ef, careful, recall, error);
     return code;
 }
 
@@ -362,7 +390,7 @@ static int build_once(struct build *build, bool *good, struct error *error)
     if (code == 0)
         code = measure_effort(build, error);
     if (code == 0)
-        code = recall_measure(build->segment, &sample, &build->recall, good, error);
+        code = recall_measure(build->segment, build->path, &sample, &build->recall, good, error);
     return code;
 }
 

@@ -105,8 +105,10 @@ struct recall_sample recall_sample_of(const struct config_collection *collection
 /** Share of the true ten nearest neighbours that a search of this segment alone finds, over at most
  * 100 of its rows as queries, each hidden from its own search. A row is no neighbour of itself; a
  * hit as good as the tenth counts, whichever row it is. *good: the segment reaches the floor, with
- * more effort if it takes that: searches go as far as their recall needs. ERROR_CANCELLED. */
-int recall_measure(const struct index_segment *segment, const struct recall_sample *sample,
-                   double *recall, bool *good, struct error *error);
+ * more effort if it takes that. Then the segment's efforts are raised in its file, `path`: what searches find by
+ * default is `*recall`, which is no less than the floor and index.recall ask for. ERROR_CANCELLED. */
+int recall_measure(struct index_segment *segment, const char *path,
+                   const struct recall_sample *sample, double *recall, bool *good,
+                   struct error *error);
 
 #endif

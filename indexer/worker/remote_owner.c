@@ -373,7 +373,7 @@ static int verify_segment(struct here *here, struct build *build, struct error *
     sample.context = &here->rows;
     sample.row_count = here->rows.row_count;
     if (code == 0)
-        code = recall_measure(build->segment, &sample, &build->recall, &good, error);
+        code = recall_measure(build->segment, build->path, &sample, &build->recall, &good, error);
     if (code == 0 && !good)
         code = error_set(error, ERROR_INVALID, "recall %.3f is below the floor of %.3f",
                          build->recall, collection->recall_floor);
