@@ -112,6 +112,19 @@ void job_tracker_set(struct job_tracker *tracker, const struct worker_job *job,
     pthread_mutex_unlock(&tracker->lock);
 }
 
+void job_tracker_give_up(struct job_tracker *tracker, const struct worker_job *job,
+                         int64_t until_ms, enum job_reason reason, double recall)
+{
+    struct job_entry *entry;
+
+    pthread_mutex_lock(&tracker->lock);
+    entry = open_entry(tracker, job);
+    write_entry(entry, job, JOB_GIVEN_UP, until_ms);
+    entry->reason = reason;
+    entry->recall = (float)recall;
+    pthread_mutex_unlock(&tracker->lock);
+}
+
 struct job_entry job_tracker_get(struct job_tracker *tracker, const struct worker_job *job)
 {
     struct job_entry entry;

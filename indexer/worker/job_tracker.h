@@ -17,10 +17,15 @@ enum job_state {
     JOB_GIVEN_UP /* until time_ms */
 };
 
+/* Why a job was given up. */
+enum job_reason { JOB_LOW_RECALL, JOB_IMPOSSIBLE, JOB_FAILED };
+
 struct job_entry {
     uint64_t id_hash;
     int64_t time_ms;
     enum job_state state;
+    enum job_reason reason; /* of JOB_GIVEN_UP */
+    float recall;           /* of JOB_LOW_RECALL; 0: not known, another process built */
     enum segment_kind kind; /* of the job that the state is of */
 };
 
@@ -44,6 +49,8 @@ void job_tracker_destroy(struct job_tracker *tracker);
 
 void job_tracker_set(struct job_tracker *tracker, const struct worker_job *job,
                      enum job_state state, int64_t time_ms);
+void job_tracker_give_up(struct job_tracker *tracker, const struct worker_job *job,
+                         int64_t until_ms, enum job_reason reason, double recall);
 /** What was published or given up of another kind says nothing about this job; a build does, of
  * whatever kind. */
 struct job_entry job_tracker_get(struct job_tracker *tracker, const struct worker_job *job);

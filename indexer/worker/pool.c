@@ -92,7 +92,8 @@ static int answer_failure(struct worker_pool *pool, struct worker_delivery *deli
                        failure->text);
     count_failure(pool, &delivery->job, failure->code);
     if (attempt >= WORKER_ATTEMPTS_MAX)
-        job_tracker_set(&pool->tracker, &delivery->job, JOB_GIVEN_UP, now_ms(pool) + GIVE_UP_MS);
+        job_tracker_give_up(&pool->tracker, &delivery->job, now_ms(pool) + GIVE_UP_MS, JOB_FAILED,
+                            0);
     return operations->retry(delivery, (int64_t)RETRY_DELAY_MS << attempt, failure->text, error);
 }
 
@@ -107,7 +108,7 @@ static int answer_failure(struct worker_pool *pool, struct worker_delivery *deli
  * An answer may get lost with the connection. Then the job comes again, and its work is found done
  * or found wanted. */
 static void answer(struct worker_pool *pool, struct worker_delivery *delivery,
-                   enum worker_outcome outcome, const struct error *failure)
+                   enum worker_outcome outcome, double recall, const struct error *failure)
 {
     const struct worker_queue_operations *operations = delivery->queue->operations;
     struct error error = {0};
@@ -118,11 +119,11 @@ static void answer(struct worker_pool *pool, struct worker_delivery *delivery,
         log_warning("indexer", "%s/%s window %lld: %s", delivery->job.collection,
                     delivery->job.shard, (long long)delivery->job.window_start_ms, failure->text);
         count_failure(pool, &delivery->job, failure->code);
-        job_tracker_set(&pool->tracker, &delivery->job, JOB_GIVEN_UP, INT64_MAX);
+        job_tracker_give_up(&pool->tracker, &delivery->job, INT64_MAX, JOB_IMPOSSIBLE, 0);
         code = operations->ack(delivery, &error);
         break;
     case WORKER_LOW_RECALL:
-        job_tracker_set(&pool->tracker, &delivery->job, JOB_GIVEN_UP, INT64_MAX);
+        job_tracker_give_up(&pool->tracker, &delivery->job, INT64_MAX, JOB_LOW_RECALL, recall);
         code = operations->ack(delivery, &error);
         break;
     case WORKER_DONE:
@@ -168,7 +169,7 @@ static void run_task(struct thread_task *work, uint32_t thread)
     pthread_mutex_unlock(&pool->lock);
     if (task->lease.shard)
         store_registry_release(pool->options.registry, &task->lease);
-    answer(pool, task->delivery, outcome, &error);
+    answer(pool, task->delivery, outcome, task->recall, &error);
     free(task);
     pthread_mutex_lock(&pool->lock);
     pool->unanswered--;

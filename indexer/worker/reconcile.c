@@ -91,6 +91,13 @@ static bool is_taken_care_of(struct worker_pool *pool, const struct worker_job *
     }
 }
 
+static bool is_given_up(struct worker_pool *pool, const struct worker_job *job)
+{
+    struct job_entry entry = job_tracker_get(&pool->tracker, job);
+
+    return entry.state == JOB_GIVEN_UP && now_ms(pool) < entry.time_ms;
+}
+
 /* A round over one shard. `depth` was read before the description: a job that was gone from the
  * queue then has its segment in the description, because the attach comes before the
  * acknowledgement. */
@@ -100,6 +107,7 @@ struct round {
     const struct config_collection *collection;
     int64_t depth, now_ms;
     uint32_t *too_large; /* files that no build fits */
+    uint32_t *given_up;  /* files whose build was given up */
     bool *lacking;       /* set when a file has not the segment it should have */
 };
 
@@ -117,6 +125,7 @@ static int reconcile_file(const struct round *round, const struct store_window_i
     }
     *round->lacking = true;
     worker_fill_job(&job, round->pool, round->collection, round->shard, window, file);
+    *round->given_up += file->segment.file_number == 0 && is_given_up(round->pool, &job);
     if (is_taken_care_of(round->pool, &job, round->depth))
         return 0;
     code = publish(round->pool, &job, error);
@@ -153,8 +162,13 @@ static int reconcile_spans(const struct round *round, const struct store_shard_i
     return code;
 }
 
+/* Files of a collection that are scanned for good. */
+struct unindexed {
+    uint32_t too_large, given_up;
+};
+
 static int reconcile_shard(struct worker_pool *pool, struct store_shard *shard, int64_t depth,
-                           uint32_t *too_large, bool *lacking, struct error *error)
+                           struct unindexed *unindexed, bool *lacking, struct error *error)
 {
     struct round round = {
         .pool = pool,
@@ -162,7 +176,8 @@ static int reconcile_shard(struct worker_pool *pool, struct store_shard *shard, 
         .collection = config_collection_find(pool->options.config, store_shard_collection(shard)),
         .depth = depth,
         .now_ms = io_wall_ms(pool->options.io),
-        .too_large = too_large,
+        .too_large = &unindexed->too_large,
+        .given_up = &unindexed->given_up,
         .lacking = lacking};
     struct store_shard_info info;
     struct arena arena;
@@ -193,10 +208,10 @@ void worker_pool_reconcile_shard(struct worker_pool *pool, struct store_shard *s
     struct worker_queue *queue = pool->options.queue;
     int64_t depth = queue->operations->depth(queue);
     struct error error = {0};
-    uint32_t too_large = 0;
+    struct unindexed unindexed = {0};
     bool lacking = false;
 
-    if (reconcile_shard(pool, shard, depth, &too_large, &lacking, &error) != 0)
+    if (reconcile_shard(pool, shard, depth, &unindexed, &lacking, &error) != 0)
         log_debug("indexer", "cannot queue files without a segment, retrying: %s", error.text);
 }
 
@@ -217,6 +232,58 @@ static void report_too_large(struct worker_pool *pool, const char *collection, u
     metric_set(gauge, files);
 }
 
+/* Each was logged when it was given up. */
+static void report_given_up(struct worker_pool *pool, const char *collection, uint32_t files)
+{
+    const struct metric_label label = {"collection", collection};
+
+    metric_set(metrics_gauge(pool->options.metrics, "windrow_index_given_up_files",
+                             "Files that are scanned because their segments were below "
+                             "index.recall_floor or could not be built: GET /windows says why",
+                             &label, 1),
+               files);
+}
+
+bool worker_pool_why_scanned(struct worker_pool *pool, struct store_shard *shard,
+                             const struct store_window_info *window, char *why, size_t why_bytes)
+{
+    const struct config_collection *collection =
+        config_collection_find(pool->options.config, store_shard_collection(shard));
+    struct job_entry entry;
+    struct worker_job job;
+    bool too_large, lacks;
+
+    if (!collection || !window->sealed || window->run.segment.file_number != 0)
+        return false;
+    lacks = worker_file_lacks_segment(pool->options.config, collection, window, &window->run,
+                                      io_wall_ms(pool->options.io), &too_large);
+    if (too_large)
+        (void)snprintf(why, why_bytes,
+                       "no index: building it takes more than indexer.build_memory_max_bytes; the "
+                       "window is scanned");
+    if (!lacks)
+        return too_large;
+    worker_fill_job(&job, pool, collection, shard, window, &window->run);
+    if (!is_given_up(pool, &job))
+        return false;
+    entry = job_tracker_get(&pool->tracker, &job);
+    if (entry.reason == JOB_LOW_RECALL && entry.recall > 0)
+        (void)snprintf(why, why_bytes,
+                       "no index: its recall of %.3f is below index.recall_floor, %.3f; the window "
+                       "is scanned",
+                       (double)entry.recall, collection->recall_floor);
+    else if (entry.reason == JOB_LOW_RECALL)
+        (void)snprintf(why, why_bytes,
+                       "no index: its recall is below index.recall_floor, %.3f; the window is "
+                       "scanned",
+                       collection->recall_floor);
+    else
+        (void)snprintf(why, why_bytes, "no index: %s; the log says why; the window is scanned",
+                       entry.reason == JOB_FAILED ? "building it failed, and is tried again later"
+                                                  : "it cannot be built");
+    return true;
+}
+
 bool worker_pool_reconcile(struct worker_pool *pool)
 {
     struct store_registry *registry = pool->options.registry;
@@ -230,7 +297,7 @@ bool worker_pool_reconcile(struct worker_pool *pool)
     arena_create(&arena, 0);
     for (size_t i = 0; i < config->collection_count; i++) {
         struct store_lease *leases;
-        uint32_t too_large = 0;
+        struct unindexed unindexed = {0};
         size_t count =
             config->collections[i].removed
                 ? 0
@@ -239,10 +306,11 @@ bool worker_pool_reconcile(struct worker_pool *pool)
             struct error error = {0};
             /* One failure is NATS being away: the others would fail, too. */
             if (code == 0)
-                code = reconcile_shard(pool, leases[j].shard, depth, &too_large, &lacking, &error);
+                code = reconcile_shard(pool, leases[j].shard, depth, &unindexed, &lacking, &error);
             store_registry_release(registry, &leases[j]);
         }
-        report_too_large(pool, config->collections[i].name, too_large);
+        report_too_large(pool, config->collections[i].name, unindexed.too_large);
+        report_given_up(pool, config->collections[i].name, unindexed.given_up);
     }
     arena_destroy(&arena);
     return lacking || code != 0;

@@ -456,7 +456,7 @@ int worker_remote_give_up(struct worker_pool *pool, const struct worker_run *run
         code = error_set(error, ERROR_INVALID, "give_up: expected hnsw or ivf_pq");
     (void)sessions_drop(pool, run);
     if (code == 0)
-        job_tracker_set(&pool->tracker, &job, JOB_GIVEN_UP, INT64_MAX);
+        job_tracker_give_up(&pool->tracker, &job, INT64_MAX, JOB_LOW_RECALL, 0);
     here_leave(&here);
     return code;
 }

@@ -23,6 +23,7 @@ struct worker_task {
     const struct config_collection *collection;
     atomic_bool cancel; /* the build looks at it */
     struct build_progress progress;
+    double recall; /* of the segment that was built; 0: none, or by another process */
     /* Under the pool's lock: */
     struct store_lease lease;
     int64_t reported_ms; /* last in-progress */

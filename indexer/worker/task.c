@@ -266,6 +266,7 @@ static int build_here(struct worker_task *task, bool *low_recall, struct error *
         code = error_set(error, ERROR_CANCELLED, "cancelled");
     if (code == 0 && !*low_recall)
         code = worker_build_attach(&build, shard, source->file_number, error);
+    task->recall = build.recall;
     worker_build_end(&build);
     store_snapshot_release(snapshot);
     return code;

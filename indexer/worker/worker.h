@@ -168,6 +168,9 @@ int worker_pool_submit(struct worker_pool *pool, struct store_shard *shard,
  * kind), and queues them unless they are queued or being built. Returns whether there were such:
  * they are worth another look. */
 bool worker_pool_reconcile(struct worker_pool *pool);
+/** Why a sealed window has no segment and gets none for now. False: it has one, needs none or will get one. */
+bool worker_pool_why_scanned(struct worker_pool *pool, struct store_shard *shard,
+                             const struct store_window_info *window, char *why, size_t why_bytes);
 /** A round over one shard, which the caller keeps open. */
 void worker_pool_reconcile_shard(struct worker_pool *pool, struct store_shard *shard);
 /** Threads that build, how many of them do so now, and the memory their builds have taken. */

@@ -127,6 +127,12 @@ void builds_status(const struct builds *builds, struct arena *arena, struct doc 
             doc_integer((int64_t)builds->options.config->build_memory_max_bytes));
 }
 
+bool builds_why_scanned(const struct builds *builds, struct store_shard *shard,
+                        const struct store_window_info *window, char *why, size_t why_bytes)
+{
+    return worker_pool_why_scanned(builds->pool, shard, window, why, why_bytes);
+}
+
 uint32_t builds_running(const struct builds *builds)
 {
     uint32_t threads, building;

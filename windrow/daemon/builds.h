@@ -46,6 +46,9 @@ void builds_set_address(struct builds *builds, const char *address);
 void builds_status(const struct builds *builds, struct arena *arena, struct doc *out);
 /** Whether the queue is reached, or why not. Any thread. */
 bool builds_connected(const struct builds *builds, char *why, size_t why_bytes);
+/** Why a sealed window has no index and gets none for now; false: there is no such reason. */
+bool builds_why_scanned(const struct builds *builds, struct store_shard *shard,
+                        const struct store_window_info *window, char *why, size_t why_bytes);
 /** Builds under way in this process. */
 uint32_t builds_running(const struct builds *builds);
 

@@ -642,8 +642,10 @@ function drawHead() {
   say(pill, status.ready ? "ready" : "not ready");
   pill.className = `pill ${status.ready ? "good" : "bad"}`;
   const stopped = (state.collection?.shards ?? []).filter(shard => shard.stopped || shard.damage).map(shard => `${shard.topic ?? "shard"}[${shard.shard}]: ${shard.stopped || shard.damage}`);
+  const scanned = state.windows.filter(w => w.reason?.startsWith("no index: "));
   const troubles = [status.clock?.advice, status.ready ? null : status.why, ...stopped,
     state.collection?.missing?.length ? `Answers are not complete: nobody serves ${state.collection.missing.join(", ")}` : null,
+    scanned.length ? `${plural(scanned.length, "window")} of ${state.collection.name} without an index; of the first: ${scanned[0].reason}` : null,
     status.workers && !status.workers.connected ? `The work queue is away: ${status.workers.why}` : null].filter(Boolean);
   $("trouble").hidden = troubles.length === 0;
   say($("trouble"), troubles.join(". "));
