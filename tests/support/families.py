@@ -6,7 +6,7 @@ import re
 
 import harness
 
-FOLDERS = ("base", "store", "twcs", "ingest", "indexer", "windrow")
+FOLDERS = ("base", "store", "twcs", "ingest", "net", "cluster", "indexer", "windrow")
 
 
 def sources():
