@@ -446,7 +446,7 @@ int index_segment_raise_effort(struct index_segment *segment, const char *path, 
                                double recall, uint32_t ef, struct error *error)
 {
     struct index_effort *effort = &segment->effort;
-    double factor = ef / fmax(index_effort_ef(&segment->effort_logs, k, recall), 1);
+    double factor = ef / fmax(index_segment_effort(segment, k, recall), 1);
 
     if (effort->query_count == 0 || factor <= 1)
         return 0;

@@ -747,33 +747,6 @@ START_TEST(peer_out_of_time_ends_the_request_as_the_own_clock_does)
 }
 END_TEST
 
-/* Nobody has it, for all that is known: where a node has not answered, that is not all. */
-START_TEST(an_id_that_is_not_found_may_lie_where_nobody_answered)
-{
-    static struct cluster cluster;
-    struct store_key key;
-    struct arena arena;
-
-    store_key_from_u64(IDS + 1, &key);
-    cluster_open(&cluster, 3, VECTOR_METRIC_COSINE, test_seed());
-    cluster_fill(&cluster);
-    arena_create(&arena, 0);
-    for (int round = 0; round < 3; round++) {
-        struct query_view *view;
-        struct error error = {0};
-        struct query_row row;
-        cluster.nodes[1].damage = round == 1 ? SILENT : SOUND;
-        view = cluster_view(&cluster, false);
-        ck_assert_int_eq(query_find(view, key.bytes, key.size_bytes, &arena, &row, &error),
-                         round == 1 ? ERROR_UNAVAILABLE : ERROR_NOT_FOUND);
-        ck_assert_int_eq(round == 1, strstr(error.text, "topic[1]") != NULL);
-        query_view_close(view);
-    }
-    arena_destroy(&arena);
-    cluster_close(&cluster);
-}
-END_TEST
-
 /* Peers take a page that is one row longer than any caller's. */
 START_TEST(the_largest_page_is_asked_for_as_any_other)
 {
@@ -811,7 +784,6 @@ START_TEST(the_largest_page_is_asked_for_as_any_other)
 END_TEST
 
 TEST_TABLE(TEST(answers_of_nodes_together_are_those_of_one_process),
-           TEST(an_id_that_is_not_found_may_lie_where_nobody_answered),
            TEST(the_largest_page_is_asked_for_as_any_other),
            TEST(what_older_nodes_do_not_know_is_refused), TEST(clocks_that_differ_change_no_score),
            TEST(bad_answers_are_refused_and_their_shards_missing),

@@ -7,6 +7,7 @@
 
 #include "indexer/query/view.h"
 #include "store/append.h"
+#include "store/files/key.h"
 #include "store/registry.h"
 #include "tests/indexer/query/query_cluster.h"
 #include "tests/support/test_main.h"
@@ -237,7 +238,35 @@ START_TEST(few_views_wait_for_owners)
 }
 END_TEST
 
-TEST_TABLE(TEST(few_views_wait_for_owners), TEST(a_view_that_has_to_be_whole_waits_for_owners),
+/* Nobody has it, for all that is known: where a node has not answered, that is not all. */
+START_TEST(an_id_that_is_not_found_may_lie_where_nobody_answered)
+{
+    static struct cluster cluster;
+    struct store_key key;
+    struct arena arena;
+
+    store_key_from_u64(IDS + 1, &key);
+    cluster_open(&cluster, 3, VECTOR_METRIC_COSINE, test_seed());
+    cluster_fill(&cluster);
+    arena_create(&arena, 0);
+    for (int round = 0; round < 3; round++) {
+        struct query_view *view;
+        struct error error = {0};
+        struct query_row row;
+        cluster.nodes[1].damage = round == 1 ? SILENT : SOUND;
+        view = cluster_view(&cluster, false);
+        ck_assert_int_eq(query_find(view, key.bytes, key.size_bytes, &arena, &row, &error),
+                         round == 1 ? ERROR_UNAVAILABLE : ERROR_NOT_FOUND);
+        ck_assert_int_eq(round == 1, strstr(error.text, "topic[1]") != NULL);
+        query_view_close(view);
+    }
+    arena_destroy(&arena);
+    cluster_close(&cluster);
+}
+END_TEST
+
+TEST_TABLE(TEST(an_id_that_is_not_found_may_lie_where_nobody_answered),
+           TEST(few_views_wait_for_owners), TEST(a_view_that_has_to_be_whole_waits_for_owners),
            TEST(offsets_that_a_shard_that_was_given_up_lacks_are_missing),
            TEST(offsets_that_nobody_has_yet_are_waited_for_while_a_shard_moves),
            TEST(offsets_of_shards_that_have_left_are_not_waited_for),

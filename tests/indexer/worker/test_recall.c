@@ -32,6 +32,7 @@ static void promise(struct index_segment *segment, uint32_t ef)
     for (uint32_t rank = 0; rank < INDEX_EFFORT_RANKS; rank++)
         for (uint32_t level = 0; level < INDEX_EFFORT_LEVELS; level++)
             segment->effort.ef[rank][level] = ef;
+    segment->effort_logs = index_effort_logs(&segment->effort);
 }
 
 static double measure(struct index_segment *segment, struct fixture_data *data, double recall,

@@ -11,6 +11,7 @@
 #include "indexer/endpoint/pages/pages.h"
 #include "qdrant.pb-c.h"
 #include "store/append.h"
+#include "store/files/key.h"
 #include "tests/support/grpc_frames.h"
 #include "tests/support/rest_fixture.h"
 #include "tests/support/test_main.h"
