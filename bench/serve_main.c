@@ -1,9 +1,10 @@
 /* windrow-bench-serve: what it costs that a collection is cut into windows, and what filters cost.
  *
- *     windrow-bench-serve --base F --queries F [--metric cosine|dot|l2] [--kind hnsw|ivf_pq]
- *                         [--graphs N] [--windows 1,10] [--shards N] [--ef LIST] [--shuffle]
+ *     windrow-bench-serve --base F --queries F [--metric cosine|dot|l2]
+ *                         [--kind hnsw|ivf_pq|auto] [--graphs N] [--windows 1,10] [--shards 1,4]
+ *                         [--ef LIST] [--shuffle]
  *                         [--recall R] [--threads N] [--no-filters] [--dir DIR] [--builders N [--nice M]]
- *                         [--spans] [--range PART] [--half-life HOURS]
+ *                         [--spans [auto]] [--range PART] [--half-life HOURS]
  *                         [--passing 50,10,1,0.1] [--fields n,near,time] [--vary] [--rounds N]
  *
  * Rows of the base file go through the real store, in file order as time (or shuffled over the
@@ -13,7 +14,9 @@
  *
  * With --builders: times of searches, and of new rows until they are searched, while so many threads
  * build the windows (with --spans: the spans) again and swap them, beside those without, in turns.
- * With --spans: the spans that twcs decides on are built as well. With --range: over such a part of
+ * With --spans: the spans that twcs decides on are built as well. With --kind auto or --spans auto the
+ * service's own builders make segments and spans, as a running windrow does it: small windows get
+ * none, and of graphs and lists it builds what it measures to be faster. With --range: over such a part of
  * the time in the middle. With --half-life: scores decay, as seen from the end of the last window.
  * Filters let --passing percent of the rows pass: by a number that has nothing to do with the vector
  * (n), by the rank along a direction of the vector space, so that all is near a query or all far away
@@ -363,6 +366,27 @@ static void measure_beside_builds(struct bench *bench, uint32_t threads, int nic
     free(seconds);
 }
 
+/* Segments of all windows, and spans. */
+static void build(struct bench *bench, const char *folder)
+{
+    struct index_ivf_codebook *codebook = NULL;
+
+    if (bench->kind == SERVE_AUTO || bench->service_spans) {
+        for (uint32_t i = 0; i < bench->shard_count; i++)
+            serve_seal(bench, bench->shards[i]);
+        serve_index_as_service(bench, folder);
+        return;
+    }
+    for (uint32_t i = 0; i < bench->shard_count; i++)
+        serve_seal_and_index(bench, bench->shards[i], &codebook);
+    printf("# %u windows: builds %.2f s, measuring effort %.2f s of processor time\n",
+           bench->windows, bench->build_seconds, bench->effort_seconds);
+    for (uint32_t i = 0; bench->spans && i < bench->shard_count; i++)
+        serve_index_spans(bench, bench->shards[i], codebook);
+    index_codebook_delete(codebook);
+    bench->build_seconds = bench->effort_seconds = 0;
+}
+
 /* `fields` NULL: no filters. */
 static void run(struct bench *bench, const char *parent, const char *efs, const char *fields,
                 const char *passing)
@@ -372,9 +396,9 @@ static void run(struct bench *bench, const char *parent, const char *efs, const 
     struct store_options store = {.data_dir = path,
                                   .memory_max_bytes = (uint64_t)1 << 30,
                                   .memtable_max_bytes = (uint64_t)128 << 20};
-    struct index_ivf_codebook *codebook = NULL;
 
-    snprintf(path, sizeof(path), "%s/bench-serve-%ld-%u", parent, (long)getpid(), bench->windows);
+    snprintf(path, sizeof(path), "%s/bench-serve-%ld-%u-%u", parent, (long)getpid(),
+             bench->shard_count, bench->windows);
     serve_check(store_open(&store, &bench->store, &error), &error);
     bench->registry = store_registry_new(&(struct store_registry_options){.store = bench->store});
     for (uint32_t i = 0; i < bench->shard_count; i++) {
@@ -384,14 +408,8 @@ static void run(struct bench *bench, const char *parent, const char *efs, const 
                                          &bench->shards[i], &error),
                     &error);
         serve_load(bench, i);
-        serve_seal_and_index(bench, bench->shards[i], &codebook);
     }
-    printf("# %u windows: builds %.2f s, measuring effort %.2f s of processor time\n",
-           bench->windows, bench->build_seconds, bench->effort_seconds);
-    for (uint32_t i = 0; bench->spans && i < bench->shard_count; i++)
-        serve_index_spans(bench, bench->shards[i], codebook);
-    index_codebook_delete(codebook);
-    bench->build_seconds = bench->effort_seconds = 0;
+    build(bench, path);
     if (bench->build_threads > 0)
         measure_beside_builds(bench, bench->build_threads, bench->build_nice);
     else
@@ -414,9 +432,10 @@ static const char *option(int argc, char **argv, const char *name, const char *o
 
 static const char usage[] =
     "usage: windrow-bench-serve --base F --queries F [--metric cosine|dot|l2]\n"
-    "           [--kind hnsw|ivf_pq] [--graphs N] [--windows 1,10] [--shards N] [--ef LIST]\n"
+    "           [--kind hnsw|ivf_pq|auto] [--graphs N] [--windows 1,10] [--shards 1,4] [--ef "
+    "LIST]\n"
     "           [--shuffle] [--recall R] [--threads N] [--no-filters] [--dir DIR]\n"
-    "           [--builders N [--nice M]] [--spans] [--range PART] [--half-life HOURS]\n"
+    "           [--builders N [--nice M]] [--spans [auto]] [--range PART] [--half-life HOURS]\n"
     "           [--passing 50,10,1,0.1] [--fields n,near,time] [--vary] [--rounds N]\n";
 
 /* Which of three names the option has; the first when it is not given. */
@@ -439,6 +458,16 @@ static bool has_flag(int argc, char **argv, const char *name)
     return false;
 }
 
+/* Of a list with commas; 0: it has ended. */
+static uint32_t next_number(const char **list)
+{
+    char *end;
+    uint32_t number = (uint32_t)strtoul(*list, &end, 10);
+
+    *list = *end == ',' ? end + 1 : end;
+    return number;
+}
+
 static void normalise(struct bench_vectors *vectors)
 {
     for (uint32_t i = 0; i < vectors->count; i++)
@@ -451,13 +480,15 @@ int main(int argc, char **argv)
     const char *queries = option(argc, argv, "--queries", NULL);
     /* In the order of enum vector_metric. */
     int metric = choice(argc, argv, "--metric", (const char *const[3]){"cosine", "dot", "l2"});
-    int kind = choice(argc, argv, "--kind", (const char *const[3]){"hnsw", "ivf_pq"});
+    int kind = choice(argc, argv, "--kind", (const char *const[3]){"hnsw", "ivf_pq", "auto"});
     const char *windows = option(argc, argv, "--windows", "1,10");
+    const char *shard_counts = option(argc, argv, "--shards", "1");
     uint32_t threads = (uint32_t)atoi(option(argc, argv, "--threads", "1"));
     struct bench bench = {.shuffle = has_flag(argc, argv, "--shuffle"),
-                          .shard_count = (uint32_t)atoi(option(argc, argv, "--shards", "1")),
-                          .lists = kind == 1,
+                          .kind = (enum serve_kind)kind,
+                          .lists = kind == SERVE_IVF_PQ,
                           .spans = has_flag(argc, argv, "--spans"),
+                          .service_spans = strcmp(option(argc, argv, "--spans", ""), "auto") == 0,
                           .vary = has_flag(argc, argv, "--vary"),
                           .rounds = (uint32_t)atoi(option(argc, argv, "--rounds", "2")),
                           .range = atof(option(argc, argv, "--range", "1")),
@@ -467,7 +498,7 @@ int main(int argc, char **argv)
                           .build_nice = atoi(option(argc, argv, "--nice", "10"))};
     struct error error = {0};
 
-    if (!base || !queries || bench.shard_count < 1 || bench.shard_count > SHARDS_MAX) {
+    if (!base || !queries) {
         fputs(usage, stderr);
         return 64;
     }
@@ -496,17 +527,16 @@ int main(int argc, char **argv)
            "q/cpu-s  p50 ms\n",
            base, bench.base.count, bench.base.dim, bench.shuffle ? "shuffled" : "by time",
            index_simd_name(), threads);
-    for (const char *at = windows; *at;) {
-        char *end;
-        bench.windows = (uint32_t)strtoul(at, &end, 10);
-        if (bench.windows == 0)
-            break;
-        run(&bench, option(argc, argv, "--dir", "/tmp"), option(argc, argv, "--ef", "16,32,64,128"),
-            bench.build_threads > 0 || has_flag(argc, argv, "--no-filters")
-                ? NULL
-                : option(argc, argv, "--fields", "n"),
-            option(argc, argv, "--passing", "10,1"));
-        at = *end == ',' ? end + 1 : end;
+    for (uint32_t shards; (shards = next_number(&shard_counts)) > 0;) {
+        bench.shard_count = shards < SHARDS_MAX ? shards : SHARDS_MAX;
+        printf("# %u shards\n", bench.shard_count);
+        for (const char *at = windows; (bench.windows = next_number(&at)) > 0;)
+            run(&bench, option(argc, argv, "--dir", "/tmp"),
+                option(argc, argv, "--ef", "16,32,64,128"),
+                bench.build_threads > 0 || has_flag(argc, argv, "--no-filters")
+                    ? NULL
+                    : option(argc, argv, "--fields", "n"),
+                option(argc, argv, "--passing", "10,1"));
     }
     thread_pool_delete(bench.pool);
     bench_vectors_destroy(&bench.base);

@@ -323,13 +323,9 @@ void serve_index_spans(struct bench *bench, struct store_shard *shard,
     store_snapshot_release(snapshot);
 }
 
-void serve_seal_and_index(struct bench *bench, struct store_shard *shard,
-                          struct index_ivf_codebook **codebook)
+void serve_seal(struct bench *bench, struct store_shard *shard)
 {
-    struct store_snapshot *snapshot;
-    const struct store_source *sources;
     struct error error = {0};
-    size_t count;
 
     for (uint32_t i = 0; i < bench->windows; i++)
         serve_check(store_shard_compact(shard,
@@ -339,6 +335,16 @@ void serve_seal_and_index(struct bench *bench, struct store_shard *shard,
                                             .window_length_ms = WINDOW_MS},
                                         NULL, &error),
                     &error);
+}
+
+void serve_seal_and_index(struct bench *bench, struct store_shard *shard,
+                          struct index_ivf_codebook **codebook)
+{
+    struct store_snapshot *snapshot;
+    const struct store_source *sources;
+    size_t count;
+
+    serve_seal(bench, shard);
     snapshot = store_snapshot_acquire(shard, 0);
     sources = store_snapshot_sources(snapshot, &count);
     for (size_t i = 0; i < count; i++) {

@@ -17,6 +17,8 @@ enum {
     RANKS = 10000 /* the numbers that filters ask for are below it */
 };
 
+enum serve_kind { SERVE_HNSW, SERVE_IVF_PQ, SERVE_AUTO };
+
 struct bench {
     struct bench_vectors base, queries;
     struct config_collection collection;
@@ -27,9 +29,11 @@ struct bench {
     struct thread_pool *pool;
     uint32_t windows;
     bool shuffle;
-    bool lists;      /* IVF-PQ; else HNSW */
-    uint32_t graphs; /* with lists: the youngest so many windows are HNSW all the same */
-    bool spans;
+    enum serve_kind kind;
+    bool lists;             /* IVF-PQ; else HNSW */
+    uint32_t graphs;        /* with lists: the youngest so many windows are HNSW all the same */
+    bool spans;             /* those that twcs decides on */
+    bool service_spans;     /* as the service makes them */
     bool vary;              /* each query has a filter of its own */
     uint32_t rounds;        /* of each measurement */
     double range;           /* part of the time that is searched */
@@ -63,6 +67,11 @@ void serve_index_span(struct bench *bench, struct store_shard *shard, uint8_t ti
 /** Builds the spans that twcs decides on. */
 void serve_index_spans(struct bench *bench, struct store_shard *shard,
                        const struct index_ivf_codebook *codebook);
+/** Seals the windows of a shard. */
+void serve_seal(struct bench *bench, struct store_shard *shard);
+/** With all shards sealed: has the service's builders make segments and spans, by a configuration that is
+ * written into the folder. */
+void serve_index_as_service(struct bench *bench, const char *folder);
 /** Seals the windows of a shard and builds their segments. */
 void serve_seal_and_index(struct bench *bench, struct store_shard *shard,
                           struct index_ivf_codebook **codebook);
