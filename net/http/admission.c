@@ -264,8 +264,6 @@ static bool type_is_safe(struct http_request *request)
 
 /* Bodies. */
 
-enum { OPEN_BODY_DIGITS_MAX = 3 }; /* of Content-Length: less than 1,000 bytes */
-
 static bool coding_is_known(struct http_request *request)
 {
     const char *encoding = header_of(request, "Content-Encoding");
@@ -292,26 +290,9 @@ static bool client_is_known(struct http_request *request)
     return false;
 }
 
-/* Whoever shows no key gets no memory for a body. Those that some clients send with a GET are let pass. */
-static bool body_is_paid_for(struct http_request *request)
-{
-    const char *length = header_of(request, "Content-Length");
-
-    if (!request->route ||
-        !http_access_is_open(request->server->options.config, request->route->route->access) ||
-        !http_announces_body(request) ||
-        (length && !header_of(request, "Transfer-Encoding") &&
-         strlen(length) <= OPEN_BODY_DIGITS_MAX))
-        return true;
-    http_reply_error(request, 413, "%s %.200s needs no key and takes no body", request->method,
-                     request->path);
-    request->closes = true;
-    return false;
-}
-
 bool http_admit(struct http_request *request)
 {
-    if (!framing_is_plain(request) || !body_is_paid_for(request))
+    if (!framing_is_plain(request))
         return false;
     if (request->route && request->route->route->access == HTTP_PROBE)
         return true; /* probes come without keys */

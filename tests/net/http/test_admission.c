@@ -382,37 +382,6 @@ static void check_browsers(const struct fixture *fixture, const struct browser_c
 #define HOST  "Host: 127.0.0.1:6333\r\n"
 #define JSON  "Content-Type: application/json\r\n"
 
-/* The reply comes before a body that never does. */
-START_TEST(routes_without_a_key_take_no_body)
-{
-    static const struct browser_case cases[] = {
-        {"GET /healthz", "Content-Length: 33554432\r\n", 413},
-        {"GET /metrics", "Content-Length: 33554432\r\n", 413},
-        {"GET /", "Content-Length: 33554432\r\n", 413},
-        {"GET /healthz", "Transfer-Encoding: chunked\r\n", 413},
-        {"GET /healthz", "Expect: 100-continue\r\nContent-Length: 1000\r\n", 413},
-        {"GET /healthz", "Content-Length: 0\r\n", 200}};
-    static const char *open[] = {"dashboard", "metrics"};
-    struct fixture fixture;
-
-    fixture_open(&fixture);
-    fixture.config.http_api_key = "secret";
-    fixture.config.http_open_routes = open;
-    fixture.config.http_open_route_count = 2;
-    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-        char request[512];
-        const char *reply;
-        snprintf(request, sizeof(request),
-                 "%s HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n%s\r\n",
-                 cases[i].request_line, cases[i].lines);
-        reply = converse(&fixture, request);
-        ck_assert_msg(strncmp(reply, "HTTP/1.1 ", 9) == 0 && atoi(reply + 9) == cases[i].status,
-                      "case %zu: %s", i, reply);
-    }
-    fixture_close(&fixture);
-}
-END_TEST
-
 /* The idle limit of a connection is two minutes. */
 START_TEST(body_that_stands_still_ends_after_its_time)
 {
@@ -755,7 +724,6 @@ END_TEST
 
 TEST_TABLE(TEST(replies_to_other_processes_of_windrow_have_no_policy_for_pages),
            TEST(replies_tell_browsers_what_they_may_do_with_them),
-           TEST(routes_without_a_key_take_no_body),
            TEST(body_that_stands_still_ends_after_its_time),
            TEST(one_key_leaves_others_room_for_their_bodies),
            TEST(without_a_key_the_host_must_be_ours), TEST(foreign_web_pages_are_refused),

@@ -11,6 +11,7 @@
 #include "base/arrow_format.h"
 #include "base/doc.h"
 #include "store/append.h"
+#include "store/files/key.h"
 #include "store/lease.h"
 #include "store/registry.h"
 #include "tests/support/rest_fixture.h"
