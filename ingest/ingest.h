@@ -19,6 +19,7 @@
 #include "base/error.h"
 #include "base/metrics.h"
 #include "config/config.h"
+#include "store/files/key.h"
 #include "store/files/record.h"
 #include "twcs/twcs.h"
 
@@ -189,8 +190,9 @@ enum { INGEST_PARTITION_BY_KEY = -1 };
 struct ingest_outgoing {
     const char *topic;
     int32_t partition; /* or INGEST_PARTITION_BY_KEY */
-    const char *key;   /* the id's text */
+    const char *key;   /* the id, as store_key_to_message has it */
     size_t key_bytes;
+    enum store_id_kind id_kind;
     const void *value; /* NULL: delete */
     size_t value_bytes;
     int64_t timestamp_ms; /* -1: now */

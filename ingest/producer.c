@@ -216,7 +216,8 @@ static rd_kafka_resp_err_t produce_once(struct ingest_producer *producer,
         {.vtype = RD_KAFKA_VTYPE_TIMESTAMP,
          .u.i64 = message->timestamp_ms < 0 ? 0 : message->timestamp_ms},
         {.vtype = RD_KAFKA_VTYPE_OPAQUE, .u.ptr = delivery},
-        {0}, /* headers */
+        header_of(DECODE_ID_HEADER, store_id_kind_name(message->id_kind), -1),
+        {0}, /* headers that some messages have */
         {0},
     };
     size_t count = sizeof(parts) / sizeof(parts[0]) - 2;

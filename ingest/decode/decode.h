@@ -29,7 +29,12 @@ struct decode_message {
     const char *content_type; /* header, or NULL */
     const char *vector_type;  /* header, or NULL: the type of bytes that do not name theirs */
     const char *expects;      /* header, or NULL: `OFFSET` or `none`, and `/OFFSET` behind it */
+    const char *id_kind;      /* header, or NULL: the collection's rule reads the key */
 };
+
+/* Header that says what kind of id the key is, `number` or `text`. windrow writes it beside every key
+ * that it produces. */
+#define DECODE_ID_HEADER "windrow-id"
 
 /* Header of a message whose records count only while the id's newest version is the one that is
  * named: its offset, or `none`. Behind a slash the next offset when that was read. */

@@ -1,5 +1,6 @@
 /* Ids as the bytes they are sorted by (struct store_key). */
 #include <assert.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/text.h"
@@ -66,13 +67,19 @@ int store_key_from_doc(const struct doc *doc, struct store_key *key, struct erro
     }
 }
 
-static struct doc doc_from_number(const uint8_t *key)
+static uint64_t number_of(const uint8_t *key)
 {
-    struct doc doc = {0};
     uint64_t number;
 
     memcpy(&number, key + 1, sizeof(number));
-    number = __builtin_bswap64(number);
+    return __builtin_bswap64(number);
+}
+
+static struct doc doc_from_number(const uint8_t *key)
+{
+    struct doc doc = {0};
+    uint64_t number = number_of(key);
+
     if (number <= INT64_MAX)
         return doc_integer((int64_t)number);
     doc.type = DOC_UINT;
@@ -96,4 +103,56 @@ struct doc store_key_to_doc(const uint8_t *key, size_t key_bytes, struct arena *
     doc.count = (uint32_t)(key_bytes - 1);
     doc.string = arena_copy(arena, key + 1, key_bytes - 1);
     return doc;
+}
+
+void store_key_to_message(const uint8_t *key, size_t key_bytes, struct store_message_key *message)
+{
+    char text[TEXT_UUID_BYTES];
+    int length;
+
+    assert(key_bytes >= 2 && key_bytes <= STORE_KEY_MAX_BYTES);
+    message->kind = STORE_ID_TEXT;
+    switch (key[0]) {
+    case KIND_NUMBER:
+        assert(key_bytes == NUMBER_KEY_BYTES);
+        message->kind = STORE_ID_NUMBER;
+        length = snprintf(text, sizeof(text), "%llu", (unsigned long long)number_of(key));
+        message->size_bytes = (uint16_t)length;
+        memcpy(message->bytes, text, message->size_bytes);
+        break;
+    case KIND_UUID:
+        assert(key_bytes == UUID_KEY_BYTES);
+        message->size_bytes = (uint16_t)strlen(text_format_uuid(key + 1, text));
+        memcpy(message->bytes, text, message->size_bytes);
+        break;
+    default:
+        assert(key[0] == KIND_TEXT);
+        message->size_bytes = (uint16_t)(key_bytes - 1);
+        memcpy(message->bytes, key + 1, message->size_bytes);
+        break;
+    }
+}
+
+int store_key_from_message(enum store_id_kind kind, const void *bytes, size_t size_bytes,
+                           struct store_key *key, struct error *error)
+{
+    uint64_t number;
+
+    if (kind == STORE_ID_TEXT)
+        return store_key_from_text(bytes, size_bytes, false, key, error);
+    if (text_parse_u64(bytes, size_bytes, &number) != 0)
+        return error_set(error, ERROR_INVALID, "the id is not an unsigned number in digits");
+    store_key_from_u64(number, key);
+    return 0;
+}
+
+const char *store_id_kind_name(enum store_id_kind kind)
+{
+    return kind == STORE_ID_NUMBER ? "number" : "text";
+}
+
+bool store_id_kind_parse(const char *text, enum store_id_kind *kind)
+{
+    *kind = strcmp(text, "number") == 0 ? STORE_ID_NUMBER : STORE_ID_TEXT;
+    return strcmp(text, store_id_kind_name(*kind)) == 0;
 }

@@ -29,4 +29,24 @@ int store_key_from_doc(const struct doc *doc, struct store_key *key, struct erro
 /** The id as a document: an integer or a string in `arena`. */
 struct doc store_key_to_doc(const uint8_t *key, size_t key_bytes, struct arena *arena);
 
+/* An id as the key of a Kafka message. The bytes of 42 and "42" are the same, so that a client that
+ * knows only bytes finds the same partition. The kind travels beside them, in a header. */
+enum store_id_kind { STORE_ID_NUMBER, STORE_ID_TEXT }; /* a UUID is a text */
+
+struct store_message_key {
+    enum store_id_kind kind;
+    uint16_t size_bytes;
+    char bytes[STORE_ID_TEXT_MAX_BYTES];
+};
+
+/** Writes an id: a number in digits, a UUID in lower case with dashes, other texts as they are. */
+void store_key_to_message(const uint8_t *key, size_t key_bytes, struct store_message_key *message);
+/** Reads it back: the inverse for every id. ERROR_INVALID when the bytes are no id of that kind. */
+int store_key_from_message(enum store_id_kind kind, const void *bytes, size_t size_bytes,
+                           struct store_key *key, struct error *error);
+/** "number" or "text". */
+const char *store_id_kind_name(enum store_id_kind kind);
+/** False when the text names no kind. */
+bool store_id_kind_parse(const char *text, enum store_id_kind *kind);
+
 #endif

@@ -140,6 +140,111 @@ START_TEST(keys_come_back_as_documents)
 }
 END_TEST
 
+static void check_both_ways(const struct store_key *key)
+{
+    struct store_message_key message;
+    struct store_key back;
+    enum store_id_kind kind;
+
+    store_key_to_message(key->bytes, key->size_bytes, &message);
+    ck_assert_uint_gt(message.size_bytes, 0);
+    ck_assert(store_id_kind_parse(store_id_kind_name(message.kind), &kind));
+    ck_assert_int_eq(
+        store_key_from_message(kind, message.bytes, message.size_bytes, &back, ERROR_IGNORED), 0);
+    ck_assert_msg(compare(key, &back) == 0, "%s %.*s", store_id_kind_name(kind),
+                  (int)message.size_bytes, message.bytes);
+}
+
+static void check_text_both_ways(const char *text, size_t length)
+{
+    struct store_key key;
+
+    ck_assert_int_eq(store_key_from_text(text, length, false, &key, ERROR_IGNORED), 0);
+    check_both_ways(&key);
+}
+
+/* One character, of one to four bytes, controls and NUL among them. */
+static size_t draw_character(uint64_t *seed, char *out)
+{
+    static const uint32_t ends[] = {0x80, 0x800, 0xd800, 0x110000};
+    static const uint32_t starts[] = {0, 0x80, 0x800, 0x10000};
+    static const uint32_t leads[] = {0, 0xc0, 0xe0, 0xf0};
+    uint64_t size = test_random(seed) % 4;
+    uint32_t code =
+        starts[size] + (uint32_t)(test_random(seed) % (uint64_t)(ends[size] - starts[size]));
+
+    for (uint64_t i = size; i > 0; i--, code >>= 6)
+        out[i] = (char)(0x80 | (code & 0x3f));
+    out[0] = (char)(leads[size] | code);
+    return size + 1;
+}
+
+START_TEST(message_keys_are_the_inverse_of_ids)
+{
+    static const char *const texts[] = {
+        "0",    "42",   "007",    "18446744073709551615", "18446744073709551616", "-1",   "1e5",
+        "null", "true", "\"42\"", "{\"id\": 7}",         "{not json}",           "[1]",  " 42 ",
+        "a b",  "%41",  "\x7f",   "\xf0\x9f\x8e\x89",     "number",               "text",
+    };
+    static const uint64_t numbers[] = {0, 1, 42, INT64_MAX, (uint64_t)INT64_MAX + 1, UINT64_MAX};
+    uint64_t seed = test_seed();
+    struct store_key key;
+    char text[STORE_ID_TEXT_MAX_BYTES + 4];
+
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
+        check_text_both_ways(texts[i], strlen(texts[i]));
+    for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
+        store_key_from_u64(numbers[i], &key);
+        check_both_ways(&key);
+    }
+    for (int i = 0; i < 20000; i++) {
+        size_t wanted = 1 + test_random(&seed) % STORE_ID_TEXT_MAX_BYTES, length = 0;
+        while (length < wanted)
+            length += draw_character(&seed, text + length);
+        if (length <= STORE_ID_TEXT_MAX_BYTES)
+            check_text_both_ways(text, length);
+        store_key_from_u64(test_random(&seed) >> (test_random(&seed) % 64), &key);
+        check_both_ways(&key);
+        key.size_bytes = 17; /* a UUID */
+        key.bytes[0] = 2;
+        for (int byte = 1; byte < 17; byte++)
+            key.bytes[byte] = (uint8_t)test_random(&seed);
+        check_both_ways(&key);
+    }
+    memset(text, 'x', STORE_ID_TEXT_MAX_BYTES);
+    check_text_both_ways(text, STORE_ID_TEXT_MAX_BYTES);
+    memset(text, 1, STORE_ID_TEXT_MAX_BYTES);
+    check_text_both_ways(text, STORE_ID_TEXT_MAX_BYTES);
+}
+END_TEST
+
+START_TEST(number_and_text_of_the_same_digits_differ_by_their_kind_alone)
+{
+    struct store_message_key number, text;
+    struct store_key key;
+    enum store_id_kind kind;
+
+    store_key_from_u64(42, &key);
+    store_key_to_message(key.bytes, key.size_bytes, &number);
+    ck_assert_int_eq(store_key_from_text("42", 2, false, &key, ERROR_IGNORED), 0);
+    store_key_to_message(key.bytes, key.size_bytes, &text);
+    ck_assert_uint_eq(number.size_bytes, text.size_bytes);
+    ck_assert_mem_eq(number.bytes, text.bytes, 2);
+    ck_assert_int_eq((int)number.kind, (int)STORE_ID_NUMBER);
+    ck_assert_int_eq((int)text.kind, (int)STORE_ID_TEXT);
+    ck_assert(!store_id_kind_parse("", &kind));
+    ck_assert(!store_id_kind_parse("Number", &kind));
+    ck_assert_int_eq(store_key_from_message(STORE_ID_NUMBER, "007", 3, &key, ERROR_IGNORED),
+                     ERROR_INVALID);
+    ck_assert_int_eq(store_key_from_message(STORE_ID_NUMBER, "", 0, &key, ERROR_IGNORED),
+                     ERROR_INVALID);
+    ck_assert_int_eq(store_key_from_message(STORE_ID_TEXT, "", 0, &key, ERROR_IGNORED),
+                     ERROR_INVALID);
+}
+END_TEST
+
 TEST_TABLE(TEST(numbers_sort_before_uuids_before_strings), TEST(spellings_of_one_uuid_are_one_key),
            TEST(digits_are_a_string_unless_asked), TEST(ids_that_cannot_be_are_refused),
-           TEST(documents_give_numbers_and_strings_only), TEST(keys_come_back_as_documents))
+           TEST(documents_give_numbers_and_strings_only), TEST(keys_come_back_as_documents),
+           TEST(message_keys_are_the_inverse_of_ids),
+           TEST(number_and_text_of_the_same_digits_differ_by_their_kind_alone))

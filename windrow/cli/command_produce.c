@@ -34,6 +34,7 @@ struct request {
     const char *topic;
     double rate; /* 0: as fast as it goes */
     bool delete_ids;
+    bool text_ids; /* digits are a text, too */
     bool json;
     uint64_t create_partitions; /* 0: do not */
     uint64_t replication;       /* 0: the broker's default */
@@ -240,30 +241,26 @@ static void keep_rate(struct produce *run)
     }
 }
 
-static void send_value(struct produce *run, const char *file, uint64_t line, const struct doc *id,
-                       const void *value, size_t value_bytes, int64_t timestamp_ms)
+/* `id` is a store_key's bytes. */
+static void send_value(struct produce *run, const char *file, uint64_t line, const uint8_t *id,
+                       size_t id_bytes, const void *value, size_t value_bytes, int64_t timestamp_ms)
 {
     struct ingest_outgoing message;
+    struct store_message_key key;
     struct error error = {0};
     struct sent *sent = malloc(sizeof(*sent));
-    char digits[32];
-    const char *key = id->string;
-    size_t key_bytes = id->count;
     int code;
 
     if (!sent)
         abort();
-    if (id->type != DOC_STRING) {
-        key_bytes = (size_t)snprintf(digits, sizeof(digits), "%llu",
-                                     (unsigned long long)id->unsigned_integer);
-        key = digits;
-    }
+    store_key_to_message(id, id_bytes, &key);
     keep_rate(run);
     *sent = (struct sent){run, file, line, io_monotonic_ns(io_posix())};
     message = (struct ingest_outgoing){.topic = run->topic,
                                        .partition = INGEST_PARTITION_BY_KEY,
-                                       .key = key,
-                                       .key_bytes = key_bytes,
+                                       .key = key.bytes,
+                                       .key_bytes = key.size_bytes,
+                                       .id_kind = key.kind,
                                        .value = value,
                                        .value_bytes = value_bytes,
                                        .timestamp_ms = timestamp_ms};
@@ -302,8 +299,8 @@ static void send_line(struct produce *run, const char *file, uint64_t line, cons
                                      .value_bytes = length};
     struct decode_result decoded;
     const char *complaint;
+    const struct store_record *record;
     struct doc point;
-    struct doc id;
 
     collection.format = CONFIG_FORMAT_JSON;
     arena_reset(&run->arena);
@@ -317,7 +314,7 @@ static void send_line(struct produce *run, const char *file, uint64_t line, cons
         bad_line(run, file, line, "expected one point (a batch has no key of its own)");
         return;
     }
-    id = store_key_to_doc(decoded.records[0].key, decoded.records[0].key_bytes, &run->arena);
+    record = &decoded.records[0];
     (void)doc_parse_json(&run->arena, text, length, NULL, &point, ERROR_IGNORED);
     if (run->collection->format == CONFIG_FORMAT_MSGPACK) {
         run->value.size = 0;
@@ -325,7 +322,8 @@ static void send_line(struct produce *run, const char *file, uint64_t line, cons
         text = (const char *)run->value.data;
         length = run->value.size;
     }
-    send_value(run, file, line, &id, text, length, kafka_timestamp(run, &point));
+    send_value(run, file, line, record->key, record->key_bytes, text, length,
+               kafka_timestamp(run, &point));
 }
 
 static void trim(const char **text, size_t *length)
@@ -419,7 +417,7 @@ static int send_fbin(struct produce *run, FILE *input, const char *name)
                             run->collection->name, run->collection->dim);
     vector = memory_checked(malloc(header[1] * sizeof(float)));
     for (uint32_t row = 0; row < header[0] && !interrupted; row++) {
-        struct doc id = {.type = DOC_UINT, .unsigned_integer = row};
+        struct store_key id;
         if (fread(vector, sizeof(float), header[1], input) != header[1]) {
             code = command_fail("%s: the file ends in row %u of %u", name, row, header[0]);
             break;
@@ -427,7 +425,8 @@ static int send_fbin(struct produce *run, FILE *input, const char *name)
         run->read_bytes += header[1] * sizeof(float);
         arena_reset(&run->arena);
         encode_row(run, row, vector);
-        send_value(run, name, 0, &id, run->value.data, run->value.size, -1);
+        store_key_from_u64(row, &id);
+        send_value(run, name, 0, id.bytes, id.size_bytes, run->value.data, run->value.size, -1);
     }
     free(vector);
     return code;
@@ -468,14 +467,12 @@ static void send_deletes(struct produce *run, char **ids, int count)
     for (int i = 0; i < count && !interrupted; i++) {
         struct error error = {0};
         struct store_key key;
-        struct doc id;
-        if (store_key_from_text(ids[i], strlen(ids[i]), true, &key, &error) != 0) {
+        if (store_key_from_text(ids[i], strlen(ids[i]), !run->request->text_ids, &key, &error) !=
+            0) {
             bad_line(run, ids[i], 0, error.text);
             continue;
         }
-        arena_reset(&run->arena);
-        id = store_key_to_doc(key.bytes, key.size_bytes, &run->arena);
-        send_value(run, ids[i], 0, &id, NULL, 0, -1);
+        send_value(run, ids[i], 0, key.bytes, key.size_bytes, NULL, 0, -1);
     }
 }
 
@@ -616,7 +613,10 @@ int command_produce(int argc, char **argv)
         {"topic", 0, OPTION_TEXT, "NAME", "one of the collection's topics (default: its first)",
          &request.topic, 0},
         {"rate", 0, OPTION_RATE, "N", "send at most N points a second", &request.rate, 0},
-        {"delete", 0, OPTION_FLAG, NULL, "the arguments are ids to delete", &request.delete_ids, 0},
+        {"delete", 0, OPTION_FLAG, NULL, "the arguments are ids to delete; digits are a number",
+         &request.delete_ids, 0},
+        {"text-ids", 0, OPTION_FLAG, NULL, "with --delete: digits are a text, too",
+         &request.text_ids, 0},
         {"create-topic", 0, OPTION_COUNT, "N",
          "create the topic with N partitions if it is missing", &request.create_partitions,
          COUNT_MAX},
@@ -627,7 +627,7 @@ int command_produce(int argc, char **argv)
          0},
     };
     const struct command_line line = {
-        .usage = "-C COLLECTION [options] [FILE...]\n-C COLLECTION --delete ID...",
+        .usage = "-C COLLECTION [options] [FILE...]\n-C COLLECTION --delete [--text-ids] ID...",
         .about = "Sends points to the collection's topic: idempotent, acknowledged by a quorum, "
                  "keyed by id. FILE "
                  "contains JSON lines, one point per line, or is an .fbin file (ids are row "
@@ -655,6 +655,8 @@ int command_produce(int argc, char **argv)
         return command_usage_error("produce", "name a collection with -C NAME");
     if (request.delete_ids && optind == argc)
         return command_usage_error("produce", "--delete needs ids");
+    if (request.text_ids && !request.delete_ids)
+        return command_usage_error("produce", "--text-ids belongs to --delete");
     status = command_load_config(request.config_path, &config);
     if (status == COMMAND_OK)
         status = produce(&request, config, argv + optind, argc - optind);

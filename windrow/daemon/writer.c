@@ -126,6 +126,7 @@ static int check_all(const struct config_collection *collection, const struct re
             .timestamp_ms = writes[i].timestamp_ms > 0 ? writes[i].timestamp_ms : now_ms,
             .key = (const uint8_t *)writes[i].key,
             .key_bytes = writes[i].key_bytes,
+            .id_kind = store_id_kind_name(writes[i].id_kind),
             .value = writes[i].value,
             .value_bytes = writes[i].value_bytes};
         struct decode_result decoded;
@@ -200,6 +201,7 @@ static void send_one(struct writer *writer, const char *topic, struct batch *bat
         .partition = write->topic ? write->partition : INGEST_PARTITION_BY_KEY,
         .key = write->key,
         .key_bytes = write->key_bytes,
+        .id_kind = write->id_kind,
         .value = write->value,
         .value_bytes = write->value_bytes,
         .timestamp_ms = write->timestamp_ms > 0 ? write->timestamp_ms : -1,

@@ -15,6 +15,7 @@
 #include "base/metrics.h"
 #include "base/stop.h"
 #include "config/config.h"
+#include "store/files/key.h"
 
 struct store_registry;
 
@@ -26,8 +27,9 @@ struct rest;
 
 /* One point or delete on its way into Kafka. */
 struct rest_write {
-    const char *key; /* the id's text */
+    const char *key; /* the id, as store_key_to_message has it */
     size_t key_bytes;
+    enum store_id_kind id_kind;
     const void *value; /* JSON, or NULL: delete */
     size_t value_bytes;
     const char *topic;    /* where it has to go; NULL: the first topic's partition of its key */

@@ -13,7 +13,7 @@ struct write_list {
     size_t capacity;
 };
 
-/** A delete of that id. The message key is digits for numbers, the canonical text otherwise. */
+/** A delete of that id. Upserts are made of it: the one place where a write gets its key. */
 struct rest_write *write_add(struct arena *arena, struct write_list *list, const uint8_t *key,
                              size_t key_bytes);
 

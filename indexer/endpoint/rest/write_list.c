@@ -36,16 +36,12 @@ struct rest_write *write_add(struct arena *arena, struct write_list *list, const
                              size_t key_bytes)
 {
     struct rest_write *write = list_add(arena, list);
-    struct doc id = store_key_to_doc(key, key_bytes, arena);
-    struct buffer text = {0};
+    struct store_message_key message;
 
-    if (id.type == DOC_STRING)
-        buffer_append(&text, id.string, id.count);
-    else
-        doc_write_json(&text, &id);
-    write->key = arena_copy(arena, text.data, text.size);
-    write->key_bytes = text.size;
-    buffer_destroy(&text);
+    store_key_to_message(key, key_bytes, &message);
+    write->key = arena_copy(arena, message.bytes, message.size_bytes);
+    write->key_bytes = message.size_bytes;
+    write->id_kind = message.kind;
     list->ids[list->count - 1] = (struct query_key){
         .bytes = (const uint8_t *)arena_copy(arena, key, key_bytes), .size_bytes = key_bytes};
     return write;
