@@ -40,6 +40,10 @@ static int check_record(const struct store_shard *shard, const struct store_grou
                          record->key_bytes);
     if (!record->is_delete && !record->vector)
         return error_set(error, ERROR_INVALID, "record %zu has no vector", i);
+    if (record->other_key && (!record->is_delete || record->other_key_bytes == 0 ||
+                              record->other_key_bytes > STORE_KEY_MAX_BYTES))
+        return error_set(error, ERROR_INVALID, "record %zu: invalid second key of %u bytes", i,
+                         record->other_key_bytes);
     if (record->payload_bytes > 0 && !record->payload)
         return error_set(error, ERROR_INVALID, "record %zu has no payload", i);
     return 0;
@@ -90,17 +94,7 @@ static int compare_numbers(const void *a, const void *b)
     return (left > right) - (left < right);
 }
 
-void append_sort_by_key(const struct store_record *records, uint32_t *numbers, uint32_t count)
-{
-    qsort_r(numbers, count, sizeof(*numbers), compare_keys, (void *)(uintptr_t)records);
-}
-
-void append_sort_by_number(uint32_t *numbers, uint32_t count)
-{
-    qsort(numbers, count, sizeof(*numbers), compare_numbers);
-}
-
-bool append_same_key(const struct store_record *a, const struct store_record *b)
+static bool append_same_key(const struct store_record *a, const struct store_record *b)
 {
     return bytes_equal(a->key, a->key_bytes, b->key, b->key_bytes);
 }
@@ -110,11 +104,11 @@ static uint32_t keep_last(const struct store_record *records, uint32_t *indices,
 {
     uint32_t kept = 0;
 
-    append_sort_by_key(records, indices, count);
+    qsort_r(indices, count, sizeof(*indices), compare_keys, (void *)(uintptr_t)records);
     for (uint32_t i = 0; i < count; i++)
         if (i + 1 == count || !append_same_key(&records[indices[i]], &records[indices[i + 1]]))
             indices[kept++] = indices[i];
-    append_sort_by_number(indices, kept);
+    qsort(indices, kept, sizeof(*indices), compare_numbers);
     return kept;
 }
 
@@ -588,16 +582,21 @@ void append_publish(struct store_shard *shard, int64_t next_offset,
 
 /* All that can fail comes before the end of write_frame. After it the group is durable and the rest
  * may not fail: rows have their memory (memtable_reserve_rows), masks abort without. */
-static int append_group(struct store_shard *shard, const struct store_group *group,
+static int append_group(struct store_shard *shard, const struct store_group *given,
                         const uint32_t *indices, uint32_t count,
-                        const struct expect_refused *refused, struct error *error)
+                        const struct expect_decision *decision, struct error *error)
 {
+    struct store_group decided = *given;
+    const struct store_group *group = &decided;
     struct log_frame_layout layout;
     struct log_frame frame;
     struct memtable *active;
     uint64_t before;
-    int code = log_frame_plan(group, indices, count, shard->dim, &layout, error);
+    int code;
 
+    if (decision->records)
+        decided.records = decision->records;
+    code = log_frame_plan(group, indices, count, shard->dim, &layout, error);
     if (code == 0)
         code = make_room(shard, layout.frame_bytes, error);
     /* Once the frame is durable there is no way back. */
@@ -615,7 +614,7 @@ static int append_group(struct store_shard *shard, const struct store_group *gro
                        io_wall_ms(shard->io));
     shard->writer.next_sequence++;
     refusals_note(shard, group->refusals, group->refusal_count);
-    refusals_note(shard, refused->list, refused->count);
+    refusals_note(shard, decision->refused, decision->refused_count);
     append_publish(shard, group->next_offset, &active->topic, &group->clock);
     before = atomic_exchange_explicit(&shard->writer.active_bytes, active->accounted_bytes,
                                       memory_order_relaxed);
@@ -631,7 +630,7 @@ static int append_group(struct store_shard *shard, const struct store_group *gro
 int store_shard_append(struct store_shard *shard, const struct store_group *group,
                        struct error *error)
 {
-    struct expect_refused refused = {0};
+    struct expect_decision decision = {0};
     uint32_t *indices = NULL;
     uint32_t count = 0;
     int code;
@@ -645,15 +644,16 @@ int store_shard_append(struct store_shard *shard, const struct store_group *grou
         code = check_cap(shard, group, error);
     if (code == 0) {
         indices = choose_records(group, &count);
-        code = indices ? expect_check(shard, group, indices, &count, &refused, error)
+        code = indices ? expect_check(shard, group, indices, &count, &decision, error)
                        : error_set(error, ERROR_MEMORY, "no memory for a group of %zu records",
                                    group->record_count);
         if (code == 0)
-            code = append_group(shard, group, indices, count, &refused, error);
+            code = append_group(shard, group, indices, count, &decision, error);
         (void)shard_check_stop(shard, code, error);
     }
     free(indices);
-    free(refused.list);
+    free(decision.refused);
+    free(decision.records);
     pthread_mutex_unlock(&shard->writer.lock);
     shard_appended(shard, code == 0);
     if (code != 0)

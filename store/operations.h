@@ -9,11 +9,6 @@
 #include "store/shard.h"
 
 /* append.c */
-/** Sorts numbers of records by key, those of one key upwards; and by themselves. */
-void append_sort_by_key(const struct store_record *records, uint32_t *numbers, uint32_t count);
-void append_sort_by_number(uint32_t *numbers, uint32_t count);
-bool append_same_key(const struct store_record *a, const struct store_record *b);
-
 /** Puts the rows of a frame that lies in the memtable's buffer into the memtable and marks what
  * they replace as dead. Under the append lock. */
 void append_apply_frame(struct store_shard *shard, struct memtable *memtable,
@@ -27,15 +22,18 @@ void append_rotate(struct store_shard *shard);
 
 /* expected_version.c */
 
-struct expect_refused {
-    struct store_refusal *list; /* malloc'ed, NULL: none */
-    size_t count;
+struct expect_decision {
+    struct store_refusal *refused; /* malloc'ed, NULL: none */
+    size_t refused_count;
+    /* The group's, malloc'ed, with the ids that deletes of two readings hit; NULL: as they are. */
+    struct store_record *records;
 };
 
 /** Takes the records out of indices[0..*count) that expect another version of their id than the one
- * that lives, and says so in group->unmet. Under the append lock. */
+ * that lives, and finds what deletes hit. Says so in group->unmet and group->deletes. Under the append
+ * lock. */
 int expect_check(struct store_shard *shard, const struct store_group *group, uint32_t *indices,
-                 uint32_t *count, struct expect_refused *refused, struct error *error);
+                 uint32_t *count, struct expect_decision *out, struct error *error);
 
 /* flush.c */
 

@@ -20,9 +20,17 @@ void store_key_from_u64(uint64_t number, struct store_key *key)
     memcpy(key->bytes + 1, &big_endian, sizeof(big_endian));
 }
 
+void store_key_from_uuid(const uint8_t uuid[16], struct store_key *key)
+{
+    key->size_bytes = UUID_KEY_BYTES;
+    key->bytes[0] = KIND_UUID;
+    memcpy(key->bytes + 1, uuid, 16);
+}
+
 int store_key_from_text(const char *text, size_t length, bool digits_are_number,
                         struct store_key *key, struct error *error)
 {
+    uint8_t uuid[16];
     uint64_t number;
 
     if (length == 0)
@@ -34,9 +42,8 @@ int store_key_from_text(const char *text, size_t length, bool digits_are_number,
         store_key_from_u64(number, key);
         return 0;
     }
-    if (text_parse_uuid(text, length, key->bytes + 1) == 0) {
-        key->size_bytes = UUID_KEY_BYTES;
-        key->bytes[0] = KIND_UUID;
+    if (text_parse_uuid(text, length, uuid) == 0) {
+        store_key_from_uuid(uuid, key);
         return 0;
     }
     if (text_utf8_valid(text, length) != length)

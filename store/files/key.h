@@ -20,6 +20,7 @@ struct store_key {
 };
 
 void store_key_from_u64(uint64_t number, struct store_key *key);
+void store_key_from_uuid(const uint8_t uuid[16], struct store_key *key);
 /** A UUID in any of its spellings becomes the UUID; decimal digits stay a string here unless
  * `digits_are_number`. ERROR_INVALID when empty, too long or not UTF-8. */
 int store_key_from_text(const char *text, size_t length, bool digits_are_number,

@@ -14,12 +14,18 @@ struct store_record {
     const uint8_t *key; /* store_key bytes */
     uint16_t key_bytes;
     bool is_delete; /* vector and payload are NULL */
+    /* Of a delete: whoever sent it did not say what kind of id it names. Told apart in store_deletes. */
+    bool is_foreign;
+    uint16_t other_key_bytes;
     int64_t offset; /* Kafka offset; records of one batch message share it */
     int64_t event_time_ms;
     int64_t ttl_ms;         /* the record's own, 0: the shard's */
     const float *vector;    /* dim values; copied once, into the log buffer */
     const uint8_t *payload; /* a MessagePack map, or NULL for an empty one */
     uint32_t payload_bytes;
+    /* Of a delete: the other id that its key may mean, which counts when only that one lives. NULL:
+     * there is none. */
+    const uint8_t *other_key;
     /* Stored only while `expected_offset` is the offset of the id's living version; STORE_EXPECT_NONE:
      * while none lives. Otherwise the record is refused, as "superseded" or "exists". */
     bool expects;
@@ -60,7 +66,24 @@ struct store_group {
     struct store_clock clock;
     const struct store_refusal *refusals; /* below the next offset, in any order */
     size_t refusal_count;
-    struct store_unmet *unmet; /* filled; may be NULL */
+    struct store_unmet *unmet;     /* filled; may be NULL */
+    struct store_deletes *deletes; /* filled; may be NULL */
+};
+
+/* What became of a delete. */
+enum store_delete_outcome {
+    STORE_DELETE_DONE,
+    STORE_DELETE_OTHER_READING, /* it hit its other id */
+    STORE_DELETE_AMBIGUOUS,     /* both of its ids lived: it hit the first */
+    STORE_DELETE_NO_SUCH_ID,
+    STORE_DELETE_UNMET, /* refused for what it expected */
+    STORE_DELETE_OUTCOMES
+};
+
+struct store_deletes {
+    size_t counts[STORE_DELETE_OUTCOMES];
+    /* The last foreign records of the group with that outcome, NULL: none. */
+    const struct store_record *no_such_id, *ambiguous;
 };
 
 /* Records of a group that were refused for what they expected. */

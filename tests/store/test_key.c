@@ -182,9 +182,26 @@ static size_t draw_character(uint64_t *seed, char *out)
 START_TEST(message_keys_are_the_inverse_of_ids)
 {
     static const char *const texts[] = {
-        "0",    "42",   "007",    "18446744073709551615", "18446744073709551616", "-1",   "1e5",
-        "null", "true", "\"42\"", "{\"id\": 7}",         "{not json}",           "[1]",  " 42 ",
-        "a b",  "%41",  "\x7f",   "\xf0\x9f\x8e\x89",     "number",               "text",
+        "0",
+        "42",
+        "007",
+        "18446744073709551615",
+        "18446744073709551616",
+        "-1",
+        "1e5",
+        "null",
+        "true",
+        "\"42\"",
+        "{\"id\": 7}",
+        "{not json}",
+        "[1]",
+        " 42 ",
+        "a b",
+        "%41",
+        "\x7f",
+        "\xf0\x9f\x8e\x89",
+        "number",
+        "text",
     };
     static const uint64_t numbers[] = {0, 1, 42, INT64_MAX, (uint64_t)INT64_MAX + 1, UINT64_MAX};
     uint64_t seed = test_seed();
@@ -205,10 +222,9 @@ START_TEST(message_keys_are_the_inverse_of_ids)
             check_text_both_ways(text, length);
         store_key_from_u64(test_random(&seed) >> (test_random(&seed) % 64), &key);
         check_both_ways(&key);
-        key.size_bytes = 17; /* a UUID */
-        key.bytes[0] = 2;
-        for (int byte = 1; byte < 17; byte++)
-            key.bytes[byte] = (uint8_t)test_random(&seed);
+        for (int byte = 0; byte < 16; byte++)
+            text[byte] = (char)test_random(&seed);
+        store_key_from_uuid((const uint8_t *)text, &key);
         check_both_ways(&key);
     }
     memset(text, 'x', STORE_ID_TEXT_MAX_BYTES);
