@@ -101,6 +101,7 @@ static void send_record(struct bench *bench, struct ingest_producer *producer, u
                                        .partition = INGEST_PARTITION_BY_KEY,
                                        .key = key,
                                        .key_bytes = (size_t)length,
+                                       .id_kind = STORE_ID_NUMBER,
                                        .value = bench->value.data,
                                        .value_bytes = bench->value.size,
                                        .timestamp_ms = -1};

@@ -32,6 +32,16 @@ enum config_format {
     CONFIG_FORMAT_ARROW,
     CONFIG_FORMAT_RAW
 };
+
+/* How the keys of messages are read that do not say what kind of id they are. */
+enum config_key_rule {
+    CONFIG_KEY_AUTO,
+    CONFIG_KEY_TEXT,
+    CONFIG_KEY_NUMBER,
+    CONFIG_KEY_JSON,
+    CONFIG_KEY_LONG,
+    CONFIG_KEY_UUID_BYTES
+};
 enum config_late { CONFIG_LATE_ACCEPT, CONFIG_LATE_DROP, CONFIG_LATE_DEAD_LETTER };
 enum config_partial { CONFIG_PARTIAL_ALLOW, CONFIG_PARTIAL_REFUSE };
 enum config_durability { CONFIG_DURABILITY_LOG, CONFIG_DURABILITY_KAFKA };
@@ -69,6 +79,7 @@ struct config_collection {
     const char **topics;
     size_t topic_count;
     enum config_format format;
+    enum config_key_rule key;
     uint32_t dim; /* 1 to 65536 */
     enum vector_metric metric;
     const char *event_time_field; /* payload path or record key; NULL: the Kafka timestamp */

@@ -290,6 +290,12 @@ static const struct property_choice formats[] = {
     {"arrow", CONFIG_FORMAT_ARROW, false},     {"raw", CONFIG_FORMAT_RAW, false},
 };
 
+static const struct property_choice keys[] = {
+    {"auto", CONFIG_KEY_AUTO, false},     {"text", CONFIG_KEY_TEXT, false},
+    {"number", CONFIG_KEY_NUMBER, false}, {"json", CONFIG_KEY_JSON, false},
+    {"long", CONFIG_KEY_LONG, false},     {"uuid_bytes", CONFIG_KEY_UUID_BYTES, false},
+};
+
 static const struct property_choice metrics[] = {
     {"cosine", VECTOR_METRIC_COSINE, false},
     {"dot", VECTOR_METRIC_DOT, false},
@@ -570,6 +576,8 @@ const struct property properties[] = {
      .documentation = "Kafka topics that feed the collection; a topic feeds one collection. Partition 3 of the first topic is shard `3`, of a later one `TOPIC-3`."},
     {"collections.*.format", PROPERTY_CHOICE, 0, OF(format), .default_yaml = "auto",
      CHOICES(formats), .documentation = "Encoding of the records' values; `auto` goes by the `content-type` header, then by the first byte."},
+    {"collections.*.key", PROPERTY_CHOICE, 0, OF(key), .default_yaml = "auto", CHOICES(keys),
+     .documentation = "How the Kafka key of a message is read that does not say what kind of id it is (header `windrow-id`). `text`: UTF-8, digits too. `number`: decimal digits. `json`: `42`, `\"a\"` or `{\"id\": ...}`. `long`: 8 bytes, big-endian. `uuid_bytes`: 16 bytes. `auto`: digits are a number, other UTF-8 a text; a delete goes to the id that exists. See [keys](ingest.md#keys). Changing it over stored data can give records new ids."},
     {"collections.*.dim", PROPERTY_INTEGER, 0, OF(dim), .minimum = 1, .maximum = 65536,
      .default_yaml = "384", .documentation = "Dimensions of the vectors. Cannot change once data is stored. Set it: the default comes with a warning."},
     {"collections.*.metric", PROPERTY_CHOICE, 0, OF(metric), .default_yaml = "cosine",

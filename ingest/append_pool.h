@@ -27,6 +27,7 @@ struct append_job {
     struct store_shard *shard;
     struct store_group group;
     struct store_unmet unmet;
+    struct store_deletes deletes;
     /* What came of it. */
     int code;
     struct error error;

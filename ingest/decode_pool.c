@@ -56,6 +56,7 @@ static void take_headers(const struct config_collection *collection,
         return;
     out->expects = header(headers, DECODE_EXPECTS_HEADER);
     out->vector_type = header(headers, DECODE_VECTOR_TYPE_HEADER);
+    out->id_kind = header(headers, DECODE_ID_HEADER);
     if (collection->format != CONFIG_FORMAT_AUTO)
         return;
     out->content_type = header(headers, "content-type");

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "ingest/delete_outcomes.h"
 #include "ingest/duplicate_ids.h"
 
 static const char *const wait_names[] = {
@@ -97,6 +98,8 @@ void partition_metrics_create(struct partition_metrics *series, struct metrics *
     for (size_t i = 0; i < record_reject_reason_count; i++)
         (void)rejected(series, record_reject_reasons[i]);
     (void)duplicate_ids_metric(registry, series->collection);
+    for (enum store_delete_outcome outcome = 0; outcome < STORE_DELETE_OUTCOMES; outcome++)
+        (void)delete_outcomes_metric(registry, series->collection, outcome);
     for (enum wait_reason why = WAIT_NONE + 1; why < WAIT_COUNT; why++) {
         struct metric_label with_reason[] = {labels[0], labels[1], {"reason", wait_names[why]}};
         series->waiting[why] = metrics_gauge(

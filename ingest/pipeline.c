@@ -587,6 +587,8 @@ static void append_done(struct lane *lane)
 {
     struct record_group *group = lane->sent;
 
+    delete_outcomes_note(&lane->pipeline->deletes, lane->metrics->registry, lane->name,
+                         &lane->job.deletes);
     record_group_count(group, &lane->job.unmet, lane->metrics, lane->job.done_wall_ms);
     lane->durable.next_offset = group->next_offset;
     lane->durable.topic = group->topic;
@@ -662,7 +664,8 @@ static void submit(struct lane *lane)
                                            .clock = store_clock_of(&group->clock),
                                            .refusals = group->refusals,
                                            .refusal_count = refusal_count,
-                                           .unmet = &lane->job.unmet};
+                                           .unmet = &lane->job.unmet,
+                                           .deletes = &lane->job.deletes};
     append_pool_submit(lane->pipeline->appends, &lane->job);
 }
 

@@ -23,6 +23,7 @@
 #include "ingest/append_pool.h"
 #include "ingest/dead_letter.h"
 #include "ingest/decode_pool.h"
+#include "ingest/delete_outcomes.h"
 #include "ingest/duplicate_ids.h"
 #include "ingest/ingest.h"
 #include "ingest/record_group.h"
@@ -52,6 +53,7 @@ struct pipeline {
 
     size_t decoding_bytes; /* read and not taken */
     struct duplicate_ids duplicates;
+    struct delete_outcomes deletes;
 };
 
 /** `wake` is called by other threads when something happened that a sleep should end for. */

@@ -91,6 +91,13 @@ bool recent_ids_take(struct recent_ids *ids, const struct store_record *record)
     return met;
 }
 
+bool recent_ids_lives(const struct recent_ids *ids, const struct store_record *record)
+{
+    const struct recent_id *last = find(ids, XXH3_64bits(record->key, record->key_bytes));
+
+    return last && !last->is_delete;
+}
+
 void recent_ids_destroy(struct recent_ids *ids)
 {
     free(ids->tables[0].slots);

@@ -30,6 +30,8 @@ struct recent_ids {
 
 /** Whether the record counts, as far as is remembered; then it is remembered itself. In order. */
 bool recent_ids_take(struct recent_ids *ids, const struct store_record *record);
+/** Whether the id of a record is known to have a living version. */
+bool recent_ids_lives(const struct recent_ids *ids, const struct store_record *record);
 void recent_ids_destroy(struct recent_ids *ids);
 
 #endif

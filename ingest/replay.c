@@ -108,6 +108,23 @@ static bool was_taken(struct replay_job *job, const struct store_record *record,
     return false;
 }
 
+/* A delete of two ids hits the first if it lived, else the second. An id that came before what is
+ * remembered may have lived or not: then both go, which is right unless both lived. Returns how many
+ * records there are now. */
+static size_t split_delete(const struct replay_job *job, const struct store_record *record,
+                           struct store_record out[2])
+{
+    bool first = record->other_key && recent_ids_lives(&job->recent, record);
+
+    out[0] = out[1] = *record;
+    out[0].other_key = out[1].other_key = NULL;
+    if (!record->other_key || first)
+        return 1;
+    out[1].key = record->other_key;
+    out[1].key_bytes = record->other_key_bytes;
+    return 2;
+}
+
 /* Another topic of that name: what was read belongs to nothing that is stored. */
 static int check_topic(const struct replay_job *job, const rd_kafka_message_t *message,
                        struct error *error)
@@ -137,14 +154,18 @@ static int take_message(struct replay_job *job, const rd_kafka_message_t *messag
     decode_message(job->replay->collection, &decodable, &job->arena, &job->arena, &decoded);
     if (decodable.timestamp_ms >= 0)
         (void)twcs_clock_tick(&job->clock, decodable.timestamp_ms, true);
-    if (decoded.record_count > job->capacity) {
-        job->capacity = decoded.record_count;
+    if (decoded.record_count + 1 > job->capacity) {
+        job->capacity = decoded.record_count + 1; /* a delete may become two */
         free(job->records);
         job->records = memory_new(job->capacity, sizeof(*job->records));
     }
-    for (size_t i = 0; i < decoded.record_count; i++)
-        if (was_taken(job, &decoded.records[i], job->clock.safe_wall_ms))
-            job->records[count++] = decoded.records[i];
+    for (size_t i = 0; i < decoded.record_count; i++) {
+        struct store_record parts[2];
+        size_t part_count = split_delete(job, &decoded.records[i], parts);
+        for (size_t part = 0; part < part_count; part++)
+            if (was_taken(job, &parts[part], job->clock.safe_wall_ms))
+                job->records[count++] = parts[part];
+    }
     if (message->offset < job->replay->from_offset)
         return 0;
     job->next_offset = message->offset + 1;

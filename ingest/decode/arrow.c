@@ -10,6 +10,7 @@
 #include "base/memory.h"
 #include "base/text.h"
 #include "ingest/decode/decode_internal.h"
+#include "store/files/key.h"
 #include "store/files/record.h"
 
 enum {
@@ -148,6 +149,15 @@ static int payload_value(struct rows *rows, struct doc *value, char text[TEXT_BY
     return ERROR_INVALID;
 }
 
+/* A column has one type: numbers among texts are written in digits, as in Kafka's keys. */
+static bool digits_are_number(const struct decode *decode)
+{
+    const char *kind = decode->message->id_kind;
+
+    return kind ? strcmp(kind, store_id_kind_name(STORE_ID_TEXT)) != 0
+                : decode->collection->key != CONFIG_KEY_TEXT;
+}
+
 static int cell(struct rows *rows, uint32_t index, uint64_t row, struct doc *value,
                 char text[TEXT_BYTES])
 {
@@ -168,8 +178,8 @@ static int cell(struct rows *rows, uint32_t index, uint64_t row, struct doc *val
     }
     rows->row.limit_bytes = ROW_MAX_BYTES;
     code = arrow_value(column, row, &rows->row, value, text, TEXT_BYTES);
-    /* A column has one type: numbers among texts are written in digits, as in Kafka's keys. */
     if (code == 0 && value->type == DOC_STRING && has_name(field, "id") &&
+        digits_are_number(rows->decode) &&
         text_parse_u64(value->string, value->count, &number) == 0)
         *value = (struct doc){.type = number > INT64_MAX ? DOC_UINT : DOC_INT,
                               .unsigned_integer = number};

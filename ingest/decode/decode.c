@@ -171,10 +171,16 @@ static void decode_tombstone(struct decode *decode, const struct decode_part *wh
 {
     struct store_record record = {.offset = decode->message->offset, .is_delete = true};
     struct store_record *added;
-    struct store_key key;
+    struct store_key key, other;
 
-    if (decode_key(decode, whole, &key) != 0)
+    if (decode_delete_key(decode, whole, &key, &other) != 0)
         return;
+    record.is_foreign = decode->message->id_kind == NULL;
+    if (other.size_bytes > 0) {
+        record.other_key =
+            (const uint8_t *)arena_copy(decode->arena, other.bytes, other.size_bytes);
+        record.other_key_bytes = other.size_bytes;
+    }
     /* A delete has no vector and no event time of its own: Kafka's will do. */
     record.event_time_ms = decode->message->timestamp_ms < 0 ? 0 : decode->message->timestamp_ms;
     decode_set_key(decode, &key, &record);

@@ -1,6 +1,7 @@
 /* What the files of ingest/decode/ share.
  *
  *     decode.c    one message: which format, single or batch, tombstones
+ *     key.c       the Kafka key -> an id
  *     point.c     one document -> one record: id, shape, payload, event time, TTL
  *     protobuf.c  the same from Protobuf; arrow*.c from Arrow
  *     vector.c    documents -> finite, normalised float32 (vector_kernels.c)
@@ -67,8 +68,11 @@ void decode_arrow(struct decode *decode, const struct decode_part *whole);
 /** Whether it starts like one. */
 bool decode_looks_arrow(const uint8_t *value, size_t size_bytes);
 
-/** The id from the Kafka key. Rejects and returns ERROR_INVALID when there is none. */
+/** The id of a record from the Kafka key. Rejects and returns ERROR_INVALID when there is none. */
 int decode_key(struct decode *decode, const struct decode_part *part, struct store_key *key);
+/** The same for a delete, with the id that the key may mean instead; *other is empty without one. */
+int decode_delete_key(struct decode *decode, const struct decode_part *part, struct store_key *key,
+                      struct store_key *other);
 
 /** Copies a key into the arena, as the record's. */
 void decode_set_key(struct decode *decode, const struct store_key *key,

@@ -47,41 +47,6 @@ static int key_from_doc(struct decode *decode, const struct decode_part *part, c
     return ERROR_INVALID;
 }
 
-int decode_key(struct decode *decode, const struct decode_part *part, struct store_key *key)
-{
-    const struct doc_limits limits = {.max_bytes = 4096, .max_depth = 8};
-    const struct decode_message *message = decode->message;
-    const char *text = (const char *)message->key;
-    const struct doc *id;
-    struct doc doc;
-    struct error error = {0};
-
-    if (!text) {
-        decode_reject_add(decode, part, "id",
-                          "no id: the record has none and there is no Kafka key");
-        return ERROR_INVALID;
-    }
-    if (message->key_bytes == 0 || text[0] != '{') {
-        if (message->key_bytes > STORE_ID_TEXT_MAX_BYTES)
-            error_set(&error, ERROR_INVALID, "%zu bytes, an id has at most %d", message->key_bytes,
-                      STORE_ID_TEXT_MAX_BYTES);
-        else if (store_key_from_text(text, message->key_bytes, true, key, &error) == 0)
-            return 0;
-        decode_reject_add(decode, part, "id", "Kafka key: %s", error.text);
-        return ERROR_INVALID;
-    }
-    if (doc_parse_json(decode->scratch, text, message->key_bytes, &limits, &doc, &error) != 0) {
-        decode_reject_add(decode, part, "id", "Kafka key: %s", error.text);
-        return ERROR_INVALID;
-    }
-    id = doc_get(&doc, "id");
-    if (!id) {
-        decode_reject_add(decode, part, "id", "Kafka key: an object without \"id\"");
-        return ERROR_INVALID;
-    }
-    return key_from_doc(decode, part, id, "Kafka key: $", key);
-}
-
 static int point_id(struct decode *decode, const struct decode_part *part, const struct doc *point,
                     struct store_key *key)
 {

@@ -434,7 +434,8 @@ START_TEST(all_errors_come_at_once_in_the_order_of_the_file)
          "such as 10m, 1h or 1h30m)\n"
          "w.yaml:4:35: collections.a.format: invalid value \"xml\" (use auto, json, msgpack, "
          "protobuf, arrow or raw)\n"
-         "w.yaml:5:24: unknown key nope in collections.b (known keys: topics, format, dim, metric, "
+         "w.yaml:5:24: unknown key nope in collections.b (known keys: topics, format, key, dim, "
+         "metric, "
          "event_time, window, ttl, max_bytes, max_future, idle_timeout, late, durability, codec, "
          "vectors, compaction, index, payload_index, embedder)\n"},
     };

@@ -254,6 +254,29 @@ START_TEST(column_payload_is_an_object_in_json)
 }
 END_TEST
 
+START_TEST(digits_of_a_text_column_are_texts_where_keys_are)
+{
+    static const struct {
+        enum config_key_rule rule;
+        const char *header, *id;
+    } rows[] = {{CONFIG_KEY_AUTO, NULL, "1"},
+                {CONFIG_KEY_TEXT, NULL, "\"1\""},
+                {CONFIG_KEY_AUTO, "text", "\"1\""},
+                {CONFIG_KEY_TEXT, "number", "1"},
+                {CONFIG_KEY_LONG, NULL, "1"}};
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct decoded decoded;
+        read_file(&decoded, "payload");
+        decoded.collection.key = rows[i].rule;
+        decoded.message.id_kind = rows[i].header;
+        run(&decoded);
+        ck_assert_str_eq(id(&decoded, 0), rows[i].id);
+        end(&decoded);
+    }
+}
+END_TEST
+
 START_TEST(vector_is_found_and_converted)
 {
     struct decoded decoded;
@@ -345,5 +368,6 @@ END_TEST
 TEST_TABLE(TEST(every_type_becomes_what_it_would_be_in_json), TEST(streams_of_polars_are_read),
            TEST(timestamps_are_event_times_in_any_unit), TEST(bad_rows_are_named_and_lose_no_other),
            TEST(row_of_a_record_is_a_message_of_its_own), TEST(column_payload_is_an_object_in_json),
+           TEST(digits_of_a_text_column_are_texts_where_keys_are),
            TEST(vector_is_found_and_converted), TEST(what_cannot_be_stored_is_said),
            TEST(cut_and_changed_streams_are_not_left))

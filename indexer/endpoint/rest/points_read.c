@@ -178,6 +178,18 @@ void rest_handle_retrieve(struct http_request *request)
 }
 
 /* One point, as a whole. */
+/* The id of a path: digits are a number, unless the caller says that it is a text. */
+static int path_id(struct http_request *request, const char *id, struct store_key *key,
+                   struct error *error)
+{
+    const char *kind = http_request_argument(request, "id_kind");
+    enum store_id_kind wanted;
+
+    if (kind && store_id_kind_parse(kind, &wanted))
+        return store_key_from_message(wanted, id, strlen(id), key, error);
+    return store_key_from_text(id, strlen(id), true, key, error);
+}
+
 void rest_handle_point(struct http_request *request)
 {
     const struct parse_selector whole = {.payload = true, .vector = true};
@@ -192,7 +204,7 @@ void rest_handle_point(struct http_request *request)
     int code = rest_request_collection(request, &collection, &error);
 
     if (code == 0)
-        code = store_key_from_text(id, strlen(id), true, &key, &error);
+        code = path_id(request, id, &key, &error);
     if (code == 0)
         code = parse_view(request, &no_body, collection, &extras, &view, &error);
     if (code == 0 && (code = query_find(view, key.bytes, key.size_bytes, &request->arena, &row,

@@ -17,6 +17,15 @@ const struct http_key rest_read_parameters[] = {
     {.name = "consistency", .shape = &consistency},
     {.name = NULL},
 };
+/* Of an id in a path, which has no quotes: without it digits are a number. */
+static const char *const id_kinds[] = {"number", "text", NULL};
+static const struct http_shape id_kind = {.types = HTTP_STRING, .values = id_kinds};
+static const struct http_key point_parameters[] = {
+    {.name = "timeout", .shape = &http_positive},
+    {.name = "consistency", .shape = &consistency},
+    {.name = "id_kind", .shape = &id_kind},
+    {.name = NULL},
+};
 static const struct http_key write_parameters[] = {
     {.name = "wait", .shape = &http_flag},
     {.name = "ordering", .shape = &ordering},
@@ -440,7 +449,7 @@ static const struct http_shape index_body = {
     .needs_form = true,
     .example = "{\"field_name\":\"tag\",\"field_schema\":\"keyword\"}"};
 
-const struct http_schema rest_schema_point = {.parameters = rest_read_parameters};
+const struct http_schema rest_schema_point = {.parameters = point_parameters};
 const struct http_schema rest_schema_telemetry = {.parameters = telemetry_parameters};
 const struct http_schema rest_schema_windows = {.parameters = windows_parameters};
 const struct http_schema rest_schema_collection = {timeout_parameter, &collection_body, false};
