@@ -185,7 +185,11 @@ class Ids(unittest.TestCase):
                 windrow.wait_caught_up({"0": last + 1})
                 self.assertEqual(windrow.scroll(), {})
                 self.assertEqual(self.deletes(windrow), {"done": 1})
-                self.assertEqual(windrow.outcomes().get("id"), 1) # no id by any rule: a dead letter
+                self.assertEqual(windrow.outcomes().get('reason="id"'), 1) # no id by any rule: a dead letter
+                client = self.client(windrow, grpc=False) # whose ids no rule reads
+                client.upsert(COLLECTION, [self.point("42"), self.point(42)], wait=True)
+                client.delete(COLLECTION, ["42"], wait=True)
+                self.assertEqual(set(windrow.scroll()), {42})
                 windrow.stop()
 
 

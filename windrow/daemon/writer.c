@@ -126,6 +126,7 @@ static int check_all(const struct config_collection *collection, const struct re
             .timestamp_ms = writes[i].timestamp_ms > 0 ? writes[i].timestamp_ms : now_ms,
             .key = (const uint8_t *)writes[i].key,
             .key_bytes = writes[i].key_bytes,
+            .id_kind = store_id_kind_name(writes[i].id_kind),
             .value = writes[i].value,
             .value_bytes = writes[i].value_bytes};
         struct decode_result decoded;

@@ -273,9 +273,10 @@ static void walk_parameters(struct walk *walk, const struct doc *operation, cons
         const struct doc *parameter = &parameters->items[i];
         const struct doc *schema = doc_get(parameter, "schema");
         const char *name = name_of(walk, doc_get(parameter, "name"));
-        const char *value = doc_get(schema, "enum") && is_type(schema, "string") ? "weak"
-                            : is_type(schema, "boolean")                         ? "false"
-                                                                                 : "1";
+        const struct doc *words = is_type(schema, "string") ? doc_get(schema, "enum") : NULL;
+        const char *value = words                        ? name_of(walk, &words->items[0])
+                            : is_type(schema, "boolean") ? "false"
+                                                         : "1";
         if (doc_string_equals(doc_get(parameter, "in"), "path"))
             continue;
         expect(walk, text_of(walk, "%s?%s=%s&%s=%s", walk->path, name, value, name, value), body,
