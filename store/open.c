@@ -194,7 +194,7 @@ int store_shard_close(struct store_shard *shard, bool flush, struct error *error
     struct error unused = {0};
     int code = 0;
 
-    if (flush && !store_shard_stopped(shard))
+    if (flush)
         code = store_shard_flush(shard, error);
     if (flush && code == 0 && !store_shard_stopped(shard))
         (void)manifest_leave_spans(shard->manifest, ERROR_IGNORED); /* it is as good as it was */

@@ -83,7 +83,8 @@ void store_close(struct store *store);
  * one window is reported (store_shard_damage) and does not fail the opening. */
 int store_shard_open(struct store *store, const struct store_shard_options *options,
                      struct store_shard **shard, struct error *error);
-/** Flushes what is in memory when `flush`, waits for snapshots to be released, closes. */
+/** Flushes what is in memory when `flush`, waits for snapshots to be released, closes. An error says that not
+ * everything was flushed: the flush failed, or writes had stopped before. The shard is closed all the same. */
 int store_shard_close(struct store_shard *shard, bool flush, struct error *error);
 
 /** Removes a shard that is closed, with everything it stored. After a crash in between the shard is
