@@ -50,14 +50,21 @@ static void tell_story(struct model *model)
     free(group);
 }
 
+/* What each release adds to the name of its folder. */
+static const char *const releases[] = {"", "-0.2.0"};
+
+#define EACH_RELEASE(release)                                                                      \
+    for (size_t release = 0; release < sizeof(releases) / sizeof(releases[0]); release++)
+
 /* Opening changes files: a copy is opened. */
-static const char *copy_fixture(void)
+static const char *copy_fixture(size_t release)
 {
     static char folder[256];
     char command[1024];
 
-    snprintf(folder, sizeof(folder), "%s/store", test_directory());
-    snprintf(command, sizeof(command), "cp -R '%s' '%s'", FIXTURE_STORE, folder);
+    snprintf(folder, sizeof(folder), "%s/store%s", test_directory(), releases[release]);
+    snprintf(command, sizeof(command), "cp -R '%s%s' '%s'", FIXTURE_STORE, releases[release],
+             folder);
     ck_assert_int_eq(system(command), 0);
     return folder;
 }
@@ -111,44 +118,51 @@ static void check_shard(const char *data_dir, const char *name, const struct mod
     struct store_shard *shard = open_shard(store, name);
     const char *problem = fixture_check(shard, model, NOW_MS, 0);
 
-    ck_assert_msg(!problem, "%s: %s", name, problem);
+    ck_assert_msg(!problem, "%s/%s: %s", data_dir, name, problem);
     check_windows(shard);
     /* And it goes on: what was unsealed is sealed, what was in the log is flushed. */
     for (int64_t start_ms = 0; start_ms <= 3000; start_ms += WINDOW_MS)
         ck_assert_msg(compact_seal(shard, start_ms, WINDOW_MS, NOW_MS, &error) == 0, "%s",
                       error.text);
     problem = fixture_check(shard, model, NOW_MS, 0);
-    ck_assert_msg(!problem, "%s, sealed: %s", name, problem);
+    ck_assert_msg(!problem, "%s/%s, sealed: %s", data_dir, name, problem);
     ck_assert_int_eq(store_shard_close(shard, true, &error), 0);
     store_close(store);
     store = fixture_store(fixture_io(NULL), data_dir, 64 * 1024);
     shard = open_shard(store, name);
     problem = fixture_check(shard, model, NOW_MS, 0);
-    ck_assert_msg(!problem, "%s, opened again: %s", name, problem);
+    ck_assert_msg(!problem, "%s/%s, opened again: %s", data_dir, name, problem);
     ck_assert_int_eq(store_shard_close(shard, true, &error), 0);
     store_close(store);
 }
 
 START_TEST(store_of_an_earlier_version_opens_with_every_row_and_goes_on)
 {
-    const char *data_dir = copy_fixture();
     struct model model = {0};
 
     tell_story(&model);
-    check_shard(data_dir, "raw", &model);
-    check_shard(data_dir, "packed", &model);
+    EACH_RELEASE(release)
+    {
+        const char *data_dir = copy_fixture(release);
+        check_shard(data_dir, "raw", &model);
+        check_shard(data_dir, "packed", &model);
+    }
     model_destroy(&model);
 }
 END_TEST
 
 START_TEST(store_of_an_earlier_version_is_verified)
 {
-    struct buffer findings = {0};
-    struct error error = {0};
-    int code = store_verify(fixture_io(NULL), copy_fixture(), NULL, &findings, &error);
+    EACH_RELEASE(release)
+    {
+        struct buffer findings = {0};
+        struct error error = {0};
+        int code = store_verify(fixture_io(NULL), copy_fixture(release), NULL, &findings, &error);
 
-    ck_assert_msg(code == 0, "%s: %s", error.text, buffer_text(&findings));
-    buffer_destroy(&findings);
+        ck_assert_msg(code == 0, "store%s: %s: %s", releases[release], error.text,
+                      buffer_text(&findings));
+        buffer_destroy(&findings);
+    }
 }
 END_TEST
 
