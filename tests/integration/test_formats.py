@@ -32,8 +32,8 @@ from servers import Kafka
 from service import COLLECTION, DEAD_LETTERS, TOPIC, Windrow, for_class
 
 DIM = 5
-# Values that a sloppy reader gets wrong: subnormal, largest, halfway cases, negative zero.
-VECTOR = float32([1.4e-45, 3.4028234663852886e38, 0.1, 16777217.0, -0.0])
+# Values that a sloppy reader gets wrong: subnormal, near the longest that l2 takes (8.9e18), halfway cases, negative zero.
+VECTOR = float32([1.4e-45, 8.8888888e18, 0.1, 16777217.0, -0.0])
 NOW_MS = int(time.time() * 1000)
 ARROW = "application/vnd.apache.arrow.stream"
 PAYLOAD = {"text": "größer 🙂", "count": 5, "ratio": 0.25, "flags": [True, None, []], "place": {"lat": 52.5, "deep": {"n": -1}}}
