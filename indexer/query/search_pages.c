@@ -89,13 +89,18 @@ static int run_page(struct query_view *view, const struct query_search *search,
 int query_searches_run(struct query_view *view, const struct query_search *searches, size_t count,
                        struct query_result *results, struct error *error)
 {
-    struct arena *arena = searches[0].arena;
-    struct query_search *others = memory_checked(arena_calloc(arena, count, sizeof(*others)));
-    struct query_result *found = memory_checked(arena_calloc(arena, count, sizeof(*found)));
-    size_t other_count = 0;
+    struct query_search *others;
+    struct query_result *found;
+    size_t other_count = 0, page_count = 0;
     int code = 0;
 
     assert(count > 0 && count <= QUERY_SEARCHES_MAX);
+    for (size_t i = 0; i < count; i++)
+        page_count += is_page(&searches[i]);
+    if (page_count == 0)
+        return search_together_run(view, searches, count, results, error);
+    others = memory_checked(arena_calloc(searches[0].arena, count, sizeof(*others)));
+    found = memory_checked(arena_calloc(searches[0].arena, count, sizeof(*found)));
     for (size_t i = 0; code == 0 && i < count; i++)
         if (is_page(&searches[i]))
             code = run_page(view, &searches[i], &results[i], error);

@@ -73,6 +73,11 @@ int worker_pool_submit(struct worker_pool *pool, struct store_shard *shard,
     return publish(pool, &job, error);
 }
 
+static bool is_given_up(const struct job_entry *entry, int64_t now)
+{
+    return entry->state == JOB_GIVEN_UP && now < entry->time_ms;
+}
+
 static bool is_taken_care_of(struct worker_pool *pool, const struct worker_job *job, int64_t depth)
 {
     struct job_entry entry = job_tracker_get(&pool->tracker, job);
@@ -82,20 +87,13 @@ static bool is_taken_care_of(struct worker_pool *pool, const struct worker_job *
     case JOB_BUILDING:
         return true;
     case JOB_GIVEN_UP:
-        return now < entry.time_ms;
+        return is_given_up(&entry, now);
     case JOB_PUBLISHED:
         /* With an empty queue it is lost; with an unknown one it may wait. */
         return depth != 0 && now - entry.time_ms < REPUBLISH_MS;
     default:
         return false;
     }
-}
-
-static bool is_given_up(struct worker_pool *pool, const struct worker_job *job)
-{
-    struct job_entry entry = job_tracker_get(&pool->tracker, job);
-
-    return entry.state == JOB_GIVEN_UP && now_ms(pool) < entry.time_ms;
 }
 
 /* A round over one shard. `depth` was read before the description: a job that was gone from the
@@ -114,6 +112,7 @@ struct round {
 static int reconcile_file(const struct round *round, const struct store_window_info *window,
                           const struct store_file_info *file, struct error *error)
 {
+    struct job_entry entry;
     struct worker_job job;
     bool too_large;
     int code;
@@ -125,7 +124,8 @@ static int reconcile_file(const struct round *round, const struct store_window_i
     }
     *round->lacking = true;
     worker_fill_job(&job, round->pool, round->collection, round->shard, window, file);
-    *round->given_up += file->segment.file_number == 0 && is_given_up(round->pool, &job);
+    entry = job_tracker_get(&round->pool->tracker, &job);
+    *round->given_up += file->segment.file_number == 0 && is_given_up(&entry, now_ms(round->pool));
     if (is_taken_care_of(round->pool, &job, round->depth))
         return 0;
     code = publish(round->pool, &job, error);
@@ -264,9 +264,9 @@ bool worker_pool_why_scanned(struct worker_pool *pool, struct store_shard *shard
     if (!lacks)
         return too_large;
     worker_fill_job(&job, pool, collection, shard, window, &window->run);
-    if (!is_given_up(pool, &job))
-        return false;
     entry = job_tracker_get(&pool->tracker, &job);
+    if (!is_given_up(&entry, now_ms(pool)))
+        return false;
     if (entry.reason == JOB_LOW_RECALL && entry.recall > 0)
         (void)snprintf(why, why_bytes,
                        "no index: its recall of %.3f is below index.recall_floor, %.3f; the window "

@@ -12,6 +12,7 @@
  * it has to go as well. Ids are chosen by the first look: later ones are for those that were refused. */
 #include <string.h>
 
+#include "base/bytes.h"
 #include "base/memory.h"
 #include "indexer/endpoint/rest/write.h"
 #include "store/files/key.h"
@@ -66,8 +67,9 @@ static int add_version(struct removal *removal, const struct query_key *id,
 
 static void keep_for_next(struct removal *removal, size_t *count, const struct query_key *id)
 {
-    if (*count > 0 && removal->ids[*count - 1].size_bytes == id->size_bytes &&
-        memcmp(removal->ids[*count - 1].bytes, id->bytes, id->size_bytes) == 0)
+    const struct query_key *last = *count > 0 ? &removal->ids[*count - 1] : NULL;
+
+    if (last && bytes_equal(last->bytes, last->size_bytes, id->bytes, id->size_bytes))
         return; /* versions of one id stand side by side */
     removal->ids[(*count)++] = *id;
 }
@@ -176,14 +178,6 @@ static int add_match(struct removal *removal, const struct query_row *row,
     return 0;
 }
 
-static bool is_in_one_place(const struct query_view *view)
-{
-    size_t shard_count;
-
-    (void)query_view_freshness(view, &shard_count);
-    return shard_count == 1 && query_view_whole(view);
-}
-
 static int add_matches(struct removal *removal, struct query_scroll *scroll, struct error *error)
 {
     struct query_holders *holders = NULL;
@@ -194,7 +188,7 @@ static int add_matches(struct removal *removal, struct query_scroll *scroll, str
     do {
         if (query_scroll_run(removal->view, scroll, &page, &next, &next_bytes, error) != 0)
             return error->code;
-        if (!is_in_one_place(removal->view) &&
+        if (!write_has_one_place(removal->view) &&
             query_locate_hits(removal->view, page.hits, page.hit_count, removal->arena, &holders,
                               error) != 0)
             return error->code;

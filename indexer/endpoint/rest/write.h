@@ -64,6 +64,8 @@ bool write_is_raw(const struct http_request *request);
 int write_add_raw(struct http_request *request, const struct config_collection *collection,
                   struct write_list *list, struct error *error);
 
+/** Whether the collection has one shard, and the view has it: nobody has to be asked where an id lies. */
+bool write_has_one_place(const struct query_view *view);
 /** Sends the write to the partition of that shard. False: its topic left the configuration. */
 bool write_send_to(const struct config_collection *collection, const char *shard,
                    struct rest_write *write);

@@ -231,6 +231,14 @@ static void route_one(struct http_request *request, const struct config_collecti
     }
 }
 
+bool write_has_one_place(const struct query_view *view)
+{
+    size_t shard_count;
+
+    (void)query_view_freshness(view, &shard_count);
+    return shard_count == 1 && query_view_whole(view);
+}
+
 /* With peers, every shard has to answer: a version that nobody asked about would outlive the write.
  * Without, a process knows no better than its own shards and the key. */
 static int route(struct http_request *request, const struct config_collection *collection,
@@ -240,13 +248,11 @@ static int route(struct http_request *request, const struct config_collection *c
     struct query_view_options options = {
         .collection = collection, .timeout_ms = timeout_ms, .whole = peers};
     struct query_view *view = NULL;
-    size_t count = list->count, shard_count = 0;
+    size_t count = list->count;
     int code = parse_open_view(request, &options, false, &view, error);
 
-    if (code == 0)
-        (void)query_view_freshness(view, &shard_count);
-    if (code == 0 && shard_count == 1 && query_view_whole(view))
-        count = 0; /* there is only one place */
+    if (code == 0 && write_has_one_place(view))
+        count = 0;
     for (size_t first = 0; first < count && code == 0; first += LOCATE_AT_ONCE) {
         size_t some = count - first < LOCATE_AT_ONCE ? count - first : LOCATE_AT_ONCE;
         struct query_holders *holders;
