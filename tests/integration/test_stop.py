@@ -45,10 +45,11 @@ class Stop(unittest.TestCase):
             self.fail(f"the process did not end:\n{self.windrow.log()[-3000:]}")
 
     def check_rows(self):
-        """What was stored is there. Without the broker: what becomes of a shard whose topic is gone is another matter."""
+        """What was stored is there. Without the broker: what becomes of a shard whose topic is gone is another matter.
+        The endpoint answers before the shards are open."""
         self.kafka.stop()
         self.windrow.start()
-        self.assertEqual(set(self.windrow.scroll()), set(range(1, ROWS + 1)))
+        harness.wait_for(lambda: set(self.windrow.scroll()) == set(range(1, ROWS + 1)), "every row is there")
 
     def test_stop_after_the_topic_was_deleted_ends_and_says_how(self):
         self.windrow.process.send_signal(signal.SIGTERM)
