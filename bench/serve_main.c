@@ -436,7 +436,8 @@ static const char usage[] =
     "LIST]\n"
     "           [--shuffle] [--recall R] [--threads N] [--no-filters] [--dir DIR]\n"
     "           [--builders N [--nice M]] [--spans [auto]] [--range PART] [--half-life HOURS]\n"
-    "           [--passing 50,10,1,0.1] [--fields n,near,time] [--vary] [--rounds N]\n";
+    "           [--passing 50,10,1,0.1] [--fields n,near,time] [--vary] [--rounds N]\n"
+    "           [--in-turns]\n";
 
 /* Which of three names the option has; the first when it is not given. */
 static int choice(int argc, char **argv, const char *name, const char *const names[3])
@@ -490,6 +491,7 @@ int main(int argc, char **argv)
                           .spans = has_flag(argc, argv, "--spans"),
                           .service_spans = strcmp(option(argc, argv, "--spans", ""), "auto") == 0,
                           .vary = has_flag(argc, argv, "--vary"),
+                          .in_turns = has_flag(argc, argv, "--in-turns"),
                           .rounds = (uint32_t)atoi(option(argc, argv, "--rounds", "2")),
                           .range = atof(option(argc, argv, "--range", "1")),
                           .half_life_hours = atof(option(argc, argv, "--half-life", "0")),

@@ -15,6 +15,7 @@
 #include "store/attach.h"
 #include "store/compaction.h"
 #include "store/files/key.h"
+#include "store/files/residues.h"
 #include "store/snapshot.h"
 #include "twcs/twcs.h"
 
@@ -111,6 +112,15 @@ static int64_t row_time(const struct bench *bench, uint32_t row)
     return (int64_t)window * WINDOW_MS + row % WINDOW_MS;
 }
 
+/* Where Kafka's Java client puts the id, or in turns, which tells no shard from another (store/files/residues.h). */
+static uint32_t shard_of(const struct bench *bench, const struct store_key *key, uint32_t row)
+{
+    struct key_hashes hashes;
+
+    key_hashes_of(key->bytes, key->size_bytes, &hashes);
+    return (bench->in_turns ? row : hashes.by[KEY_HASH_MURMUR2]) % bench->shard_count;
+}
+
 void serve_load(struct bench *bench, uint32_t shard_index)
 {
     struct store_shard *shard = bench->shards[shard_index];
@@ -119,17 +129,13 @@ void serve_load(struct bench *bench, uint32_t shard_index)
     struct buffer payloads[GROUP] = {{0}};
     struct error error = {0};
 
-    for (uint32_t first = shard_index; first < bench->base.count;
-         first += GROUP * bench->shard_count) {
-        uint32_t left = (bench->base.count - first + bench->shard_count - 1) / bench->shard_count;
-        uint32_t count = left < GROUP ? left : GROUP;
-        struct store_group group = {.records = records,
-                                    .record_count = count,
-                                    .next_offset =
-                                        (int64_t)first + (int64_t)count * bench->shard_count};
-        for (uint32_t i = 0; i < count; i++) {
-            uint32_t row = first + i * bench->shard_count;
+    for (uint32_t row = 0; row < bench->base.count;) {
+        struct store_group group = {.records = records};
+        for (; row < bench->base.count && group.record_count < GROUP; row++) {
+            const size_t i = group.record_count;
             store_key_from_u64(row, &keys[i]);
+            if (shard_of(bench, &keys[i], row) != shard_index)
+                continue;
             write_payload(bench, &payloads[i], row);
             records[i] =
                 (struct store_record){.key = keys[i].bytes,
@@ -139,7 +145,9 @@ void serve_load(struct bench *bench, uint32_t shard_index)
                                       .vector = bench->base.values + (size_t)row * bench->base.dim,
                                       .payload = payloads[i].data,
                                       .payload_bytes = (uint32_t)payloads[i].size};
+            group.record_count++;
         }
+        group.next_offset = row;
         serve_check(store_shard_append(shard, &group, &error), &error);
         if (store_shard_needs_flush(shard))
             serve_check(store_shard_flush(shard, &error), &error);

@@ -24,7 +24,8 @@ struct bench {
     struct config_collection collection;
     struct store *store;
     struct store_shard *shards[SHARDS_MAX];
-    uint32_t shard_count; /* rows go to one after the other, as to partitions of a topic */
+    uint32_t shard_count; /* rows go where Kafka's Java client puts their ids */
+    bool in_turns;        /* or to one after the other */
     struct store_registry *registry;
     struct thread_pool *pool;
     uint32_t windows;

@@ -55,6 +55,7 @@ struct memtable *memtable_new(struct store_memory *memory, struct log_file *log,
     memtable->buffer_bytes = buffer_bytes;
     memtable->window_ms = window_ms;
     memtable->next_offset = -1;
+    key_residues_share(&memtable->residues);
     arena_create(&memtable->arena, 0);
     skiplist_create(&memtable->list, &memtable->arena, seed);
     return memtable;
@@ -245,6 +246,7 @@ uint32_t memtable_insert(struct memtable *memtable, const struct memtable_row *r
 
     assert(number < memtable->filter_keys); /* memtable_reserve_rows */
     bloom_add(memtable->filter, memtable->filter_blocks, key_hash);
+    key_residues_share_add(&memtable->residues, row->key, row->key_bytes);
 
     /* The row is complete before the release store that lets a reader come to it. */
     *previous = MEMTABLE_NONE;

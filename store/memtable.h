@@ -18,6 +18,7 @@
 #include "store/files/log.h"
 #include "store/files/log_frame.h"
 #include "store/files/record.h"
+#include "store/files/residues.h"
 #include "store/memory.h"
 #include "store/skiplist.h"
 
@@ -68,7 +69,8 @@ struct memtable {
     uint8_t *filter; /* bloom filter of the keys; the writer's own: it asks all memtables for each
                         key, and nearly always none has it */
     uint32_t filter_blocks;
-    uint32_t filter_keys; /* it is made for so many */
+    uint32_t filter_keys;                /* it is made for so many */
+    struct key_residues_shared residues; /* of all rows */
     uint64_t segment_bytes;
     uint64_t accounted_bytes;      /* as told to the store; touched by the writer only */
     _Atomic uint64_t memory_bytes; /* the same, for readers */

@@ -392,6 +392,24 @@ int store_rows_payloads(const struct store_source *source, const uint32_t *rows,
     return 0;
 }
 
+struct key_residues store_snapshot_residues(const struct store_snapshot *snapshot)
+{
+    struct key_residues all = KEY_RESIDUES_NONE;
+
+    for (size_t i = 0; i < snapshot->source_count; i++) {
+        const struct store_source *source = &snapshot->sources[i];
+        if (source->kind == STORE_SOURCE_MEMTABLE) {
+            const struct key_residues one =
+                key_residues_read(&((const struct memtable *)source->inner)->residues);
+            key_residues_merge(&all, &one);
+        } else {
+            key_residues_merge(&all,
+                               table_residues(((const struct sstable *)source->inner)->table));
+        }
+    }
+    return all;
+}
+
 /* The key's newest row below the visible offset in a memtable, or MEMTABLE_NONE. */
 static uint32_t memtable_newest_below(const struct memtable *memtable, const uint8_t *key,
                                       size_t key_bytes, int64_t visible)
@@ -405,6 +423,14 @@ static uint32_t memtable_newest_below(const struct memtable *memtable, const uin
 
 int store_snapshot_find(const struct store_snapshot *snapshot, const uint8_t *key, size_t key_bytes,
                         const struct store_source **source, uint32_t *row, struct error *error)
+{
+    return store_snapshot_find_since(snapshot, key, key_bytes, INT64_MIN, source, row, error);
+}
+
+int store_snapshot_find_since(const struct store_snapshot *snapshot, const uint8_t *key,
+                              size_t key_bytes, int64_t since_ms,
+                              const struct store_source **source, uint32_t *row,
+                              struct error *error)
 {
     const struct shard_metrics *metrics = &snapshot->shard->metrics;
     size_t memtables = snapshot->version->memtable_count;
@@ -425,14 +451,16 @@ int store_snapshot_find(const struct store_snapshot *snapshot, const uint8_t *ke
     if (snapshot->source_count > memtables) {
         hash = table_key_hash(key, key_bytes);
         for (size_t i = memtables; i < snapshot->source_count; i++)
-            table_prefetch(((struct sstable *)snapshot->sources[i].inner)->table, hash);
+            if (snapshot->sources[i].max_event_ms >= since_ms)
+                table_prefetch(((struct sstable *)snapshot->sources[i].inner)->table, hash);
     }
     /* Newest to oldest: later windows first, in a window its chunks before the run they will join.
      * At most one version of an id is visible, so that the order saves reads and decides nothing.
      */
     for (size_t i = snapshot->source_count; i-- > memtables;) {
         const struct sstable *sstable = snapshot->sources[i].inner;
-        if (!table_may_contain(sstable->table, hash))
+        if (snapshot->sources[i].max_event_ms < since_ms ||
+            !table_may_contain(sstable->table, hash))
             continue;
         metric_add(metrics->lookup_reads, 1);
         if (!table_find(sstable->table, key, key_bytes, hash, row) ||

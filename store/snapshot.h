@@ -9,6 +9,7 @@
 #include "base/arena.h"
 #include "base/error.h"
 #include "base/vector_row.h"
+#include "store/files/residues.h"
 #include "store/files/segment.h"
 
 struct store_shard;
@@ -120,9 +121,18 @@ void store_source_columns_path(const struct store_source *source, bool temporary
 /** Says that DIR/n.columns has so many bytes now, for accounts of the disk. */
 void store_source_columns_written(const struct store_source *source, uint64_t size_bytes);
 
+/** What the ids of all sources have in common, dead ones among them: others are certainly not there. */
+struct key_residues store_snapshot_residues(const struct store_snapshot *snapshot);
+
 /** The visible version of an id. ERROR_NOT_FOUND when there is none. */
 int store_snapshot_find(const struct store_snapshot *snapshot, const uint8_t *key, size_t key_bytes,
                         const struct store_source **source, uint32_t *row, struct error *error);
+/** The same, where older events than `since_ms` are of no interest: their tables are not looked at, and the
+ * version may be one of them or not be found. */
+int store_snapshot_find_since(const struct store_snapshot *snapshot, const uint8_t *key,
+                              size_t key_bytes, int64_t since_ms,
+                              const struct store_source **source, uint32_t *row,
+                              struct error *error);
 
 /* Visible rows in key order over all sources. */
 struct store_cursor;

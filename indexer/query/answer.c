@@ -5,7 +5,13 @@
 #include "indexer/query/gather.h"
 
 /* The last fields of an explanation, the choice and the reads, are not sent by windrow 0.2 and before. */
-enum { RESULT_KEYS = 8, EXPLAIN_FIELDS = 9, EXPLAIN_FIELDS_MIN = 7, SHARDS_MAX = 100000 };
+enum {
+    RESULT_KEYS = 8,
+    SHARD_FIELDS = 4,
+    EXPLAIN_FIELDS = 9,
+    EXPLAIN_FIELDS_MIN = 7,
+    SHARDS_MAX = 100000
+};
 
 static const struct doc_limits request_limits = {.max_bytes = (size_t)64 << 20, .max_depth = 96};
 
@@ -215,16 +221,17 @@ static int run_operation(struct query_view *view, const struct doc *op, struct a
     return error_set(error, ERROR_UNSUPPORTED, "peer: this process does not know the operation");
 }
 
-static struct doc shards_of(const struct query_view *view, struct arena *arena)
+static struct doc shards_of(struct query_view *view, struct arena *arena)
 {
     struct doc *list = doc_items(arena, (uint32_t)view->shard_count);
 
     for (size_t i = 0; i < view->shard_count; i++) {
-        struct doc *fields = doc_items(arena, 3);
+        struct doc *fields = doc_items(arena, SHARD_FIELDS);
         fields[0] = wire_text(view->freshness[i].shard);
         fields[1] = doc_integer(view->freshness[i].next_offset);
         fields[2] = doc_integer(view->freshness[i].watermark_ms);
-        list[i] = (struct doc){.type = DOC_ARRAY, .count = 3, .items = fields};
+        fields[3] = wire_from_residues(query_shard_residues(&view->shards[i]), arena);
+        list[i] = (struct doc){.type = DOC_ARRAY, .count = SHARD_FIELDS, .items = fields};
     }
     return (struct doc){.type = DOC_ARRAY, .count = (uint32_t)view->shard_count, .items = list};
 }

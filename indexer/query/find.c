@@ -8,9 +8,14 @@
 #include "base/bytes.h"
 #include "base/memory.h"
 #include "indexer/query/gather.h"
+#include "store/files/residues.h"
 #include "store/snapshot.h"
 
-enum { CHECK_KEYS = 64 /* between two looks at the clock */, HOLDER_FIELDS = 4 };
+enum {
+    CHECK_KEYS = 64 /* between two looks at the clock */,
+    HOLDER_FIELDS = 4,
+    LOCATE_AT_ONCE = 100000
+};
 
 static int find_here(struct query_view *view, const struct query_key *key, struct query_row *row,
                      struct error *error)
@@ -217,6 +222,191 @@ int query_locate_hits(struct query_view *view, const struct query_hit *hits, siz
     for (size_t i = 0; i < count; i++)
         keys[i].bytes = query_row_key(&hits[i].row, &keys[i].size_bytes);
     return query_locate(view, keys, count, arena, holders, error);
+}
+
+/* Newest versions. */
+
+static int key_then_newest(const void *a, const void *b)
+{
+    const struct query_hit *left = *(struct query_hit *const *)a;
+    const struct query_hit *right = *(struct query_hit *const *)b;
+    int order = query_row_compare_ids(&left->row, &right->row);
+
+    return order != 0 ? order : query_row_compare_versions(&left->row, &right->row);
+}
+
+/* Hits that leave are marked by having no shard. */
+static void drop_marked(struct hit_list *list)
+{
+    size_t kept = 0;
+
+    for (size_t i = 0; i < list->count; i++)
+        if (list->hits[i].row.shard)
+            list->hits[kept++] = list->hits[i];
+    list->count = kept;
+}
+
+/* Of an id that is there twice the newest version stays. */
+static void drop_repeated(struct hit_list *list, struct arena *arena)
+{
+    struct query_hit **by_key =
+        memory_checked(arena_calloc(arena, list->count + 1, sizeof(struct query_hit *)));
+
+    if (list->count < 2)
+        return;
+    for (size_t i = 0; i < list->count; i++)
+        by_key[i] = &list->hits[i];
+    qsort(by_key, list->count, sizeof(struct query_hit *), key_then_newest);
+    for (size_t i = list->count - 1; i > 0; i--)
+        if (query_row_compare_ids(&by_key[i]->row, &by_key[i - 1]->row) == 0)
+            by_key[i]->row.shard = NULL;
+    drop_marked(list);
+}
+
+/* A hit whose id may have a newer version elsewhere. */
+struct suspect {
+    struct query_row *row;
+    struct query_key key;
+    struct key_hashes hashes;
+};
+
+struct suspects {
+    struct suspect *items;
+    size_t count;
+};
+
+static struct suspects suspects_of(struct hit_list *const *lists, size_t list_count,
+                                   size_t hit_count, struct arena *arena)
+{
+    struct suspects suspects = {
+        .items = memory_checked(arena_calloc(arena, hit_count + 1, sizeof(struct suspect)))};
+
+    for (size_t i = 0; i < list_count; i++)
+        for (size_t k = 0; k < lists[i]->count; k++) {
+            struct suspect *one = &suspects.items[suspects.count++];
+            one->row = &lists[i]->hits[k].row;
+            one->key.bytes = query_row_key(one->row, &one->key.size_bytes);
+            key_hashes_of(one->key.bytes, one->key.size_bytes, &one->hashes);
+        }
+    return suspects;
+}
+
+/* The row leaves where the shard has a newer version of it. */
+static void compare_with(const struct view_shard *shard, struct suspect *suspect)
+{
+    const struct query_version version = query_row_version(suspect->row);
+    const struct store_source *source;
+    struct query_version other;
+    uint32_t row;
+
+    if (store_snapshot_find_since(shard->snapshot, suspect->key.bytes, suspect->key.size_bytes,
+                                  version.time_ms, &source, &row, ERROR_IGNORED) != 0)
+        return;
+    other = (struct query_version){shard->name, store_row_event_time_ms(source, row),
+                                   store_row_offset(source, row)};
+    if (query_version_compare(&other, &version) < 0)
+        suspect->row->shard = NULL;
+}
+
+/* Looks at the shards of this process. */
+static int mark_old_here(struct query_view *view, const struct suspects *suspects,
+                         struct error *error)
+{
+    for (size_t i = 0; i < suspects->count; i++) {
+        struct suspect *one = &suspects->items[i];
+        if (i % CHECK_KEYS == 0 && stop_check(view->stop, error) != 0)
+            return error->code;
+        for (size_t k = 0; k < view->shard_count && one->row->shard; k++)
+            if (strcmp(view->shards[k].name, one->row->shard) != 0 &&
+                key_residues_may_hold(query_shard_residues(&view->shards[k]), &one->hashes))
+                compare_with(&view->shards[k], one);
+    }
+    return 0;
+}
+
+/* Leaves those whose ids may lie in a shard of a peer, and lets only such shards be asked. Who has just
+ * not answered is not asked again: the answer lacks its shards already. */
+static void keep_elsewhere(struct query_view *view, struct suspects *suspects)
+{
+    size_t kept = 0;
+
+    for (size_t i = 0; i < view->remote_count; i++)
+        view->remotes[i].left_out = true;
+    for (size_t i = 0; i < suspects->count; i++) {
+        const struct suspect one = suspects->items[i];
+        bool asks = false;
+        for (size_t k = 0; k < view->remote_count && one.row->shard; k++) {
+            struct view_remote *remote = &view->remotes[k];
+            if (remote->answered_now && strcmp(remote->name, one.row->shard) != 0 &&
+                key_residues_may_hold(&remote->residues, &one.hashes)) {
+                remote->left_out = false;
+                asks = true;
+            }
+        }
+        if (asks)
+            suspects->items[kept++] = one;
+    }
+    suspects->count = kept;
+    for (size_t i = 0; kept == 0 && i < view->remote_count; i++)
+        view->remotes[i].left_out = false;
+}
+
+static int mark_old_elsewhere(struct query_view *view, const struct suspects *suspects,
+                              struct arena *arena, struct error *error)
+{
+    struct locating locating = {
+        .arena = arena, .count = suspects->count, .room = view->remote_count};
+    struct query_key *keys =
+        memory_checked(arena_calloc(arena, suspects->count + 1, sizeof(*keys)));
+    struct gather gather;
+    struct doc op;
+    int code;
+
+    locating.holders =
+        memory_checked(arena_calloc(arena, suspects->count + 1, sizeof(*locating.holders)));
+    for (size_t i = 0; i < suspects->count; i++) {
+        keys[i] = suspects->items[i].key;
+        locating.holders[i].versions =
+            memory_checked(arena_calloc(arena, locating.room + 1, sizeof(struct query_version)));
+    }
+    op = wire_from_keys("locate", keys, suspects->count, (struct query_wants){0}, arena);
+    gather_start(&gather, view, arena, &op);
+    code = gather_finish(&gather, 0, take_holders, &locating, error);
+    for (size_t i = 0; code == 0 && i < suspects->count; i++) {
+        struct query_row *row = suspects->items[i].row;
+        const struct query_version version = query_row_version(row);
+        for (size_t k = 0; k < locating.holders[i].count; k++)
+            if (query_version_compare(&locating.holders[i].versions[k], &version) < 0)
+                row->shard = NULL;
+    }
+    return code;
+}
+
+int query_keep_newest(struct query_view *view, struct hit_list *const *lists, size_t list_count,
+                      struct arena *arena, struct error *error)
+{
+    int code = 0;
+
+    if (view->shard_count + view->remote_count < 2)
+        return 0;
+    for (size_t i = 0; i < list_count; i++)
+        drop_repeated(lists[i], arena);
+    for (size_t first = 0, end = 0; first < list_count && code == 0; first = end) {
+        struct suspects suspects;
+        size_t hit_count = 0;
+        while (end < list_count &&
+               (end == first || hit_count + lists[end]->count <= LOCATE_AT_ONCE))
+            hit_count += lists[end++]->count;
+        suspects = suspects_of(lists + first, end - first, hit_count, arena);
+        code = mark_old_here(view, &suspects, error);
+        if (code == 0)
+            keep_elsewhere(view, &suspects);
+        if (code == 0 && suspects.count > 0)
+            code = mark_old_elsewhere(view, &suspects, arena, error);
+    }
+    for (size_t i = 0; i < list_count; i++)
+        drop_marked(lists[i]);
+    return code;
 }
 
 /* For a peer. */

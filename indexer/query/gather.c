@@ -83,9 +83,11 @@ static int take_shards(struct gather *gather, const struct query_peer_answer *an
 {
     for (uint32_t i = 0; i < list->count; i++) {
         const struct doc *entry = &list->items[i];
+        struct key_residues residues;
         size_t place = 0;
         if (entry->type != DOC_ARRAY || entry->count < 3 || entry->items[0].type != DOC_STRING ||
-            entry->items[1].type != DOC_INT || entry->items[2].type != DOC_INT)
+            entry->items[1].type != DOC_INT || entry->items[2].type != DOC_INT ||
+            !wire_to_residues(entry, &residues))
             return error_set(error, ERROR_INVALID, "peer: shards[%u] is not sound", i);
         while (place < answer->shard_count &&
                !doc_string_equals(&entry->items[0], answer->shards[place]))
@@ -171,6 +173,7 @@ static int accept_answer(void *context, const struct query_peer_answer *answer, 
         remotes[i]->answered_now = true;
         remotes[i]->next_offset = list->items[i].items[1].integer;
         remotes[i]->watermark_ms = list->items[i].items[2].integer;
+        (void)wire_to_residues(&list->items[i], &remotes[i]->residues);
     }
     return 0;
 }
@@ -218,6 +221,7 @@ void gather_start(struct gather *gather, struct query_view *view, struct arena *
                   const struct doc *op)
 {
     const char **names;
+    size_t wanted = 0;
 
     *gather = (struct gather){.view = view, .arena = arena};
     if (!gather_needed(view))
@@ -231,12 +235,14 @@ void gather_start(struct gather *gather, struct query_view *view, struct arena *
     write_request(gather, op);
     names = memory_checked(arena_calloc(arena, view->remote_count, sizeof(*names)));
     for (size_t i = 0; i < view->remote_count; i++) {
-        names[i] = view->remotes[i].name;
+        if (view->remotes[i].left_out)
+            continue;
+        names[wanted++] = view->remotes[i].name;
         view->remotes[i].answered_now = false;
     }
     gather->call = (struct query_peer_call){.collection = view->collection,
                                             .shards = names,
-                                            .shard_count = view->remote_count,
+                                            .shard_count = wanted,
                                             .body = gather->body.data,
                                             .body_bytes = gather->body.size,
                                             .deadline_ns = peers_deadline(view),

@@ -47,6 +47,19 @@ int gather_finish(struct gather *gather, int local,
                               struct error *error),
                   void *context, struct error *error);
 
+/* Hits of one operation, in their order. */
+struct hit_list {
+    struct query_hit *hits;
+    size_t count;
+};
+
+/** Leaves the newest version of each id in each list, as all shards of the view have it, those of peers too: hits
+ * whose id has a newer version leave, wherever that is. After an operation that brought the hits. Only shards
+ * that may hold an id by their residues are looked at; peers get one question for each 100,000 hits if there are
+ * any. Ends with the request only: a shard that is wanted back ends no search. */
+int query_keep_newest(struct query_view *view, struct hit_list *const *lists, size_t list_count,
+                      struct arena *arena, struct error *error);
+
 /** The hits of an answer's {"hits": [...]}, in `arena`. */
 int gather_hits(const struct gather_answer *answer, uint32_t dim, struct query_wants wants,
                 struct arena *arena, struct query_hit **hits, size_t *count, struct error *error);

@@ -234,9 +234,9 @@ struct query_search {
  *
  * Decay: a product is multiplied by 2^(-age / half_life), an L2 distance is divided by it;
  * threshold and order go by the decayed score. Under cosine a vector of zeros scores 0 with
- * everything, as in Qdrant: the first ids come back. An id that several shards hold comes back
- * once, in the version with the newest event time among the hits. A damaged window makes the result
- * partial; it is no error.
+ * everything, as in Qdrant: the first ids come back. Of an id that several shards hold the newest
+ * version comes back (query_version_compare), once, or none where that one is not among the best. A
+ * damaged window makes the result partial; it is no error.
  *
  * Pages: all pages of one `limit` are parts of one list while nothing is written, so they neither overlap
  * nor leave a row out. */
@@ -288,7 +288,7 @@ struct query_scroll {
     struct arena *arena;
 };
 
-/** Rows in id order (or by a payload field). `next_key` is where the next page starts, NULL at the
+/** Rows in id order (or by a payload field), each id in its newest version. `next_key` is where the next page starts, NULL at the
  * end or under order_by. */
 int query_scroll_run(struct query_view *view, const struct query_scroll *scroll,
                      struct query_result *result, const uint8_t **next_key, size_t *next_key_bytes,

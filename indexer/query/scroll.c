@@ -424,18 +424,6 @@ static struct query_hit hit_of(const struct ordered *ordered)
         .row = ordered->row, .score = 1.0F, .order = order, .order_rest = (double)rest};
 }
 
-/* Of an id that follows itself the first version stays: the newest. */
-static void drop_repeated(struct query_result *result)
-{
-    size_t kept = 0;
-
-    for (size_t i = 0; i < result->hit_count; i++)
-        if (kept == 0 ||
-            query_row_compare_ids(&result->hits[kept - 1].row, &result->hits[i].row) != 0)
-            result->hits[kept++] = result->hits[i];
-    result->hit_count = kept;
-}
-
 static int scroll_by_value(struct query_view *view, const struct query_scroll *scroll,
                            struct query_result *result, struct error *error)
 {
@@ -457,8 +445,7 @@ static int scroll_by_value(struct query_view *view, const struct query_scroll *s
                              "order_by.start_from: expected a number or an RFC 3339 time");
         ordering.has_start = true;
     }
-    /* An id in two shards shall not be drawn twice. */
-    ordering.limit = (size_t)scroll->limit * (scroll->sample ? 2 : 1);
+    ordering.limit = scroll->limit;
     ordering.best = arena_calloc(scroll->arena, ordering.limit, sizeof(*ordering.best));
     code = query_row_scan(&scan, error);
     if (code != 0)
@@ -471,10 +458,6 @@ static int scroll_by_value(struct query_view *view, const struct query_scroll *s
         result->hits[last] = hit_of(&ordering.best[0]);
         ordering.best[0] = ordering.best[last];
         sift_down(&ordering, 0, ordering.count);
-    }
-    if (scroll->sample) {
-        drop_repeated(result);
-        result->hit_count = result->hit_count < scroll->limit ? result->hit_count : scroll->limit;
     }
     return 0;
 }
@@ -588,6 +571,18 @@ static int by_value(const void *a, const void *b, void *context)
     return by_key(a, b);
 }
 
+/* Of an id that follows itself the first version stays: the newest. */
+static void drop_repeated(struct query_result *result)
+{
+    size_t kept = 0;
+
+    for (size_t i = 0; i < result->hit_count; i++)
+        if (kept == 0 ||
+            query_row_compare_ids(&result->hits[kept - 1].row, &result->hits[i].row) != 0)
+            result->hits[kept++] = result->hits[i];
+    result->hit_count = kept;
+}
+
 /* The first page of all pages together. Each page has one row more than the limit, by which the next
  * page's start is known. */
 static void merge_pages(const struct query_scroll *scroll, const struct gathered *gathered,
@@ -607,7 +602,7 @@ static void merge_pages(const struct query_scroll *scroll, const struct gathered
         qsort(all, count, sizeof(*all), by_key);
     result->hits = all;
     result->hit_count = count;
-    if (!scroll->order_by)
+    if (!is_ordered(scroll))
         drop_repeated(result);
     *next_key = NULL;
     if (result->hit_count > scroll->limit) {
@@ -645,26 +640,49 @@ static int page_everywhere(struct query_view *view, const struct query_scroll *s
     return 0;
 }
 
-/* Each node filters the version that it has. Of an id in two shards that may be an old one which
- * matches, while the newest one does not: such rows leave. */
-static int drop_old_versions(struct query_view *view, struct arena *arena,
-                             struct query_result *page, struct error *error)
+static int keep_newest(struct query_view *view, struct arena *arena, struct query_result *page,
+                       struct error *error)
 {
-    struct query_holders *holders;
-    size_t kept = 0;
+    struct hit_list list = {page->hits, page->hit_count};
+    struct hit_list *const lists[] = {&list};
+    int code = query_keep_newest(view, lists, 1, arena, error);
 
-    if (query_locate_hits(view, page->hits, page->hit_count, arena, &holders, error) != 0)
-        return error->code;
-    for (size_t i = 0; i < page->hit_count; i++)
-        if (holders[i].count == 0 ||
-            strcmp(holders[i].versions[0].shard, page->hits[i].row.shard) == 0)
-            page->hits[kept++] = page->hits[i];
-    page->hit_count = kept;
+    page->hit_count = list.count;
+    return code;
+}
+
+/* In the order of a value each version has a place of its own, and old ones leave afterwards. Where they
+ * took places, a longer page is looked for. */
+static int ordered_everywhere(struct query_view *view, const struct query_scroll *scroll,
+                              struct query_result *result, struct error *error)
+{
+    struct query_scroll longer = *scroll;
+    const uint8_t *no_key;
+    size_t no_key_bytes;
+    bool full, partial = false;
+
+    for (;;) {
+        *result = (struct query_result){0};
+        if ((gather_needed(view) ? page_everywhere : scroll_here)(view, &longer, result, &no_key,
+                                                                  &no_key_bytes, error) != 0)
+            return error->code;
+        full = result->hit_count == longer.limit;
+        if (keep_newest(view, scroll->arena, result, error) != 0)
+            return error->code;
+        partial |= result->partial;
+        if (!full || result->hit_count >= scroll->limit || longer.limit == QUERY_LIMIT_MAX)
+            break;
+        longer.limit = longer.limit < QUERY_LIMIT_MAX / 3 ? 3 * longer.limit : QUERY_LIMIT_MAX;
+    }
+    result->partial = partial || (full && result->hit_count < scroll->limit);
+    if (result->hit_count > scroll->limit)
+        result->hit_count = scroll->limit;
     return 0;
 }
 
 /* Pages of all nodes until one of the caller's is full, and one row more that tells where the next
- * one starts. */
+ * one starts. Each node filters the version that it has. Of an id in two shards that may be an old one
+ * which matches, while the newest one does not: such rows leave. */
 static int filter_everywhere(struct query_view *view, const struct query_scroll *scroll,
                              struct query_result *result, const uint8_t **next_key,
                              size_t *next_key_bytes, struct error *error)
@@ -680,7 +698,7 @@ static int filter_everywhere(struct query_view *view, const struct query_scroll 
         if (rest.limit > QUERY_LIMIT_MAX) /* page_everywhere asks for one more itself */
             rest.limit = QUERY_LIMIT_MAX;
         if (page_everywhere(view, &rest, &page, next_key, next_key_bytes, error) != 0 ||
-            drop_old_versions(view, scroll->arena, &page, error) != 0)
+            keep_newest(view, scroll->arena, &page, error) != 0)
             return error->code;
         memcpy(hits + count, page.hits, page.hit_count * sizeof(*hits));
         count += page.hit_count;
@@ -708,7 +726,9 @@ int query_scroll_run(struct query_view *view, const struct query_scroll *scroll,
         return error_set(error, ERROR_INVALID, "limit: value 0 invalid, must be 1 or larger");
     if (scroll->limit > QUERY_LIMIT_MAX)
         return error_set(error, ERROR_INVALID, "limit: at most %d", QUERY_LIMIT_MAX);
-    if (gather_needed(view) && scroll->filter && !is_ordered(scroll))
+    if (is_ordered(scroll))
+        return ordered_everywhere(view, scroll, result, error);
+    if (gather_needed(view) && scroll->filter)
         return filter_everywhere(view, scroll, result, next_key, next_key_bytes, error);
     if (gather_needed(view))
         return page_everywhere(view, scroll, result, next_key, next_key_bytes, error);

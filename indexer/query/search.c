@@ -10,10 +10,7 @@
 #include "base/memory.h"
 #include "store/snapshot.h"
 
-enum {
-    DUPLICATE_ROUNDS = 3,
-    ANSWER_KEYS = 8 /* of one search, for a peer */
-};
+enum { ANSWER_KEYS = 8 }; /* of one search, for a peer */
 
 /* Plan. */
 
@@ -104,50 +101,7 @@ static int settle_cut(struct searcher *searcher, struct error *error)
 
 /* Result. */
 
-/* Hits of this process and of its peers, while they are merged. */
-struct merged {
-    struct query_hit *hits;
-    size_t count;
-};
-
-static int key_then_newest(const void *a, const void *b)
-{
-    const struct query_hit *left = *(struct query_hit *const *)a;
-    const struct query_hit *right = *(struct query_hit *const *)b;
-    int order = query_row_compare_ids(&left->row, &right->row);
-
-    return order != 0 ? order : query_row_compare_versions(&left->row, &right->row);
-}
-
-/* Kafka keeps an id in one partition, until partitions are added or a second topic carries it too.
- * Of such an id the version with the newest event time stays. Returns how many rows left. */
-static size_t drop_duplicates(const struct searcher *searcher, struct merged *merged)
-{
-    const struct query_view *view = searcher->view;
-    struct query_hit **by_key;
-    size_t kept = 0;
-    size_t dropped = 0;
-
-    if (searcher->search->duplicates || view->shard_count + view->remote_count < 2 ||
-        merged->count < 2)
-        return 0;
-    by_key = arena_calloc(searcher->search->arena, merged->count, sizeof(*by_key));
-    for (size_t i = 0; i < merged->count; i++)
-        by_key[i] = &merged->hits[i];
-    qsort(by_key, merged->count, sizeof(*by_key), key_then_newest);
-    /* The newest of an id comes first; the others are marked by having no shard. */
-    for (size_t i = merged->count - 1; i > 0; i--)
-        if (query_row_compare_ids(&by_key[i]->row, &by_key[i - 1]->row) == 0)
-            by_key[i]->row.shard = NULL;
-    for (size_t i = 0; i < merged->count; i++)
-        if (merged->hits[i].row.shard)
-            merged->hits[kept++] = merged->hits[i];
-    dropped = merged->count - kept;
-    merged->count = kept;
-    return dropped;
-}
-
-static void take_top(const struct searcher *searcher, struct merged *merged)
+static void take_top(const struct searcher *searcher, struct hit_list *merged)
 {
     const struct top *top = &searcher->top;
 
@@ -167,10 +121,11 @@ struct search_run {
     struct searcher searcher;
     struct search_plan plan;
     size_t limit;                /* of this round */
+    bool full;                   /* the round found as many */
     struct query_result windows; /* counts of this process */
-    struct merged merged;
+    struct hit_list merged;      /* of this process and of its peers */
     /* What the answers of one round bring. */
-    struct merged more;
+    struct hit_list more;
     struct query_result gathered; /* windows, partial, explanations */
 };
 
@@ -204,7 +159,7 @@ static int read_part(const struct search_run *run, const struct gather_answer *a
 
 static void keep_part(struct search_run *run, const struct round_part *part)
 {
-    struct merged *more = &run->more;
+    struct hit_list *more = &run->more;
     struct query_hit *all = memory_checked(
         arena_calloc(run->searcher.search->arena, more->count + part->count + 1, sizeof(*all)));
 
@@ -247,8 +202,8 @@ static int take_answer(void *context, const struct gather_answer *answer, struct
 /* The best of both; peers rank as this process does, so the order is known. */
 static void merge(struct search_run *run)
 {
-    const struct merged *more = &run->more;
-    struct merged *merged = &run->merged;
+    const struct hit_list *more = &run->more;
+    struct hit_list *merged = &run->merged;
     struct query_hit *all;
 
     if (more->count == 0)
@@ -285,7 +240,7 @@ static int run_plans(const struct search_round *round, struct error *error)
 
     for (uint32_t i = 0; i < round->count; i++) {
         struct search_run *run = round->runs[i];
-        run->more = (struct merged){0};
+        run->more = (struct hit_list){0};
         run->gathered = (struct query_result){0};
         plans[i] = &run->plan;
         query_top_start(&run->searcher.top,
@@ -369,7 +324,7 @@ static void efforts_fill(const struct search_plan *plan, struct query_result *re
 }
 
 static void result_fill(const struct searcher *searcher, const struct search_plan *plan,
-                        const struct merged *merged, struct query_result *result)
+                        const struct hit_list *merged, struct query_result *result)
 {
     const struct query_search *search = searcher->search;
     size_t first = search->offset < merged->count ? search->offset : merged->count;
@@ -394,16 +349,52 @@ static int search_run_start(struct search_run *run, struct query_view *view,
     return 0;
 }
 
-/* Older versions of ids took places: whether it is worth asking for more rows. */
+/* Kafka keeps an id in one partition, until partitions are added or a second topic carries it too. Of such
+ * an id the newest version is a hit, or none. For all searches of the round together. */
+static int drop_old_versions(struct query_view *view, const struct search_round *round,
+                             struct error *error)
+{
+    struct arena *arena = round->runs[0]->searcher.search->arena;
+    struct hit_list **lists =
+        memory_checked(arena_calloc(arena, round->count, sizeof(struct hit_list *)));
+    bool takes_part = true;
+    size_t count = 0;
+    int code;
+
+    for (uint32_t i = 0; i < round->count; i++) {
+        struct search_run *run = round->runs[i];
+        run->full = run->merged.count == run->limit;
+        takes_part &= run->searcher.search->partial;
+        if (!run->searcher.search->duplicates)
+            lists[count++] = &run->merged;
+    }
+    code = query_keep_newest(view, lists, count, arena, error);
+    if (code != ERROR_TIMEOUT || !takes_part)
+        return code;
+    *error = (struct error){0};
+    for (uint32_t i = 0; i < round->count; i++)
+        atomic_store(&round->runs[i]->searcher.partial, true);
+    return 0;
+}
+
+/* Whether old versions of ids took places. Where all ids moved to other partitions most of what is
+ * near may be old: the places double, so that a few rounds find the others. */
 static bool needs_more(struct search_run *run)
 {
-    bool full = run->merged.count == run->limit;
-    size_t dropped = drop_duplicates(&run->searcher, &run->merged);
+    const struct query_search *search = run->searcher.search;
+    const size_t wanted = (size_t)search->limit + search->offset;
+    const size_t most = gather_needed(run->searcher.whole_view) ? QUERY_LIMIT_MAX : SIZE_MAX;
 
-    if (dropped == 0 || !full ||
-        (gather_needed(run->searcher.whole_view) && run->limit + dropped > QUERY_LIMIT_MAX))
+    if (search->duplicates || !run->full || run->merged.count >= wanted ||
+        search_was_cut(&run->searcher))
         return false;
-    run->limit += dropped;
+    if (run->limit >= most) {
+        atomic_store(&run->searcher.partial, true);
+        return false;
+    }
+    run->limit = 2 * run->limit + (run->limit - run->merged.count);
+    if (run->limit > most)
+        run->limit = most;
     return true;
 }
 
@@ -430,9 +421,9 @@ static void share_filters(struct search_run *runs, size_t count)
 /* Rounds until no search of them needs another one. */
 static int run_rounds(struct query_view *view, struct search_round round, struct error *error)
 {
-    for (int rounds = 0; rounds < DUPLICATE_ROUNDS && round.count > 0; rounds++) {
+    while (round.count > 0) {
         uint32_t left = 0;
-        if (run_round(view, &round, error) != 0)
+        if (run_round(view, &round, error) != 0 || drop_old_versions(view, &round, error) != 0)
             return error->code;
         for (uint32_t i = 0; i < round.count; i++)
             if (needs_more(round.runs[i]))

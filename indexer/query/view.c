@@ -35,6 +35,14 @@ uint32_t query_view_place(const struct query_view *view, const char *shard)
     return place;
 }
 
+const struct key_residues *query_shard_residues(struct view_shard *shard)
+{
+    if (!shard->residues_known)
+        shard->residues = store_snapshot_residues(shard->snapshot);
+    shard->residues_known = true;
+    return &shard->residues;
+}
+
 /* What was given up stands still: an offset that it does not have comes elsewhere, if anywhere. */
 static bool stands_below(const struct query_view_options *options, const struct store_lease *lease)
 {
@@ -517,7 +525,8 @@ void query_view_note_answers(struct query_view *view)
     coverage->missing_count = view->behind_count;
     for (size_t i = 0; i < view->remote_count; i++) {
         struct view_remote *remote = &view->remotes[i];
-        remote->failed |= !remote->answered_now;
+        remote->failed |= !remote->answered_now && !remote->left_out;
+        remote->left_out = false;
         if (remote->failed)
             coverage->missing[coverage->missing_count++] = remote->label;
     }

@@ -12,6 +12,8 @@ struct view_shard {
     struct store_snapshot *snapshot;
     const struct store_source *sources;
     size_t source_count;
+    bool residues_known;
+    struct key_residues residues; /* of its ids, once query_shard_residues was called */
 };
 
 /* A shard that is not open here, and that peers are asked for. */
@@ -21,6 +23,8 @@ struct view_remote {
     bool answered_now; /* by the operation that was last */
     bool failed;       /* an operation had no answer for it */
     int64_t next_offset, watermark_ms;
+    struct key_residues residues; /* of its ids, as of the last answer */
+    bool left_out;                /* of the next operation */
 };
 
 struct query_view {
@@ -64,6 +68,8 @@ int query_view_check_whole(const struct query_view *view, struct error *error);
 int query_view_check_all(const struct query_view *view, struct error *error);
 /** Place of one of the view's own shards. */
 uint32_t query_view_place(const struct query_view *view, const char *shard);
+/** What the ids of one of the view's own shards have in common. The request's thread. */
+const struct key_residues *query_shard_residues(struct view_shard *shard);
 /** Orders shards by their names. */
 int query_shard_compare(const char *a, const char *b);
 

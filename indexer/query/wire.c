@@ -73,6 +73,45 @@ int wire_get_version(const struct doc *map, int64_t *version, struct error *erro
                      (long long)*version, QUERY_PROTOCOL_OLDEST, QUERY_PROTOCOL);
 }
 
+struct doc wire_from_residues(const struct key_residues *residues, struct arena *arena)
+{
+    struct doc *items = doc_items(arena, KEY_HASHES);
+
+    for (uint32_t i = 0; i < KEY_HASHES; i++) {
+        struct doc *pair = doc_items(arena, 2);
+        pair[0] = doc_integer(residues->by[i].step);
+        pair[1] = doc_integer(residues->by[i].rest);
+        items[i] = (struct doc){.type = DOC_ARRAY, .count = 2, .items = pair};
+    }
+    return (struct doc){.type = DOC_ARRAY, .count = KEY_HASHES, .items = items};
+}
+
+static bool is_residue(const struct doc *pair)
+{
+    return pair->type == DOC_ARRAY && pair->count >= 2 && pair->items[0].type == DOC_INT &&
+           pair->items[1].type == DOC_INT && pair->items[0].integer >= 0 &&
+           pair->items[0].integer <= UINT32_MAX && pair->items[1].integer >= 0 &&
+           pair->items[1].integer <= UINT32_MAX;
+}
+
+/* A later version may know more hashes, or fewer. */
+bool wire_to_residues(const struct doc *shard, struct key_residues *residues)
+{
+    enum { PLACE = 3 };
+    const struct doc *list = shard->count > PLACE ? &shard->items[PLACE] : NULL;
+
+    *residues = KEY_RESIDUES_ALL;
+    if (list && list->type != DOC_ARRAY)
+        return false;
+    for (uint32_t i = 0; list && i < list->count && i < KEY_HASHES; i++) {
+        if (!is_residue(&list->items[i]))
+            return false;
+        residues->by[i] = (struct key_residue){(uint32_t)list->items[i].items[0].integer,
+                                               (uint32_t)list->items[i].items[1].integer};
+    }
+    return true;
+}
+
 int wire_get_u32(const struct doc *map, const char *key, uint32_t max, uint32_t *value,
                  struct error *error)
 {

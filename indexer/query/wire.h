@@ -6,11 +6,15 @@
  *
  *     request   {"v": version, "collection", "dim", "now_ms", "timeout_ms", "min_offsets": {shard: offset},
  *                "op": {"do": NAME, "needs": the lowest version that has all of it, if not 1, ...}}
- *     answer    {"v": the request's, "collection", "dim", "shards": [[name, next offset, watermark], ...],
- *                "result": {...}}          of the shards that the node has; others it does not serve
+ *     answer    {"v": the request's, "collection", "dim", "shards": [[name, next offset, watermark,
+ *                [[step, rest], ...]], ...], "result": {...}}
+ *                                        of the shards that the node has; others it does not serve
  *               {"v": 1, "error": [code, text]}    the request's time is over
  *     row       [key, shard, event time, offset, start of the window, score, order, rest of the
  *                order, payload or null, vector or null, the record's own TTL or 0]
+ *
+ * [step, rest]: the residues of the shard's ids, by enum key_hash (store/files/residues.h). Nodes of windrow 0.2
+ * and before leave them out.
  *
  * `shard` of a row is a place in the answer's shards. Keys, payloads (as they are stored) and vectors
  * (little-endian float32) are bytes. A sender puts in what its version knows; a reader ignores keys
@@ -22,6 +26,7 @@
 #include "base/doc.h"
 #include "indexer/query/peers.h"
 #include "indexer/query/query.h"
+#include "store/files/residues.h"
 
 /* Rows that a peer is asked for and may answer at once: the largest page of a caller, and the row behind it, by
  * which the start of the next page is known. */
@@ -58,6 +63,11 @@ int wire_from_hit(const struct query_hit *hit, uint32_t shard, uint32_t dim,
 int wire_to_hit(const struct doc *row, const char *const *shards, size_t shard_count, uint32_t dim,
                 struct query_wants wants, struct arena *arena, struct query_hit *hit,
                 struct error *error);
+
+/** What the ids of a shard have in common, as an entry of an answer's shards tells it. */
+struct doc wire_from_residues(const struct key_residues *residues, struct arena *arena);
+/** Of such an entry; false where it is not sound. */
+bool wire_to_residues(const struct doc *shard, struct key_residues *residues);
 
 /* The operations: what is sent, and the same read at the other end. */
 

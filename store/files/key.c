@@ -112,10 +112,22 @@ struct doc store_key_to_doc(const uint8_t *key, size_t key_bytes, struct arena *
     return doc;
 }
 
+static uint16_t write_digits(uint64_t number, char *out)
+{
+    char digits[20];
+    size_t first = sizeof(digits);
+
+    do {
+        digits[--first] = (char)('0' + number % 10);
+        number /= 10;
+    } while (number > 0);
+    memcpy(out, digits + first, sizeof(digits) - first);
+    return (uint16_t)(sizeof(digits) - first);
+}
+
 void store_key_to_message(const uint8_t *key, size_t key_bytes, struct store_message_key *message)
 {
     char text[TEXT_UUID_BYTES];
-    int length;
 
     assert(key_bytes >= 2 && key_bytes <= STORE_KEY_MAX_BYTES);
     message->kind = STORE_ID_TEXT;
@@ -123,9 +135,7 @@ void store_key_to_message(const uint8_t *key, size_t key_bytes, struct store_mes
     case KIND_NUMBER:
         assert(key_bytes == NUMBER_KEY_BYTES);
         message->kind = STORE_ID_NUMBER;
-        length = snprintf(text, sizeof(text), "%llu", (unsigned long long)number_of(key));
-        message->size_bytes = (uint16_t)length;
-        memcpy(message->bytes, text, message->size_bytes);
+        message->size_bytes = write_digits(number_of(key), message->bytes);
         break;
     case KIND_UUID:
         assert(key_bytes == UUID_KEY_BYTES);
@@ -138,6 +148,14 @@ void store_key_to_message(const uint8_t *key, size_t key_bytes, struct store_mes
         memcpy(message->bytes, key + 1, message->size_bytes);
         break;
     }
+}
+
+bool store_key_is_sound(const uint8_t *key, size_t key_bytes)
+{
+    if (key_bytes < 2 || key_bytes > STORE_KEY_MAX_BYTES)
+        return false;
+    return (key[0] == KIND_NUMBER && key_bytes == NUMBER_KEY_BYTES) ||
+           (key[0] == KIND_UUID && key_bytes == UUID_KEY_BYTES) || key[0] == KIND_TEXT;
 }
 
 int store_key_from_message(enum store_id_kind kind, const void *bytes, size_t size_bytes,

@@ -45,6 +45,8 @@ void store_key_to_message(const uint8_t *key, size_t key_bytes, struct store_mes
 /** Reads it back: the inverse for every id. ERROR_INVALID when the bytes are no id of that kind. */
 int store_key_from_message(enum store_id_kind kind, const void *bytes, size_t size_bytes,
                            struct store_key *key, struct error *error);
+/** Whether the bytes are an id as drawn above. */
+bool store_key_is_sound(const uint8_t *key, size_t key_bytes);
 /** "number" or "text". */
 const char *store_id_kind_name(enum store_id_kind kind);
 /** False when the text names no kind. */

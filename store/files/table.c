@@ -161,6 +161,16 @@ void table_fetch_columns(const struct table *table)
     io_fetch(table->io, &columns, 1);
 }
 
+static void collect_residues(struct table *table)
+{
+    table->residues = KEY_RESIDUES_NONE;
+    for (uint32_t row = 0; row < table->row_count; row++) {
+        size_t key_bytes;
+        const uint8_t *key = table_key(table, row, &key_bytes);
+        key_residues_add(&table->residues, key, key_bytes);
+    }
+}
+
 static int open_checked(struct table *table, const char *directory,
                         const struct table_description *description, const struct table_info *info,
                         struct error *error)
@@ -177,6 +187,8 @@ static int open_checked(struct table *table, const char *directory,
         result = table_check_column(table, (enum table_column_id)i, error);
     if (result == 0)
         result = table_check_content(table, error);
+    if (result == 0)
+        collect_residues(table);
     if (result == 0)
         result = open_vectors(table, directory, error);
     if (result == 0)
@@ -250,6 +262,11 @@ const uint8_t *table_key(const struct table *table, uint32_t row, size_t *key_by
     assert(row < table->row_count);
     *key_bytes = table->key_offsets[row + 1] - table->key_offsets[row];
     return table->keys + table->key_offsets[row];
+}
+
+const struct key_residues *table_residues(const struct table *table)
+{
+    return &table->residues;
 }
 
 uint32_t table_row_at(const struct table *table, uint32_t place)

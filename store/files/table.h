@@ -89,6 +89,7 @@ void table_writer_abort(struct table_writer *writer);
 /* Reading. */
 
 struct table;
+struct key_residues;
 
 /** Opens and checks footer, index and all small columns (not vectors and payloads). Description and
  * footer checksum must be those the manifest has. ERROR_CORRUPT names file, column and block. */
@@ -112,6 +113,8 @@ uint64_t table_key_hash(const uint8_t *key, size_t key_bytes);
 void table_prefetch(const struct table *table, uint64_t key_hash);
 /** False: the key is certainly not there. */
 bool table_may_contain(const struct table *table, uint64_t key_hash);
+/** What its ids have in common, dead ones among them. */
+const struct key_residues *table_residues(const struct table *table);
 /** Newest row of the key (a chunk may hold several versions). */
 bool table_find(const struct table *table, const uint8_t *key, size_t key_bytes, uint64_t key_hash,
                 uint32_t *row);

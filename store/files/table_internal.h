@@ -8,6 +8,7 @@
 #include <stdatomic.h>
 
 #include "base/checksum.h"
+#include "store/files/residues.h"
 #include "store/files/table.h"
 #include "store/files/table_format.h"
 #include "store/files/table_map.h"
@@ -36,6 +37,7 @@ struct table {
     uint32_t sparse_count;
     uint32_t bloom_block_count;
     const uint8_t *bloom;
+    struct key_residues residues;
     uint32_t uniform_rows; /* rows of each vector block but the last; 0: search for the block */
     _Atomic uint64_t *vectors_ready; /* a bit per vector block: checked, and decoded when packed */
     uint8_t *decoded;                /* address range of all vectors; NULL when they are raw */

@@ -49,8 +49,8 @@ static void refuse(struct buffer *body)
     arena_destroy(&arena);
 }
 
-/* Its checksum fits afterwards. */
-static void change(struct cluster *cluster, struct buffer *body)
+/* An answer with hits; its checksum fits afterwards. Whether it was one. */
+static bool change(struct cluster *cluster, struct buffer *body)
 {
     static const struct doc_limits limits = {.max_bytes = 64 << 20, .max_depth = 96};
     struct error error = {0};
@@ -58,19 +58,25 @@ static void change(struct cluster *cluster, struct buffer *body)
     struct doc answer;
     size_t body_bytes = body->size;
     const uint8_t *bytes;
+    bool changed = false;
 
     arena_create(&arena, 0);
     ck_assert_int_eq(wire_open(body->data, &body_bytes, &error), 0);
     bytes = (const uint8_t *)arena_copy(&arena, body->data, body_bytes);
     ck_assert_int_eq(doc_parse_msgpack(&arena, bytes, body_bytes, &limits, &answer, &error), 0);
-    cluster->change(&answer, &arena);
-    body->size = 0;
-    doc_write_msgpack(body, &answer);
-    wire_seal(body, 0);
+    if (doc_get(doc_get(&answer, "result"), "hits")) {
+        cluster->change(&answer, &arena);
+        changed = true;
+        body->size = 0;
+        doc_write_msgpack(body, &answer);
+        wire_seal(body, 0);
+    }
     arena_destroy(&arena);
+    return changed;
 }
 
-static void spoil(struct cluster *cluster, enum damage damage, struct buffer *body)
+/* Whether the answer is not sound afterwards. */
+static bool spoil(struct cluster *cluster, enum damage damage, struct buffer *body)
 {
     switch (damage) {
     case GARBAGE:
@@ -84,8 +90,7 @@ static void spoil(struct cluster *cluster, enum damage damage, struct buffer *bo
         refuse(body);
         break;
     case CHANGED:
-        change(cluster, body);
-        break;
+        return change(cluster, body);
     case FLIPPED:
         body->data[cluster_random(cluster) % body->size] ^=
             (uint8_t)(1U << cluster_random(cluster) % 8);
@@ -93,6 +98,7 @@ static void spoil(struct cluster *cluster, enum damage damage, struct buffer *bo
     default:
         break;
     }
+    return damage != SOUND;
 }
 
 /* One request to one node for all of its shards that are wanted. */
@@ -111,6 +117,7 @@ static void ask(struct query_exchange *exchange, struct node *node)
     struct buffer request = {0}, reply = {0};
     struct error error = {0};
     size_t asked;
+    bool spoiled;
     int code;
 
     for (size_t i = 0; i < call->shard_count; i++)
@@ -131,12 +138,12 @@ static void ask(struct query_exchange *exchange, struct node *node)
                        asked, &request);
     code = query_answer(&cluster->config, &options, request.data, request.size, &reply, &error);
     ck_assert_msg(code == 0, "%d: %s", code, error.text);
-    spoil(cluster, node->damage, &reply);
+    spoiled = spoil(cluster, node->damage, &reply);
     answer.body = reply.data;
     answer.body_bytes = reply.size;
     code = call->accept(call->context, &answer, &error);
     cluster->refused += code != 0;
-    if (node->damage != SOUND)
+    if (spoiled)
         ck_assert_int_ne(code, 0);
     else
         ck_assert_msg(code == 0, "%s", error.text);
@@ -188,7 +195,7 @@ static int protocol(void *context)
 
 /* Clusters. */
 
-static struct node *owner_of(struct cluster *cluster, size_t shard)
+struct node *cluster_owner(struct cluster *cluster, size_t shard)
 {
     for (size_t i = 0; i < cluster->node_count; i++)
         if (cluster->nodes[i].owns[shard])
@@ -259,7 +266,7 @@ void cluster_fill(struct cluster *cluster)
     for (size_t i = 0; i < RECORDS; i++) {
         uint64_t id = cluster_random(cluster) % IDS;
         size_t shard = id % 50 == 0 ? cluster_random(cluster) % SHARDS : id % SHARDS;
-        struct world *worlds[] = {&cluster->whole, &owner_of(cluster, shard)->world};
+        struct world *worlds[] = {&cluster->whole, &cluster_owner(cluster, shard)->world};
         int64_t time_ms = start_ms + (int64_t)(i * 8 * (size_t)hour_ms / RECORDS);
         uint64_t number = cluster_random(cluster);
         world_random_vector(&cluster->whole, vector);
@@ -281,7 +288,7 @@ void cluster_fill(struct cluster *cluster)
 
 void cluster_upsert_near(struct cluster *cluster, size_t shard, uint64_t id, float near)
 {
-    struct world *worlds[] = {&cluster->whole, &owner_of(cluster, shard)->world};
+    struct world *worlds[] = {&cluster->whole, &cluster_owner(cluster, shard)->world};
     uint64_t number = cluster_random(cluster);
 
     for (size_t w = 0; w < 2; w++) {

@@ -23,7 +23,7 @@ enum damage {
     REFUSING,     /* an older version, for which the request is wrong */
     DAMAGES,
     LYING,  /* sound but for what the describer changes */
-    CHANGED /* sound but for what `change` does to it */
+    CHANGED /* sound but for what `change` does to answers that have hits */
 };
 
 struct node {
@@ -62,6 +62,8 @@ void cluster_set_clock(struct cluster *cluster, int64_t now_ms);
 void cluster_fill(struct cluster *cluster);
 /** world_upsert_near in both worlds that have the shard. */
 void cluster_upsert_near(struct cluster *cluster, size_t shard, uint64_t id, float near);
+/** The node that has the shard. */
+struct node *cluster_owner(struct cluster *cluster, size_t shard);
 /** Of the node that asks. `whole`: an answer without a shard is an error. */
 struct query_view *cluster_view(struct cluster *cluster, bool whole);
 
