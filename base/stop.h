@@ -25,6 +25,9 @@ struct stop {
     void *context;
     _Atomic int64_t next_look_ns;
     atomic_int code; /* not 0: why it stopped; stays */
+    /* Set by who broke the work off: what was in its way is gone when it begins anew. Whoever runs the work may do that
+     * once for each time, if it changes nothing. */
+    atomic_bool begin_anew;
 };
 
 /** Without a deadline. */

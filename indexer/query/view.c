@@ -548,9 +548,12 @@ int query_view_check(const struct query_view *view, struct error *error)
     if (stop_check(view->stop, error) != 0)
         return error->code;
     for (size_t i = 0; i < view->shard_count; i++)
-        if (atomic_load(view->shards[i].lease->broken_off))
+        if (atomic_load(view->shards[i].lease->broken_off)) {
+            if (view->peers) /* another view finds the shard there, or says that it is missing */
+                atomic_store(&view->stop->begin_anew, true);
             return error_set(error, ERROR_CANCELLED, "this process is closing partition %s",
                              view->shards[i].name);
+        }
     return 0;
 }
 

@@ -73,7 +73,8 @@ const struct key_residues *query_shard_residues(struct view_shard *shard);
 /** Orders shards by their names. */
 int query_shard_compare(const char *a, const char *b);
 
-/** For work that takes long: as stop_check, and ERROR_CANCELLED when a shard is wanted back. */
+/** For work that takes long: as stop_check, and ERROR_CANCELLED when a shard is wanted back. With peers `begin_anew` of
+ * the stop is set then: a new view asks them for the shard. */
 int query_view_check(const struct query_view *view, struct error *error);
 
 /** As query_version_compare, for rows with one id. */

@@ -9,7 +9,10 @@
  *     only while nobody is queued;
  *   - it does not wait for anybody (http_request_wait_begin): it is given up, and begins anew in the pool;
  *   - so it does when it takes longer than HERE_MAX_NS;
- *   - a route whose requests are not short any more goes back to the pool altogether. */
+ *   - a route whose requests are not short any more goes back to the pool altogether.
+ *
+ * A read that was broken off by something that is gone when it begins anew (struct stop, begin_anew) does so, where it
+ * runs: a shard that this process had to close while it was read is found in another one. */
 #include "base/thread_pool.h"
 #include "net/http/server.h"
 
@@ -20,6 +23,7 @@ enum {
     SHARE_ONE = 1 << 16,
     SHARE_MEAN = 16,
     SHARE_MIN = SHARE_ONE / 8 * 7,
+    HTTP_UNAVAILABLE = 503,
     HERE_BODY_MAX_BYTES = 64 * 1024 /* it is parsed before anybody looks at the clock */
 };
 
@@ -61,6 +65,46 @@ static void learn(struct http_route_entry *entry, int64_t taken_ns)
     atomic_store_explicit(&entry->short_share, share, memory_order_relaxed);
 }
 
+/* What the handler made of it is thrown away. */
+static void forget(struct http_request *request)
+{
+    request->begin_ns = 0;
+    atomic_store(&request->stop.code, 0);
+    atomic_store(&request->stop.next_look_ns, 0);
+    request->status = 0;
+    request->content_type = NULL;
+    request->retry_after_seconds = 0;
+    request->partial = false;
+    request->next_page = NULL;
+    request->reply.size = 0;
+    if (request->call)
+        request->call->vectors.size = 0;
+}
+
+/* Whether what broke the handler off was in its way only then. Who writes may have written some of it. */
+static bool begins_anew(struct http_request *request)
+{
+    struct error error;
+
+    return atomic_exchange(&request->stop.begin_anew, false) &&
+           request->status == HTTP_UNAVAILABLE &&
+           http_access_reads(request->route->route->access) &&
+           !atomic_load(&request->server->stopping) && stop_check(&request->stop, &error) == 0 &&
+           !http_request_needs_pool(request);
+}
+
+static void run_handler(struct http_request *request)
+{
+    const int64_t begin_ns = request->begin_ns;
+
+    request->route->route->handle(request);
+    while (begins_anew(request)) {
+        forget(request);
+        request->begin_ns = begin_ns;
+        request->route->route->handle(request);
+    }
+}
+
 void http_call_run(struct http_request *request)
 {
     const struct trace_context *before = trace_set_current(&request->trace);
@@ -72,7 +116,7 @@ void http_call_run(struct http_request *request)
     if (stop_check(&request->stop, &error) != 0) /* it may have waited for its turn */
         http_reply_from_error(request, &error);
     else if (http_request_check(request))
-        request->route->route->handle(request);
+        run_handler(request);
     end_ns = io_monotonic_ns(request->server->options.io);
     learn(request->route, end_ns - request->begin_ns);
     if (!request->gives_up_here) {
@@ -95,22 +139,6 @@ bool http_request_begin_here(struct http_request *request, uint32_t lane)
     request->is_here = true;
     atomic_store(&request->stop.next_look_ns, io_monotonic_ns(server->options.io) + HERE_MAX_NS);
     return true;
-}
-
-/* What the handler made of it is thrown away. */
-static void forget(struct http_request *request)
-{
-    request->begin_ns = 0;
-    atomic_store(&request->stop.code, 0);
-    atomic_store(&request->stop.next_look_ns, 0);
-    request->status = 0;
-    request->content_type = NULL;
-    request->retry_after_seconds = 0;
-    request->partial = false;
-    request->next_page = NULL;
-    request->reply.size = 0;
-    if (request->call)
-        request->call->vectors.size = 0;
 }
 
 bool http_request_end_here(struct http_request *request)

@@ -265,7 +265,40 @@ START_TEST(an_id_that_is_not_found_may_lie_where_nobody_answered)
 }
 END_TEST
 
-TEST_TABLE(TEST(an_id_that_is_not_found_may_lie_where_nobody_answered),
+/* A shard that has to close breaks a read off. Where others can be asked it begins anew with another view. */
+START_TEST(a_read_that_a_closing_shard_breaks_off_may_begin_anew_where_others_can_be_asked)
+{
+    for (int alone = 0; alone < 2; alone++) {
+        static struct cluster cluster;
+        struct query_view_options options = {0};
+        struct query_view *view;
+        struct error error = {0};
+        struct stop stop;
+        uint64_t count;
+
+        cluster_open(&cluster, 2, VECTOR_METRIC_COSINE, test_seed());
+        cluster_fill(&cluster);
+        stop_create(&stop, io_posix());
+        options.collection = &cluster.whole.collection;
+        options.registry = cluster.nodes[0].world.registry;
+        options.io = &cluster.nodes[0].world.clock.io;
+        options.peers = alone ? NULL : &cluster.peers;
+        options.stop = &stop;
+        ck_assert_int_eq(query_view_open(&options, &view, &error), 0);
+        ck_assert_int_eq(query_count(view, NULL, &count, &error), 0);
+        ck_assert(!atomic_load(&stop.begin_anew));
+        store_registry_interrupt(options.registry);
+        ck_assert_int_eq(query_count(view, NULL, &count, &error), ERROR_CANCELLED);
+        ck_assert_int_eq(atomic_load(&stop.begin_anew), !alone);
+        ck_assert_int_eq(stop_check(&stop, &error), 0);
+        query_view_close(view);
+        cluster_close(&cluster);
+    }
+}
+END_TEST
+
+TEST_TABLE(TEST(a_read_that_a_closing_shard_breaks_off_may_begin_anew_where_others_can_be_asked),
+           TEST(an_id_that_is_not_found_may_lie_where_nobody_answered),
            TEST(few_views_wait_for_owners), TEST(a_view_that_has_to_be_whole_waits_for_owners),
            TEST(offsets_that_a_shard_that_was_given_up_lacks_are_missing),
            TEST(offsets_that_nobody_has_yet_are_waited_for_while_a_shard_moves),

@@ -15,9 +15,10 @@ enum { REPLY_BYTES = 4096, MANY = 64 };
 
 enum mode {
     QUICK,
-    SLOW,   /* not as short as requests have to be */
-    STUCK,  /* on an I/O thread, until it is told to stop */
-    WAITING /* for somebody */
+    SLOW,    /* not as short as requests have to be */
+    STUCK,   /* on an I/O thread, until it is told to stop */
+    WAITING, /* for somebody */
+    BROKEN   /* off, the first two times */
 };
 
 /* A route that does what the test wants and answers where it ran. */
@@ -27,6 +28,7 @@ struct stage {
     struct http_server *server;
     _Atomic enum mode mode;
     atomic_uint begun_here, begun_in_pool;
+    atomic_uint broken;
     atomic_bool released; /* what `hold` waits for */
 };
 
@@ -55,6 +57,10 @@ static void handle_search(struct http_request *request)
         http_request_wait_end(request);
     else if (mode == WAITING)
         error_set(&error, ERROR_BUSY, "too many wait");
+    if (mode == BROKEN && atomic_fetch_add(&stage->broken, 1) < 2) {
+        atomic_store(&request->stop.begin_anew, true);
+        error_set(&error, ERROR_CANCELLED, "broken off");
+    }
     if (error.code != 0) {
         request->partial = true;
         http_reply_from_error(request, &error);
@@ -76,6 +82,7 @@ static void handle_held(struct http_request *request)
 static const struct http_route routes[] = {
     {"GET", "/search", handle_search, HTTP_SEARCH, NULL},
     {"GET", "/read", handle_search, HTTP_READ, NULL},
+    {"GET", "/write", handle_search, HTTP_WRITE, NULL},
     {"GET", "/held", handle_held, HTTP_READ, NULL},
 };
 
@@ -217,6 +224,28 @@ START_TEST(route_whose_searches_are_long_goes_back_to_the_pool)
 }
 END_TEST
 
+START_TEST(read_that_was_broken_off_begins_anew_and_a_write_does_not)
+{
+    char reply[REPLY_BYTES];
+    struct stage stage;
+
+    stage_open(&stage);
+    warm_up(&stage);
+    atomic_store(&stage.mode, BROKEN);
+    atomic_store(&stage.begun_in_pool, 0);
+    (void)ask(&stage, "/read");
+    ck_assert_uint_eq(atomic_load(&stage.begun_in_pool), 3);
+    atomic_store(&stage.broken, 0);
+    (void)ask(&stage, "/search"); /* wherever it runs */
+    ck_assert_uint_eq(atomic_load(&stage.broken), 3);
+    atomic_store(&stage.broken, 0);
+    read_reply(send_request(&stage, "/write"), reply);
+    ck_assert_msg(strncmp(reply, "HTTP/1.1 503 ", 13) == 0, "%s", reply);
+    ck_assert_uint_eq(atomic_load(&stage.broken), 1);
+    stage_close(&stage);
+}
+END_TEST
+
 /* That the pool has, running or queued. */
 static uint32_t requests_in_pool(void)
 {
@@ -260,4 +289,5 @@ TEST_TABLE(TEST(short_searches_come_to_run_where_they_were_read),
            TEST(other_reads_stay_in_the_pool), TEST(search_that_takes_long_moves_to_the_pool),
            TEST(search_that_has_to_wait_moves_to_the_pool),
            TEST(route_whose_searches_are_long_goes_back_to_the_pool),
-           TEST(search_waits_for_its_turn_behind_others))
+           TEST(search_waits_for_its_turn_behind_others),
+           TEST(read_that_was_broken_off_begins_anew_and_a_write_does_not))
