@@ -1,6 +1,7 @@
 #include "store/files/residues.h"
 
 #include <string.h>
+#include <zlib.h>
 
 #include "store/files/key.h"
 
@@ -30,30 +31,12 @@ static uint32_t murmur2(const uint8_t *bytes, size_t size_bytes)
     return hash & 0x7fffffff;
 }
 
-/* Of IEEE 802.3, four bits at a time. */
-static uint32_t crc32(const uint8_t *bytes, size_t size_bytes)
-{
-    static const uint32_t table[16] = {
-        0x00000000, 0x1db71064, 0x3b6e20c8, 0x26d930ac, 0x76dc4190, 0x6b6b51f4,
-        0x4db26158, 0x5005713c, 0xedb88320, 0xf00f9344, 0xd6d6a3e8, 0xcb61b38c,
-        0x9b64c2b0, 0x86d3d2d4, 0xa00ae278, 0xbdbdf21c,
-    };
-    uint32_t crc = UINT32_MAX;
-
-    for (size_t i = 0; i < size_bytes; i++) {
-        crc ^= bytes[i];
-        crc = (crc >> 4) ^ table[crc & 15];
-        crc = (crc >> 4) ^ table[crc & 15];
-    }
-    return ~crc;
-}
-
 static uint32_t hash_of(enum key_hash which, const struct store_message_key *key)
 {
     const uint8_t *bytes = (const uint8_t *)key->bytes;
 
     return which == KEY_HASH_MURMUR2 ? murmur2(bytes, key->size_bytes)
-                                     : crc32(bytes, key->size_bytes);
+                                     : (uint32_t)crc32(0, bytes, key->size_bytes);
 }
 
 void key_hashes_of(const uint8_t *key, size_t key_bytes, struct key_hashes *hashes)
