@@ -16,6 +16,8 @@
 #include "config/load.h"
 #include "config/nearest.h"
 
+enum { WAITING_WINDOWS = 8 /* for their span: TWCS_SPAN_FANOUT */ };
+
 /* Appends at most one byte more than a configuration may have: enough to tell. */
 static int read_file(const char *path, struct buffer *text, struct buffer *report)
 {
@@ -168,6 +170,13 @@ const char *config_default_path(const char *given)
     if (access("./windrow.yaml", F_OK) == 0)
         return "./windrow.yaml";
     return "/etc/windrow/windrow.yaml";
+}
+
+uint64_t config_flat_below_rows(const struct config_collection *collection)
+{
+    bool spans = collection->spans == CONFIG_SPANS_AUTO && collection->window_ms > 0;
+
+    return spans ? collection->flat_below_rows / WAITING_WINDOWS : collection->flat_below_rows;
 }
 
 const struct config_collection *config_collection_find(const struct config *config,

@@ -249,6 +249,10 @@ void config_write_documentation(struct buffer *out);
 /** A JSON Schema (draft 07) of the file, from the same table, for editors. */
 void config_write_schema(struct buffer *out);
 
+/** Sealed windows with fewer rows have no segment under `kind: auto`: index.flat_below, or an eighth of it where the
+ * collection has spans. Some eight windows wait for their span at any time, and a search meets all of them. */
+uint64_t config_flat_below_rows(const struct config_collection *collection);
+
 /** By name, or NULL. */
 const struct config_collection *config_collection_find(const struct config *config,
                                                        const char *name);

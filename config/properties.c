@@ -656,7 +656,7 @@ const struct property properties[] = {
      OF(ivf_pq_after_ms), .minimum = 1000, .maximum = 36525 * MS_A_DAY, .default_yaml = "2d",
      .documentation = "With `kind: auto`, windows older than this become IVF-PQ. `~`: age does not matter."},
     {"collections.*.index.flat_below", PROPERTY_ROWS, 0, OF(flat_below_rows), .maximum = 1e12,
-     .default_yaml = "2000", .documentation = "With `kind: auto`, windows with fewer rows get no graph: scanning them is as fast."},
+     .default_yaml = "2000", .documentation = "With `kind: auto`, windows with fewer rows get no segment: scanning them is as fast. With `spans`, an eighth of it: up to eight windows wait for their span, and a search meets all of them."},
     {"collections.*.index.chunk_above", PROPERTY_ROWS, 0, OF(chunk_above_rows), .maximum = 1e12,
      .default_yaml = "20000", .documentation = "Unsealed files (chunks of open windows, late runs, levels) with at least this many rows get their own segment, of the kind that `index.kind` names. The segment is deleted with its file. Searches scan smaller files; 0: all of them."},
     {"collections.*.index.recall", PROPERTY_NUMBER, 0, OF(recall), .minimum = CONFIG_RECALL_MIN,

@@ -92,6 +92,21 @@ const struct store_span *store_snapshot_spans(const struct store_snapshot *snaps
     return snapshot->spans;
 }
 
+const struct store_note *store_snapshot_notes(const struct store_snapshot *snapshot)
+{
+    return atomic_load_explicit(&snapshot->version->notes, memory_order_acquire);
+}
+
+void store_snapshot_add_note(const struct store_snapshot *snapshot, struct store_note *note)
+{
+    struct version *version = snapshot->version;
+
+    note->next = atomic_load_explicit(&version->notes, memory_order_relaxed);
+    while (!atomic_compare_exchange_weak_explicit(&version->notes, &note->next, note,
+                                                  memory_order_release, memory_order_relaxed))
+        continue;
+}
+
 struct store_snapshot *store_snapshot_acquire(struct store_shard *shard, int64_t now_ms)
 {
     return snapshot_acquire_between(shard, now_ms, NULL, NULL);

@@ -68,6 +68,19 @@ struct store_span {
 /** Spans, in no order. Valid until release. */
 const struct store_span *store_snapshot_spans(const struct store_snapshot *snapshot, size_t *count);
 
+/* What a reader worked out of a snapshot's version and keeps beside it, for who reads that version next.
+ * The first member of what is kept. */
+struct store_note {
+    struct store_note *next;
+    void (*release)(struct store_note *note); /* with the version, on any thread */
+};
+
+/** The notes beside the snapshot's version, newest first, or NULL. Valid until release. */
+const struct store_note *store_snapshot_notes(const struct store_snapshot *snapshot);
+/** Puts a note beside the version and takes it over. What it says has to be true of every snapshot of the
+ * version. Any thread. */
+void store_snapshot_add_note(const struct store_snapshot *snapshot, struct store_note *note);
+
 /** Whether a row may be returned: below the visible offset, not dead, not expired. A few ns. */
 bool store_row_visible(const struct store_snapshot *snapshot, const struct store_source *source,
                        uint32_t row);

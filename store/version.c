@@ -21,6 +21,7 @@ struct version *version_copy(const struct version *from)
     size_t entries = from ? from->entry_count : 0;
 
     atomic_init(&version->refs, 1);
+    atomic_init(&version->notes, NULL);
     /* Room for one more of each; version_add_* grow further. */
     version->memtables = calloc(memtables + 1, sizeof(*version->memtables));
     version->entries = calloc(entries + 1, sizeof(*version->entries));
@@ -52,6 +53,16 @@ void version_ref(struct version *version)
     atomic_fetch_add_explicit(&version->refs, 1, memory_order_relaxed);
 }
 
+static void release_notes(struct version *version)
+{
+    struct store_note *note = atomic_load_explicit(&version->notes, memory_order_acquire);
+
+    for (struct store_note *next; note; note = next) {
+        next = note->next;
+        note->release(note);
+    }
+}
+
 /* Whoever drops the last reference lets go of everything in it. That may be a search thread: what
  * becomes garbage is put on a list (garbage_add), nothing is unmapped or unlinked here. */
 void version_unref(struct version *version)
@@ -68,6 +79,7 @@ void version_unref(struct version *version)
         attachment_unref(version->spans[i].attachment);
         free(version->spans[i].places);
     }
+    release_notes(version);
     free(version->memtables);
     free(version->entries);
     free(version->spans);

@@ -16,6 +16,8 @@
 #include "store/memtable.h"
 #include "store/sstable.h"
 
+struct store_note;
+
 /* An index attached to an sstable, or over several of them. `segment.object` is NULL until it is loaded. */
 struct attachment {
     struct garbage_item garbage; /* first */
@@ -44,6 +46,7 @@ struct version {
     size_t entry_count;
     struct version_span *spans;
     size_t span_count;
+    _Atomic(struct store_note *) notes; /* of readers; not copied, for they are of this version */
 };
 
 /** A copy with one reference, to be changed and published; `from` may be NULL (empty). */

@@ -192,8 +192,9 @@ static const char *reason_of(const struct config_collection *collection,
     if (collection->index_kind == CONFIG_INDEX_FLAT)
         return "index.kind is flat: the window is scanned";
     if (segment->file_number == 0)
-        return window->run.rows < collection->flat_below_rows
-                   ? "fewer rows than index.flat_below: the window is scanned"
+        return window->run.rows < config_flat_below_rows(collection)
+                   ? "fewer rows than index.flat_below (with spans, an eighth of it): the window "
+                     "is scanned"
                    : "no segment yet: the window is scanned until one is built";
     if (!chosen_here)
         return "index.kind names it";

@@ -14,77 +14,39 @@ enum { ANSWER_KEYS = 8 }; /* of one search, for a peer */
 
 /* Plan. */
 
-/* A source's place in the plan. */
-struct plan_place {
-    int64_t time_ms; /* of its newest row */
-    uint32_t shard, source;
-    bool sealed;
-};
-
-/* Unsealed rows first, then the newest window: what is asked for most is often fresh, and a high
- * floor makes the rest cheap. */
-static int compare_places(const void *left, const void *right)
-{
-    const struct plan_place *a = left, *b = right;
-
-    if (a->sealed != b->sealed)
-        return a->sealed ? 1 : -1;
-    if (a->time_ms != b->time_ms)
-        return a->time_ms < b->time_ms ? 1 : -1;
-    if (a->shard != b->shard)
-        return a->shard < b->shard ? -1 : 1;
-    return (a->source > b->source) - (a->source < b->source);
-}
-
-/* The sources that overlap the time range, in their order; counts windows on the way. */
-static struct plan_place *plan_places(const struct searcher *searcher, size_t most, size_t *count,
-                                      struct query_result *result)
-{
-    const struct query_view *view = searcher->view;
-    struct arena *arena = searcher->search->arena;
-    struct plan_place *places = arena_calloc(arena, most + 1, sizeof(*places));
-    struct window_stats stats;
-
-    *count = 0;
-    query_window_stats_start(&stats, view, arena);
-    for (size_t i = 0; i < view->shard_count; i++) {
-        for (size_t j = 0; j < view->shards[i].source_count; j++) {
-            const struct store_source *source = &view->shards[i].sources[j];
-            bool searched = query_source_overlaps(source, searcher->from_ms, searcher->to_ms);
-            if (source->kind != STORE_SOURCE_MEMTABLE)
-                query_window_stats_table(&stats, i, source, searched);
-            else if (searched)
-                query_window_stats_memtable(&stats, view, i, source, searcher->from_ms,
-                                            searcher->to_ms);
-            if (searched)
-                places[(*count)++] = (struct plan_place){source->max_event_ms, (uint32_t)i,
-                                                         (uint32_t)j, source->sealed};
-        }
-    }
-    query_window_stats_finish(&stats, result);
-    qsort(places, *count, sizeof(*places), compare_places);
-    return places;
-}
-
+/* The sources that overlap the time range, shard after shard; counts windows on the way. */
 static void plan_make(struct search_plan *plan, struct searcher *searcher,
                       struct query_result *result)
 {
     const struct query_view *view = searcher->view;
-    struct plan_place *places;
+    struct window_stats stats;
     size_t most = 0;
 
     for (size_t i = 0; i < view->shard_count; i++)
         most += view->shards[i].source_count;
     *plan = (struct search_plan){.searcher = searcher};
-    places = plan_places(searcher, most, &plan->count, result);
-    plan->sources = arena_calloc(searcher->search->arena, plan->count + 1, sizeof(*plan->sources));
-    for (size_t i = 0; i < plan->count; i++) {
-        struct source_search *source = &plan->sources[i];
-        source->searcher = searcher;
-        source->shard = places[i].shard;
-        source->source = &view->shards[places[i].shard].sources[places[i].source];
-        plan->rows += source->source->row_count;
+    plan->sources = arena_calloc(searcher->search->arena, most + 1, sizeof(*plan->sources));
+    query_window_stats_start(&stats, view, searcher->search->arena);
+    for (size_t i = 0; i < view->shard_count; i++) {
+        for (size_t j = 0; j < view->shards[i].source_count; j++) {
+            const struct store_source *source = &view->shards[i].sources[j];
+            bool searched = query_source_overlaps(source, searcher->from_ms, searcher->to_ms);
+            struct source_search *planned = &plan->sources[plan->count];
+            if (source->kind != STORE_SOURCE_MEMTABLE)
+                query_window_stats_table(&stats, i, source, searched);
+            else if (searched)
+                query_window_stats_memtable(&stats, view, i, source, searcher->from_ms,
+                                            searcher->to_ms);
+            if (!searched)
+                continue;
+            planned->searcher = searcher;
+            planned->shard = i;
+            planned->source = source;
+            plan->rows += source->row_count;
+            plan->count++;
+        }
     }
+    query_window_stats_finish(&stats, result);
 }
 
 /* What was found until the time was over is an answer to those who asked for that. */
@@ -286,9 +248,14 @@ static void explain_fill(const struct searcher *searcher, const struct search_pl
 {
     struct query_explain *explain = arena_calloc(
         searcher->search->arena, plan->count + result->explain_count + 1, sizeof(*explain));
+    struct source_search **order =
+        arena_calloc(searcher->search->arena, plan->count + 1, sizeof(struct source_search *));
 
+    for (size_t i = 0; i < plan->count; i++)
+        order[i] = &plan->sources[i];
+    search_sources_sort(order, plan->count);
     for (size_t i = 0; i < plan->count; i++) {
-        const struct source_search *source = &plan->sources[i];
+        const struct source_search *source = order[i];
         explain[i] = (struct query_explain){
             .window_start_ms = source->source->window_start_ms,
             .window_length_ms = source->source->window_length_ms,

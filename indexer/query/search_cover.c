@@ -7,23 +7,53 @@
  * little is wanted loses. A source that another span takes leaves the former one: its rows there are
  * not returned, and every row is looked for in one place.
  *
+ * A cover is remembered beside the version (store_note), for searches with no filter and no time range:
+ * looking at 672 files for each of them took a tenth of a search through 168 windows of four partitions.
+ *
  * Under decay a raw score is worth something else in each window. A span is searched alone then, and
  * wider until nothing behind the last hit can be better in its youngest window: it is used where
  * decay differs little between its windows (bench/notes/search.md). */
 #include "indexer/query/searcher.h"
 #include "store/snapshot.h"
 
+#include <assert.h>
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
+
+#include "base/memory.h"
 
 /* Decay of the youngest row of a span, over that of the oldest: two fifths of a half-life, 2^0.4. */
 static const double SPAN_DECAY_MAX = 1.32;
+
+enum {
+    NOTES_MAX = 8, /* beside a version: searches differ in limit and recall */
+    NOT_SEARCHED = UINT32_MAX
+};
+/* Rows in all shards come and go while a version stays; a cover is the cheapest for about so many. */
+static const double NOTE_DRIFT_MAX = 1.25;
 
 struct cover {
     struct searcher *searcher;
     struct source_search ***by_place; /* by shard and source; NULL: not searched */
     struct segment_search *segments;
     size_t count;
+};
+
+/* The cover of one shard for searches over everything, by numbers of its sources. */
+struct cover_note {
+    struct store_note note; /* first */
+    size_t limit;
+    uint32_t ef;
+    double recall;
+    double accepted; /* rows of all shards */
+    size_t segment_count;
+    struct noted_segment {
+        const struct index_segment *segment;
+        const struct store_span_part *spans;
+        uint32_t part_count, row_count;
+        uint32_t *places; /* by part: its source, or NOT_SEARCHED; behind the segments */
+    } segments[];
 };
 
 struct source_search *search_segment_source(const struct segment_search *segment, uint32_t *row)
@@ -107,6 +137,7 @@ static void try_span(struct cover *cover, size_t shard, const struct store_span 
         return;
     cover->count++;
     *segment = (struct segment_search){.segment = span->segment->object,
+                                       .shard = shard,
                                        .spans = span->parts,
                                        .part_count = span->part_count,
                                        .row_count = span->row_count};
@@ -138,7 +169,6 @@ static void try_spans(struct cover *cover)
     }
 }
 
-/* What each source costs by itself, which needs to be known of how many rows the answer is. */
 static void start(struct cover *cover, struct source_search *sources, size_t count)
 {
     const struct query_view *view = cover->searcher->view;
@@ -162,6 +192,11 @@ static void start(struct cover *cover, struct source_search *sources, size_t cou
         if (is_wanted(source))
             cover->searcher->segment_accepted += source->matching_rows;
     }
+}
+
+/* What each source costs by itself, which needs to be known of how many rows the answer is. */
+static void find_costs(const struct cover *cover, struct source_search *sources, size_t count)
+{
     for (size_t i = 0; i < count; i++) {
         struct source_search *source = &sources[i];
         double cost = own_segment(source)
@@ -225,29 +260,168 @@ static void add_own(struct cover *cover, struct source_search *source)
 {
     struct segment_search *segment = &cover->segments[cover->count++];
 
-    *segment = (struct segment_search){
-        .segment = own_segment(source), .part_count = 1, .row_count = source->source->row_count};
+    *segment = (struct segment_search){.segment = own_segment(source),
+                                       .shard = source->shard,
+                                       .part_count = 1,
+                                       .row_count = source->source->row_count};
     segment->parts =
         arena_calloc(cover->searcher->search->arena, 1, sizeof(struct source_search *));
     segment->parts[0] = source;
     source->through = segment;
 }
 
-/* Segments are moved together: sources point to where theirs is now. */
-static size_t keep_used(struct cover *cover)
+static int compare_shards(const void *a, const void *b)
+{
+    const struct segment_search *left = a, *right = b;
+
+    if (left->shard != right->shard)
+        return left->shard < right->shard ? -1 : 1;
+    return (left->number > right->number) - (left->number < right->number);
+}
+
+/* Segments of which nothing is left go, the others follow shard after shard, as notes have them: sources point
+ * to where theirs is now. */
+static void keep_used(struct cover *cover)
 {
     size_t kept = 0;
 
     for (size_t i = 0; i < cover->count; i++) {
-        struct segment_search segment = cover->segments[i];
         if (!settle(&cover->segments[i]))
             continue;
-        for (uint32_t part = 0; part < segment.part_count; part++)
-            if (segment.parts[part])
-                segment.parts[part]->through = &cover->segments[kept];
-        cover->segments[kept++] = segment;
+        cover->segments[kept] = cover->segments[i];
+        cover->segments[kept].number = kept;
+        kept++;
     }
-    return kept;
+    cover->count = kept;
+    qsort(cover->segments, kept, sizeof(*cover->segments), compare_shards);
+    for (size_t i = 0; i < kept; i++)
+        for (uint32_t part = 0; part < cover->segments[i].part_count; part++)
+            if (cover->segments[i].parts[part])
+                cover->segments[i].parts[part]->through = &cover->segments[i];
+}
+
+/* Notes. */
+
+/* Asked for so often that it is worth a note, and alike for all that ask for it. */
+static bool is_common(const struct searcher *searcher)
+{
+    return !searcher->filter && !searcher->bounded && !searcher->exact &&
+           !searcher->search->has_threshold && searcher->search->half_life_ms == 0 &&
+           searcher->scorer.kind == QUERY_NEAREST;
+}
+
+static const struct cover_note *find_note(const struct cover *cover, size_t shard, size_t *count)
+{
+    const struct searcher *searcher = cover->searcher;
+    const struct store_note *note =
+        store_snapshot_notes(cover->searcher->view->shards[shard].snapshot);
+    double accepted = (double)searcher->segment_accepted;
+
+    *count = 0;
+    for (; note; note = note->next, ++*count) {
+        const struct cover_note *of = (const void *)note;
+        if (of->limit == searcher->top.limit && of->ef == searcher->ef &&
+            of->recall == searcher->recall && accepted <= of->accepted * NOTE_DRIFT_MAX &&
+            of->accepted <= accepted * NOTE_DRIFT_MAX)
+            return of;
+    }
+    return NULL;
+}
+
+static void read_note(struct cover *cover, size_t shard, const struct cover_note *note)
+{
+    for (size_t i = 0; i < note->segment_count; i++) {
+        const struct noted_segment *noted = &note->segments[i];
+        struct segment_search *segment = &cover->segments[cover->count++];
+        *segment = (struct segment_search){.segment = noted->segment,
+                                           .shard = shard,
+                                           .spans = noted->spans,
+                                           .part_count = noted->part_count,
+                                           .row_count = noted->row_count};
+        segment->parts = arena_calloc(cover->searcher->search->arena, noted->part_count,
+                                      sizeof(struct source_search *));
+        for (uint32_t part = 0; part < noted->part_count; part++) {
+            struct source_search *source;
+            if (noted->places[part] == NOT_SEARCHED)
+                continue;
+            source = cover->by_place[shard][noted->places[part]];
+            assert(source);
+            source->through = segment;
+            segment->parts[part] = source;
+        }
+    }
+}
+
+/* True when every shard has one. */
+static bool read_notes(struct cover *cover)
+{
+    const struct query_view *view = cover->searcher->view;
+    const struct cover_note **notes =
+        arena_calloc(cover->searcher->search->arena, view->shard_count + 1, sizeof(*notes));
+
+    for (size_t i = 0; i < view->shard_count; i++) {
+        size_t count;
+        notes[i] = find_note(cover, i, &count);
+        if (!notes[i])
+            return false;
+    }
+    for (size_t i = 0; i < view->shard_count; i++)
+        read_note(cover, i, notes[i]);
+    return true;
+}
+
+static void release_note(struct store_note *note)
+{
+    free(note);
+}
+
+/* Of segments [first, end), which are the shard's. */
+static void write_note(const struct cover *cover, size_t shard, size_t first, size_t end)
+{
+    const struct searcher *searcher = cover->searcher;
+    const struct store_source *sources = searcher->view->shards[shard].sources;
+    size_t parts = 0, count = end - first;
+    struct cover_note *note;
+    uint32_t *places;
+
+    for (size_t i = first; i < end; i++)
+        parts += cover->segments[i].part_count;
+    note = memory_checked(
+        malloc(sizeof(*note) + count * sizeof(note->segments[0]) + parts * sizeof(uint32_t)));
+    places = (uint32_t *)&note->segments[count];
+    *note = (struct cover_note){.note = {.release = release_note},
+                                .limit = searcher->top.limit,
+                                .ef = searcher->ef,
+                                .recall = searcher->recall,
+                                .accepted = (double)searcher->segment_accepted,
+                                .segment_count = count};
+    for (size_t i = first; i < end; i++) {
+        const struct segment_search *segment = &cover->segments[i];
+        note->segments[i - first] = (struct noted_segment){.segment = segment->segment,
+                                                           .spans = segment->spans,
+                                                           .part_count = segment->part_count,
+                                                           .row_count = segment->row_count,
+                                                           .places = places};
+        for (uint32_t part = 0; part < segment->part_count; part++)
+            *places++ = segment->parts[part] ? (uint32_t)(segment->parts[part]->source - sources)
+                                             : NOT_SEARCHED;
+    }
+    store_snapshot_add_note(searcher->view->shards[shard].snapshot, &note->note);
+}
+
+static void write_notes(const struct cover *cover)
+{
+    const struct query_view *view = cover->searcher->view;
+    size_t first = 0;
+
+    for (size_t shard = 0; shard < view->shard_count; shard++) {
+        size_t end = first, count;
+        while (end < cover->count && cover->segments[end].shard == shard)
+            end++;
+        if (!find_note(cover, shard, &count) && count < NOTES_MAX)
+            write_note(cover, shard, first, end);
+        first = end;
+    }
 }
 
 struct segment_search *search_cover(struct searcher *searcher, struct source_search *sources,
@@ -257,12 +431,17 @@ struct segment_search *search_cover(struct searcher *searcher, struct source_sea
 
     searcher->segment_accepted = 0;
     start(&cover, sources, count);
-    if (!searcher->exact)
-        try_spans(&cover);
-    for (size_t i = 0; i < count; i++)
-        if (!sources[i].through && own_segment(&sources[i]))
-            add_own(&cover, &sources[i]);
-    cover.count = keep_used(&cover);
+    if (!is_common(searcher) || !read_notes(&cover)) {
+        find_costs(&cover, sources, count);
+        if (!searcher->exact)
+            try_spans(&cover);
+        for (size_t i = 0; i < count; i++)
+            if (!sources[i].through && own_segment(&sources[i]))
+                add_own(&cover, &sources[i]);
+        keep_used(&cover);
+        if (is_common(searcher))
+            write_notes(&cover);
+    }
     for (size_t i = 0; i < cover.count; i++)
         collect_matching(searcher, &cover.segments[i]);
     *segment_count = cover.count;

@@ -177,6 +177,28 @@ static void make_group(struct plan_run *run, size_t first)
     run->group_ends[run->group_count++] = end;
 }
 
+/* Unsealed rows first, then the newest window: what is asked for most is often fresh, and a high
+ * floor makes the rest cheap. */
+static int compare_sources(const void *left, const void *right)
+{
+    const struct source_search *a = *(struct source_search *const *)left;
+    const struct source_search *b = *(struct source_search *const *)right;
+
+    if (a->source->sealed != b->source->sealed)
+        return a->source->sealed ? 1 : -1;
+    if (a->source->max_event_ms != b->source->max_event_ms)
+        return a->source->max_event_ms < b->source->max_event_ms ? 1 : -1;
+    if (a->shard != b->shard)
+        return a->shard < b->shard ? -1 : 1;
+    return (a->source > b->source) - (a->source < b->source);
+}
+
+void search_sources_sort(struct source_search **sources, size_t count)
+{
+    if (count > 1)
+        qsort(sources, count, sizeof(*sources), compare_sources);
+}
+
 /* Every source is alone, or the segment that has its rows is in a group. Segments that share a
  * codebook are searched as one group, even when windows of other shards lie between them. */
 static void plan_run(struct plan_run *run)
@@ -193,6 +215,7 @@ static void plan_run(struct plan_run *run)
     for (size_t i = 0; i < plan->count; i++)
         if (!plan->sources[i].through && plan->sources[i].path != ACCESS_NONE)
             run->alone[run->alone_count++] = &plan->sources[i];
+    search_sources_sort(run->alone, run->alone_count);
     for (size_t i = 0; i < run->segment_count; i++)
         if (!run->segments[i].grouped)
             make_group(run, i);
@@ -215,6 +238,7 @@ static void plan_second(struct plan_run *run)
                  part++)
                 if (run->in_groups[at]->parts[part])
                     run->alone[run->alone_count++] = run->in_groups[at]->parts[part];
+    search_sources_sort(run->alone, run->alone_count);
     run->group_count = 0;
 }
 

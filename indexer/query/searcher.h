@@ -91,6 +91,8 @@ struct source_search {
  * on, or parts of a span. */
 struct segment_search {
     const struct index_segment *segment;
+    size_t shard;
+    size_t number;                /* in the order in which the shard's were found */
     struct source_search **parts; /* NULL where rows may not be returned, or are looked for in
                                             another segment */
     const struct store_span_part *spans; /* by part: which rows are its; NULL: one source */
@@ -101,7 +103,7 @@ struct segment_search {
     bool grouped;           /* is in a group of segments */
 };
 
-/* The sources of a search, in the order in which they are searched. */
+/* The sources of a search, as the view has them. */
 struct search_plan {
     struct searcher *searcher;
     struct source_search *sources;
@@ -120,6 +122,9 @@ int search_plans_run(struct search_plan *const *plans, uint32_t count, struct er
  * for offset + limit rows. */
 int search_together_run(struct query_view *view, const struct query_search *searches, size_t count,
                         struct query_result *results, struct error *error);
+
+/** Brings sources into the order in which they are scanned. */
+void search_sources_sort(struct source_search **sources, size_t count);
 
 /** The source of a row of the segment, and the row's number there; NULL: it may not be returned. */
 struct source_search *search_segment_source(const struct segment_search *segment, uint32_t *row);

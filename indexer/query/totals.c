@@ -10,7 +10,7 @@ static void add_window(const struct store_window_info *window,
         totals->indexed += window->run.rows - window->masked_rows;
         totals->segments++;
     } else if (window->sealed && collection->index_kind != CONFIG_INDEX_FLAT &&
-               window->run.rows >= collection->flat_below_rows) {
+               window->run.rows >= config_flat_below_rows(collection)) {
         totals->building = true;
     }
     for (size_t i = 0; i < window->chunk_count; i++) {

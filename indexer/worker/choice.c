@@ -146,7 +146,9 @@ void worker_choose(struct store_registry *registry, const struct config_collecti
 
     job->chosen = SEGMENT_NONE;
     job->choice = (struct index_choice){0};
-    if (!worker_kind_is_free(collection, job->kind))
+    /* A search meets many small segments at once. Those of one kind are entered together, which is worth
+     * more than the kind: 55 windows of 1,090 rows of both kinds took twice as long as of either. */
+    if (!worker_kind_is_free(collection, job->kind) || job->rows < collection->flat_below_rows)
         return;
     arena_create(&arena, 0);
     count = store_registry_acquire(registry, collection->name, &arena, &leases);

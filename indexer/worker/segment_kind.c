@@ -61,7 +61,7 @@ enum segment_kind worker_wanted_kind(const struct config_collection *collection,
     default:
         break;
     }
-    if (rows < collection->flat_below_rows)
+    if (rows < config_flat_below_rows(collection))
         return SEGMENT_FLAT;
     if (rows >= IVF_PQ_ROWS ||
         (collection->ivf_pq_after_ms > 0 && age_ms > collection->ivf_pq_after_ms))

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "indexer/query/view.h"
 #include "store/store.h"
 #include "tests/indexer/query/question.h"
 
@@ -120,6 +121,73 @@ END_TEST
 START_TEST(lists_over_unequal_windows_answer_as_the_windows_would)
 {
     check_span_of_unequal_windows(true, test_seed());
+}
+END_TEST
+
+static size_t count_notes(const struct query_view *view)
+{
+    const struct store_note *note = store_snapshot_notes(view->shards[0].snapshot);
+    size_t count = 0;
+
+    for (; note; note = note->next)
+        count++;
+    return count;
+}
+
+static void ask_of_all(struct world *world, uint32_t limit, size_t notes, struct answer *answer)
+{
+    struct query_view *view = world_view(world);
+    struct question question = {.limit = limit};
+
+    for (int i = 0; i < 3; i++)
+        question.vector[i] = (float)(i + 1);
+    question_ask(view, &question, answer);
+    ck_assert_uint_eq(count_notes(view), notes);
+    query_view_close(view);
+}
+
+/* A search finds what the one before it has chosen, a version has what was chosen for itself only, and searches that
+ * are all different do not pile up notes. */
+START_TEST(cover_is_remembered_beside_the_version)
+{
+    enum { HOURS = 4, ROWS = 600, LIMITS = 20, NOTES_MAX = 8 };
+    struct answer first, again;
+    struct question narrow = {.limit = 3};
+    struct query_view *view;
+    struct recall recall = {0};
+    struct world world;
+
+    question_open_world(&world, VECTOR_METRIC_L2, 1, 0, test_seed());
+    world.collection.hnsw_ef = 0;
+    world.collection.recall = 0.95;
+    atomic_store(&world.clock.now_ms, START_MS + HOURS * HOUR_MS);
+    for (uint64_t id = 0; id < HOURS * ROWS; id++)
+        world_upsert(&world, 0, id, START_MS + (int64_t)(id / ROWS) * HOUR_MS, 0, NULL);
+    for (int hour = 0; hour < HOURS; hour++)
+        world_seal(&world, 0, START_MS + hour * HOUR_MS);
+    ck_assert(world_span(&world, 0, START_MS, START_MS + HOURS * HOUR_MS, 1, false));
+    ask_of_all(&world, 10, 1, &first);
+    ask_of_all(&world, 10, 1, &again);
+    ck_assert_uint_eq(first.count, again.count);
+    ck_assert_mem_eq(first.ids, again.ids, first.count * sizeof(first.ids[0]));
+    for (uint32_t i = 1; i <= LIMITS; i++)
+        ask_of_all(&world, 10 + i, i < NOTES_MAX ? i + 1 : NOTES_MAX, &again);
+    world_delete(&world, 0, first.ids[0], START_MS); /* begins a memtable: another version */
+    ask_of_all(&world, 10, 1, &again);
+    world_delete(&world, 0, first.ids[1], START_MS); /* the version stays */
+    ask_of_all(&world, 10, 1, &again);
+    ck_assert_uint_eq(again.ids[0], first.ids[2]);
+    world_drop(&world, 0, START_MS);
+    ask_of_all(&world, 10, 1, &again);
+    narrow.from_ms = START_MS + HOUR_MS;
+    narrow.to_ms = START_MS + 2 * HOUR_MS;
+    view = world_view(&world);
+    question_ask_and_check(&world, view, &narrow,
+                           &recall); /* what is asked of a part leaves no note */
+    ck_assert_uint_eq(count_notes(view), 1);
+    query_view_close(view);
+    check_questions(&world, &recall);
+    world_close(&world);
 }
 END_TEST
 
@@ -253,4 +321,5 @@ END_TEST
 TEST_TABLE(TEST(searches_through_damaged_segments_end_and_say_so),
            TEST(graph_over_unequal_windows_answers_as_the_windows_would),
            TEST(lists_over_unequal_windows_answer_as_the_windows_would),
+           TEST(cover_is_remembered_beside_the_version),
            TEST(segments_that_came_after_the_view_are_described_in_full))

@@ -165,7 +165,8 @@ END_TEST
 
 START_TEST(small_window_stays_flat)
 {
-    struct setting *setting = set_up(SMALL, 1);
+    struct setting *setting =
+        set_up("dim: 16, metric: l2, index: {flat_below: 100, spans: off}", 1);
 
     fixture_seal(&setting->fixture, 5, 99);
     fixture_submit(&setting->fixture, setting->pool, 5);
@@ -185,6 +186,13 @@ START_TEST(kind_and_row_count_decide_what_a_window_gets)
     ck_assert_int_eq(worker_wanted_kind(&collection, 10, INT64_MAX),
                      SEGMENT_HNSW); /* never for its age */
     ck_assert_int_eq(worker_wanted_kind(&collection, 100000000, 0), SEGMENT_IVF_PQ);
+    collection.window_ms = 3600000; /* eight wait for their span */
+    collection.spans = CONFIG_SPANS_AUTO;
+    collection.flat_below_rows = 80;
+    ck_assert_int_eq(worker_wanted_kind(&collection, 9, 0), SEGMENT_FLAT);
+    ck_assert_int_eq(worker_wanted_kind(&collection, 10, 0), SEGMENT_HNSW);
+    collection.spans = CONFIG_SPANS_OFF;
+    collection.flat_below_rows = 10;
     collection.ivf_pq_after_ms = 1000;
     ck_assert_int_eq(worker_wanted_kind(&collection, 9, 1001), SEGMENT_FLAT);
     ck_assert_int_eq(worker_wanted_kind(&collection, 10, 1000), SEGMENT_HNSW);

@@ -22,7 +22,7 @@
 #include "tests/support/nats_server.h"
 
 #define COLLECTION                                                                                 \
-    "dim: 128, metric: l2, index: {recall_floor: 0.5, flat_below: 100, chunk_above: 1000, "        \
+    "dim: 128, metric: l2, index: {recall_floor: 0.5, flat_below: 800, chunk_above: 1000, "        \
     "hnsw: {ef_construct: 300}}"
 
 enum { ACK_WAIT_MS = 1000, ROWS = 6000, ENOUGH_BYTES = 1 << 30 };
@@ -607,7 +607,7 @@ START_TEST(span_is_only_what_was_built_over_its_runs_as_they_are)
     struct buffer out = {0}, bytes;
     bool attached;
 
-    hostile_open(&hostile, "dim: 16, metric: l2, index: {flat_below: 100}");
+    hostile_open(&hostile, "dim: 16, metric: l2, index: {flat_below: 800}");
     seal_span(&hostile.fixture);
     find_span(&hostile);
     ck_assert_int_eq(
@@ -667,7 +667,7 @@ START_TEST(span_that_a_builder_gave_up_is_not_queued_again)
 {
     static struct hostile hostile;
 
-    hostile_open(&hostile, "dim: 16, metric: l2, index: {flat_below: 100}");
+    hostile_open(&hostile, "dim: 16, metric: l2, index: {flat_below: 800}");
     seal_span(&hostile.fixture);
     find_span(&hostile);
     ck_assert(worker_pool_reconcile(hostile.pool));

@@ -86,7 +86,7 @@ static size_t loaded_spans(struct setting *setting)
     return count;
 }
 
-#define AUTO "dim: 16, metric: l2, index: {flat_below: 100, spans: auto}"
+#define AUTO "dim: 16, metric: l2, index: {flat_below: 800, spans: auto}"
 
 START_TEST(windows_whose_time_is_over_get_a_span)
 {
@@ -107,14 +107,28 @@ START_TEST(windows_whose_time_is_over_get_a_span)
 }
 END_TEST
 
+/* None of them has a segment of its own, all have one together. */
+START_TEST(windows_that_are_too_small_each_get_a_span)
+{
+    struct setting *setting = set_up("dim: 16, metric: l2, index: {flat_below: 8000, spans: auto}");
+    struct store_span_info span;
+
+    reconcile(setting);
+    ck_assert(only_span(setting, &span));
+    ck_assert_uint_eq(span.live_rows, 1251);
+    ck_assert_int_eq(fixture_count_files(&setting->fixture, ".segment"), 1);
+    tear_down(setting);
+}
+END_TEST
+
 START_TEST(no_span_where_none_is_wanted)
 {
     static const char *const yamls[] = {
         "dim: 16, metric: l2, index: {flat_below: 100, spans: off}",
-        "dim: 16, metric: l2, index: {flat_below: 2000, spans: auto}",
+        "dim: 16, metric: l2, index: {flat_below: 20000, spans: auto}",
         "dim: 16, metric: l2, index: {kind: flat, spans: auto}",
         /* nothing lies before them that the cap would take first */
-        "dim: 16, metric: l2, max_bytes: 1GiB, index: {flat_below: 100, spans: auto}"};
+        "dim: 16, metric: l2, max_bytes: 1GiB, index: {flat_below: 800, spans: auto}"};
 
     for (size_t i = 0; i < sizeof(yamls) / sizeof(yamls[0]); i++) {
         struct setting *setting = set_up(yamls[i]);
@@ -214,7 +228,8 @@ START_TEST(job_over_other_runs_is_no_longer_wanted)
 }
 END_TEST
 
-TEST_TABLE(TEST(windows_whose_time_is_over_get_a_span), TEST(no_span_where_none_is_wanted),
+TEST_TABLE(TEST(windows_whose_time_is_over_get_a_span),
+           TEST(windows_that_are_too_small_each_get_a_span), TEST(no_span_where_none_is_wanted),
            TEST(span_is_loaded_after_a_restart_and_built_again_when_damaged),
            TEST(span_that_lost_most_rows_is_built_over_what_is_left),
            TEST(spans_go_when_they_are_switched_off), TEST(job_over_other_runs_is_no_longer_wanted))
