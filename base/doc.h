@@ -54,6 +54,11 @@ struct doc_limits {
 int doc_parse_json(struct arena *arena, const char *text, size_t size_bytes,
                    const struct doc_limits *limits, struct doc *out, struct error *error);
 
+/** As doc_parse_msgpack for the first value of the bytes; others may follow it. */
+int doc_parse_msgpack_first(struct arena *arena, const uint8_t *bytes, size_t size_bytes,
+                            const struct doc_limits *limits, struct doc *out, size_t *used_bytes,
+                            struct error *error);
+
 /** Parses one whole MessagePack value; ext types are ERROR_UNSUPPORTED; map keys must be str. A
  * count larger than the bytes that are left fails before anything is allocated. */
 int doc_parse_msgpack(struct arena *arena, const uint8_t *bytes, size_t size_bytes,

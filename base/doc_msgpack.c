@@ -215,8 +215,9 @@ static int parse_value(struct parser *parser, struct doc *out)
     return parse_tagged(parser, tag, out);
 }
 
-int doc_parse_msgpack(struct arena *arena, const uint8_t *bytes, size_t size_bytes,
-                      const struct doc_limits *limits, struct doc *out, struct error *error)
+int doc_parse_msgpack_first(struct arena *arena, const uint8_t *bytes, size_t size_bytes,
+                            const struct doc_limits *limits, struct doc *out, size_t *used_bytes,
+                            struct error *error)
 {
     size_t max_bytes = limits && limits->max_bytes ? limits->max_bytes : MAX_BYTES_DEFAULT;
     struct parser parser = {
@@ -235,11 +236,19 @@ int doc_parse_msgpack(struct arena *arena, const uint8_t *bytes, size_t size_byt
                          size_bytes, max_bytes);
     doc_scratch_create(&parser.scratch, arena);
     result = parse_value(&parser, &doc);
-    if (result == 0 && parser.at != parser.end)
+    if (result == 0 && !used_bytes && parser.at != parser.end)
         result = fail(&parser, ERROR_INVALID, "unexpected bytes behind the value");
     doc_scratch_destroy(&parser.scratch);
     *out = doc;
+    if (used_bytes)
+        *used_bytes = (size_t)(parser.at - bytes);
     return result;
+}
+
+int doc_parse_msgpack(struct arena *arena, const uint8_t *bytes, size_t size_bytes,
+                      const struct doc_limits *limits, struct doc *out, struct error *error)
+{
+    return doc_parse_msgpack_first(arena, bytes, size_bytes, limits, out, NULL, error);
 }
 
 static void put(struct buffer *buffer, uint8_t tag, uint64_t value, unsigned size_bytes)

@@ -4,6 +4,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/arena.h"
+#include "base/doc.h"
 #include "base/text.h"
 #include "config/load.h"
 
@@ -249,6 +251,47 @@ static void check_metric(const struct config_collection *collection,
                      collection->name);
 }
 
+/* "" is the vector that every point has. */
+static void check_sparse_vectors(const struct config_collection *collection,
+                                 const struct report_mark *marks, struct report_mark name_mark,
+                                 struct report *report)
+{
+    struct report_mark mark = mark_place(marks, "collections.*.sparse_vectors", name_mark);
+
+    for (size_t i = 0; i < collection->sparse_vector_count; i++) {
+        const char *name = collection->sparse_vectors[i];
+        if (*name == '\0' || strlen(name) > VECTOR_NAME_MAX_BYTES)
+            report_error(
+                report, mark,
+                "collections.%s.sparse_vectors: \"%.50s\" is not the name of a vector (use "
+                "1 to %d bytes)",
+                collection->name, name, VECTOR_NAME_MAX_BYTES);
+        if (config_sparse_vector(collection, name, strlen(name)) != name)
+            report_error(report, mark, "collections.%s.sparse_vectors: \"%.200s\" comes twice",
+                         collection->name, name);
+    }
+}
+
+static void check_client_settings(const struct config_collection *collection,
+                                  const struct report_mark *marks, struct report_mark name_mark,
+                                  struct report *report)
+{
+    struct arena arena;
+    struct doc doc;
+    const char *text = collection->client_settings;
+
+    if (!text)
+        return;
+    arena_create(&arena, 0);
+    if (doc_parse_json(&arena, text, strlen(text), NULL, &doc, ERROR_IGNORED) != 0 ||
+        doc.type != DOC_MAP)
+        report_error(report, mark_place(marks, "collections.*.client_settings", name_mark),
+                     "collections.%s.client_settings: not the text of a JSON object (remove the "
+                     "key, or write it as PUT /collections does)",
+                     collection->name);
+    arena_destroy(&arena);
+}
+
 void check_collection(const struct loaded_config *loaded, size_t index, struct report *report)
 {
     const struct config_collection *collection = &loaded->config.collections[index];
@@ -260,6 +303,8 @@ void check_collection(const struct loaded_config *loaded, size_t index, struct r
     check_metric(collection, marks, name_mark, report);
     check_times(collection, marks, name_mark, report);
     check_embedder(collection, marks, name_mark, report);
+    check_sparse_vectors(collection, marks, name_mark, report);
+    check_client_settings(collection, marks, name_mark, report);
     if (!mark_was_given(marks, "collections.*.dim"))
         report_warning(
             report, name_mark,

@@ -188,6 +188,17 @@ const struct config_collection *config_collection_find(const struct config *conf
     return NULL;
 }
 
+const char *config_sparse_vector(const struct config_collection *collection, const char *name,
+                                 size_t name_bytes)
+{
+    for (size_t i = 0; i < collection->sparse_vector_count; i++) {
+        const char *each = collection->sparse_vectors[i];
+        if (strlen(each) == name_bytes && memcmp(each, name, name_bytes) == 0)
+            return each;
+    }
+    return NULL;
+}
+
 void config_shard_name(const struct config_collection *collection, size_t topic, int32_t partition,
                        char name[CONFIG_SHARD_NAME_BYTES])
 {

@@ -62,6 +62,8 @@ enum config_time_unit {
     CONFIG_TIME_RFC3339
 };
 
+enum { VECTOR_NAME_MAX_BYTES = 255 };
+
 /* Bounds of index.recall, and of what a search may ask for. */
 #define CONFIG_RECALL_MIN 0.5
 #define CONFIG_RECALL_MAX 0.999
@@ -111,8 +113,11 @@ struct config_collection {
     double recall_floor;
     const char **payload_index;
     size_t payload_index_count;
-    const char *embedder_url;   /* NULL: none */
-    const char *embedder_model; /* NULL: the one that a request names */
+    const char **sparse_vectors; /* names of 1 to VECTOR_NAME_MAX_BYTES bytes */
+    size_t sparse_vector_count;
+    const char *client_settings; /* JSON; NULL: none */
+    const char *embedder_url;    /* NULL: none */
+    const char *embedder_model;  /* NULL: the one that a request names */
     const char *embedder_key_file;
     _Atomic(const char *) embedder_key; /* texts of keys, the first is sent; a reload replaces it */
     int64_t embedder_timeout_ms;
@@ -256,6 +261,10 @@ uint64_t config_flat_below_rows(const struct config_collection *collection);
 /** By name, or NULL. */
 const struct config_collection *config_collection_find(const struct config *config,
                                                        const char *name);
+
+/** The declared name of a sparse vector, or NULL. */
+const char *config_sparse_vector(const struct config_collection *collection, const char *name,
+                                 size_t name_bytes);
 
 /** The name of the collection that somebody may have meant by `name`, which does not exist; NULL when
  * none is near. */

@@ -44,7 +44,7 @@ static int check_record(const struct store_shard *shard, const struct store_grou
                               record->other_key_bytes > STORE_KEY_MAX_BYTES))
         return error_set(error, ERROR_INVALID, "record %zu: invalid second key of %u bytes", i,
                          record->other_key_bytes);
-    if (record->payload_bytes > 0 && !record->payload)
+    if ((record->payload_bytes > 0 || record->has_parts) && !record->payload)
         return error_set(error, ERROR_INVALID, "record %zu has no payload", i);
     return 0;
 }
@@ -514,6 +514,7 @@ static unsigned apply_batch(struct store_shard *shard, struct memtable *memtable
                                        .contiguous = place->vectors_left--,
                                        .key_bytes = record->key_bytes};
             here = insert_here(memtable, &row, &batch[i], arrival_wall_ms);
+            memtable->has_parts |= (record->flags & LOG_RECORD_PARTS) != 0;
             place->vector += shard->dim;
         }
         if (!here)

@@ -88,6 +88,7 @@ static int write_chunk(struct flush_job *job, uint32_t window, struct error *err
         return code;
     table->description.kind = TABLE_CHUNK;
     table->description.codec = VECTOR_CODEC_RAW;
+    table->description.has_parts = job->memtable->has_parts;
     table->description.log_file_number = job->memtable->log->number;
     table->description.dim = shard->dim;
     table->description.window_start_ms = job->memtable->windows[window].start_ms;

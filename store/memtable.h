@@ -79,6 +79,7 @@ struct memtable {
     uint32_t window_count;
     uint32_t window_capacity;
     uint32_t window_last;   /* where the last row went */
+    bool has_parts;         /* of a row: what is flushed says so */
     int64_t first_sequence; /* of its first frame */
     uint64_t frame_count;
     int64_t next_offset; /* after the last frame */

@@ -290,6 +290,7 @@ static int append_to_shadow(struct store_rebuild *rebuild, const struct store_re
                 changed[i].vector = NULL;
                 changed[i].payload = NULL;
                 changed[i].payload_bytes = 0;
+                changed[i].has_parts = false;
             }
         }
         done += size;

@@ -14,6 +14,7 @@
 #include "base/text.h"
 #include "ingest/decode/decode_internal.h"
 #include "store/files/key.h"
+#include "store/files/parts.h"
 #include "store/files/record.h"
 
 static const char *const reserved[] = {"id",      "vector", "collection_name",
@@ -114,10 +115,50 @@ static struct doc flat_payload(struct decode *decode, const struct doc *point, i
     return payload;
 }
 
-static int set_payload(struct decode *decode, const struct decode_part *part,
-                       const struct doc *payload, struct store_record *record)
+/* A map of vectors by name: the unnamed one, which becomes *vector, and sparse ones, which the collection
+ * declares. Other forms of a vector stay as they are. */
+static int take_parts(struct decode *decode, const struct decode_part *part, const char *path,
+                      const struct doc **vector, struct doc *parts)
 {
-    if (payload->count == 0)
+    const struct config_collection *collection = decode->collection;
+    const struct doc *map = *vector;
+    struct error error = {0};
+
+    *parts = (struct doc){.type = DOC_MAP};
+    if (map->type != DOC_MAP || collection->sparse_vector_count == 0 ||
+        (!doc_get(map, "") && decode_vector_is_typed(map)))
+        return 0;
+    *parts = doc_map(decode->scratch, map->count);
+    for (uint32_t i = 0; i < map->count; i++) {
+        const struct doc *name = &map->items[2 * i];
+        const char *declared = config_sparse_vector(collection, name->string, name->count);
+        if (name->count == 0) {
+            *vector = &name[1];
+        } else if (!declared) {
+            decode_reject_add(decode, part, "vector", "%s: the collection has no vector \"%.*s\"",
+                              path, (int)(name->count < 48 ? name->count : 48), name->string);
+            return ERROR_INVALID;
+        } else if (name[1].type == DOC_NULL) {
+            continue;
+        } else if (parts_check_sparse(&name[1], decode->scratch, &error) != 0) {
+            decode_reject_add(decode, part, "vector", "%s.%.48s%s", path, declared, error.text);
+            return ERROR_INVALID;
+        } else {
+            doc_put(parts, declared, name[1]);
+        }
+    }
+    if (*vector != map)
+        return 0;
+    decode_reject_add(decode, part, "vector", "%s[\"\"]: missing, every point has this vector",
+                      path);
+    return ERROR_INVALID;
+}
+
+static int set_payload(struct decode *decode, const struct decode_part *part,
+                       const struct doc *payload, const struct doc *parts,
+                       struct store_record *record)
+{
+    if (payload->count == 0 && parts->count == 0)
         return 0;
     decode->payload->size = 0;
     doc_write_msgpack(decode->payload, payload);
@@ -127,6 +168,9 @@ static int set_payload(struct decode *decode, const struct decode_part *part,
                           decode->payload->size, DECODE_PAYLOAD_MAX_BYTES);
         return ERROR_INVALID;
     }
+    record->has_parts = parts->count > 0;
+    if (record->has_parts)
+        parts_write(parts, decode->scratch, decode->payload);
     record->payload =
         (const uint8_t *)arena_copy(decode->arena, decode->payload->data, decode->payload->size);
     record->payload_bytes = (uint32_t)decode->payload->size;
@@ -163,8 +207,8 @@ void decode_point(struct decode *decode, const struct doc *point, const struct d
 {
     struct store_record record = {.offset = decode->message->offset};
     struct store_record *added;
-    const struct doc *payload;
-    struct doc flat_doc;
+    const struct doc *payload, *dense;
+    struct doc flat_doc, parts;
     struct store_key key;
     char path[DECODE_PATH_BYTES];
     int32_t vector;
@@ -188,7 +232,10 @@ void decode_point(struct decode *decode, const struct doc *point, const struct d
     if (vector < 0)
         return;
     vector_path(part, &point->items[vector], path);
-    record.vector = decode_vector(decode, part, &point->items[vector + 1], path);
+    dense = &point->items[vector + 1];
+    if (take_parts(decode, part, path, &dense, &parts) != 0)
+        return;
+    record.vector = decode_vector(decode, part, dense, path);
     if (!record.vector)
         return;
     if (decode_event_time(decode, part, point, flat ? point : payload, &record.event_time_ms) != 0)
@@ -199,7 +246,7 @@ void decode_point(struct decode *decode, const struct doc *point, const struct d
         flat_doc = flat_payload(decode, point, vector);
         payload = &flat_doc;
     }
-    if (set_payload(decode, part, payload, &record) != 0)
+    if (set_payload(decode, part, payload, &parts, &record) != 0)
         return;
     decode_set_key(decode, &key, &record);
     added = decode_record_add(decode, part);

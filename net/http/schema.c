@@ -115,12 +115,12 @@ static bool has_value(const struct http_shape *shape, const struct doc *value)
     return false;
 }
 
-static const struct http_key *find_key(const struct http_key *keys, const struct doc *name)
+static const struct http_key *find_key(const struct http_shape *shape, const struct doc *name)
 {
-    for (; keys->name; keys++)
-        if (doc_string_equals(name, keys->name))
-            return keys;
-    return NULL;
+    for (const struct http_key *key = shape->keys; key->name; key++)
+        if (doc_string_equals(name, key->name))
+            return key;
+    return shape->others;
 }
 
 static int unknown_key(const struct place *place, const struct http_key *keys,
@@ -142,11 +142,17 @@ static int unknown_key(const struct place *place, const struct http_key *keys,
 
 static int refuse(const struct place *place, const struct http_key *key, struct error *error)
 {
+    const struct doc *given = place->key;
     struct buffer where = {0};
 
     write_place(place, &where);
-    error_set(error, ERROR_UNSUPPORTED, "windrow does not support this `%s` (%.400s): %s",
-              key->name, buffer_text(&where), key->refused);
+    if (key->name || !given)
+        error_set(error, ERROR_UNSUPPORTED, "windrow does not support this `%s` (%.400s): %s",
+                  key->name, buffer_text(&where), key->refused);
+    else
+        error_set(error, ERROR_UNSUPPORTED, "windrow does not support this `%.*s` (%.400s): %s",
+                  (int)(given->count < 200 ? given->count : 200), given->string,
+                  buffer_text(&where), key->refused);
     buffer_destroy(&where);
     return ERROR_UNSUPPORTED;
 }
@@ -174,13 +180,13 @@ static int check(const struct http_shape *shape, struct doc *value, const struct
                  const struct place *place, struct error *error);
 
 /* Drops what is null, in place: handlers need not tell it from what is not there. */
-static void drop_nulls(const struct http_key *keys, struct doc *map)
+static void drop_nulls(const struct http_shape *shape, struct doc *map)
 {
     struct doc *items = (struct doc *)map->items; /* the parser's, in an arena */
     uint32_t kept = 0;
 
     for (uint32_t i = 0; i < map->count; i++) {
-        const struct http_key *key = find_key(keys, &items[2 * i]);
+        const struct http_key *key = find_key(shape, &items[2 * i]);
         if (key && items[2 * i + 1].type == DOC_NULL &&
             (!key->shape || (key->shape->types & HTTP_NULL) == 0))
             continue;
@@ -214,9 +220,10 @@ static int check_forms(const struct http_key *keys, const struct doc *map,
     return 0;
 }
 
-static int check_map(const struct http_key *keys, struct doc *map, const struct place *place,
+static int check_map(const struct http_shape *shape, struct doc *map, const struct place *place,
                      struct error *error)
 {
+    const struct http_key *keys = shape ? shape->keys : NULL;
     const struct doc *twice = doc_duplicate_key(map);
 
     if (twice) {
@@ -226,12 +233,12 @@ static int check_map(const struct http_key *keys, struct doc *map, const struct 
         return fail(place, &text, error);
     }
     if (keys)
-        drop_nulls(keys, map);
+        drop_nulls(shape, map);
     for (uint32_t i = 0; i < map->count; i++) {
         struct doc *name = (struct doc *)&map->items[2 * i];
-        const struct http_key *key = keys ? find_key(keys, name) : NULL;
+        const struct http_key *key = keys ? find_key(shape, name) : NULL;
         struct place at = {place, name, 0};
-        if (keys && !key)
+        if (keys && (!key || (key == shape->others && !key->shape && name[1].type != DOC_MAP)))
             return unknown_key(place, keys, name, error);
         if (key && !key->shape)
             return refuse(&at, key, error);
@@ -257,7 +264,8 @@ static int check(const struct http_shape *shape, struct doc *value, const struct
     bool fits = !shape || (has_type(shape->types, value) && has_value(shape, value) &&
                            !(empty && key && key->refused && value->count > 0));
 
-    if (!fits && key && key->refused && has_type(shape->types, value))
+    if (!fits && key && key->refused &&
+        (has_type(shape->types, value) || (!shape->values && !empty)))
         return refuse(place, key, error);
     if (!fits) {
         struct buffer text = {0};
@@ -267,7 +275,7 @@ static int check(const struct http_shape *shape, struct doc *value, const struct
     if (shape && shape->has_minimum && check_minimum(shape, value, place, error) != 0)
         return error->code;
     if (value->type == DOC_MAP)
-        return check_map(shape ? shape->keys : NULL, value, place, error);
+        return check_map(shape, value, place, error);
     for (uint32_t i = 0; value->type == DOC_ARRAY && i < value->count; i++) {
         struct doc *item = (struct doc *)&value->items[i];
         struct place at = {place, NULL, i};

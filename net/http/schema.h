@@ -31,7 +31,10 @@ enum http_type {
 struct http_shape {
     const char *name; /* of the schema in /openapi.json; NULL: written where it is used */
     unsigned types;   /* set of enum http_type */
-    const struct http_key *keys;    /* of an object, ends without a name; NULL: any */
+    const struct http_key *keys; /* of an object, ends without a name; NULL: any */
+    /* What holds for keys that `keys` lacks; without a shape, for those whose value is an object. NULL:
+     * they are unknown. */
+    const struct http_key *others;
     const struct http_shape *items; /* of an array; NULL: any, its reader checks them */
     const char *const *values;      /* of a string or boolean, as text, ends with NULL; NULL: any */
     bool has_minimum;
@@ -49,8 +52,8 @@ struct http_shape {
 struct http_key {
     const char *name;
     const struct http_shape *shape; /* NULL: refused, whatever it holds */
-    /* Why it is refused, or why other values than the shape's `values` are, or, of an object without keys,
-     * all but {}: the end of a sentence. */
+    /* Why it is refused; or why values are that do not fit the shape: other than its `values`, of another
+     * type, or, of an object without keys, all but {}. The end of a sentence. */
     const char *refused;
     bool required;
     bool form;        /* of an object's keys with this mark, only one may be there */

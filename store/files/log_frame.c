@@ -119,6 +119,10 @@ void log_frame_build(const struct store_group *group, const uint32_t *indices, u
             records[i].flags = LOG_RECORD_DELETE;
             continue;
         }
+        if (record->has_parts) {
+            records[i].flags = LOG_RECORD_PARTS;
+            header->version = LOG_FRAME_VERSION_PARTS;
+        }
         records[i].payload_bytes = record->payload_bytes;
         if (record->payload_bytes > 0)
             memcpy(payloads, record->payload, record->payload_bytes);
@@ -163,10 +167,10 @@ static int parse_header(const struct log_frame_header *header, uint64_t availabl
     if (header->checksum != log_frame_checksum(header))
         return error_set(error, ERROR_CORRUPT, "checksum of the frame does not match");
     /* It is whole: who looks for the end of the log must not take it for that. */
-    if (header->version > LOG_FRAME_VERSION)
+    if (header->version > LOG_FRAME_VERSION_PARTS)
         return error_set(error, ERROR_UNSUPPORTED, NEWER_FORMAT, header->version,
-                         LOG_FRAME_VERSION);
-    if (header->version != LOG_FRAME_VERSION)
+                         LOG_FRAME_VERSION_PARTS);
+    if (header->version < LOG_FRAME_VERSION)
         return error_set(error, ERROR_CORRUPT, "frame of version %u", header->version);
     if (dim != 0 && header->dim != dim)
         return error_set(error, ERROR_CORRUPT, "frame of dimension %u, expected %u", header->dim,

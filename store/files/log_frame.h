@@ -31,8 +31,9 @@ struct store_group;
 enum {
     LOG_FRAME_ALIGNMENT = 4096,
     LOG_FRAME_VECTOR_ALIGNMENT = 64,
-    LOG_FRAME_VERSION = 1,
-    LOG_FRAME_SYNCED = 1 /* flag: acknowledged only after it was durable */
+    LOG_FRAME_VERSION = 1,       /* of frames whose records have a payload and no more */
+    LOG_FRAME_VERSION_PARTS = 2, /* of others: builds before them refuse it */
+    LOG_FRAME_SYNCED = 1         /* flag: acknowledged only after it was durable */
 };
 
 #define LOG_FRAME_MAGIC     UINT32_C(0x474f4c57) /* "WLOG" */
@@ -71,10 +72,11 @@ struct log_frame_record {
     int64_t ttl_ms; /* the record's own; 0: none */
     uint32_t payload_bytes;
     uint16_t key_bytes;
-    uint16_t flags; /* LOG_RECORD_DELETE */
+    uint16_t flags; /* set of LOG_RECORD_* */
 };
 
-enum { LOG_RECORD_DELETE = 1 };
+/* PARTS: the payload's bytes end with parts (parts.h). */
+enum { LOG_RECORD_DELETE = 1, LOG_RECORD_PARTS = 2 };
 
 _Static_assert(sizeof(struct log_frame_header) == 192, "on-disk format");
 _Static_assert(offsetof(struct log_frame_header, first_offset) == 72, "on-disk format");

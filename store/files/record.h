@@ -19,10 +19,12 @@ struct store_record {
     uint16_t other_key_bytes;
     int64_t offset; /* Kafka offset; records of one batch message share it */
     int64_t event_time_ms;
-    int64_t ttl_ms;         /* the record's own, 0: the shard's */
-    const float *vector;    /* dim values; copied once, into the log buffer */
-    const uint8_t *payload; /* a MessagePack map, or NULL for an empty one */
+    int64_t ttl_ms;      /* the record's own, 0: the shard's */
+    const float *vector; /* dim values; copied once, into the log buffer */
+    /* A MessagePack map, or NULL for an empty one. With `has_parts` its parts follow (parts.h). */
+    const uint8_t *payload;
     uint32_t payload_bytes;
+    bool has_parts;
     /* Of a delete: the other id that its key may mean, which counts when only that one lives. NULL:
      * there is none. */
     const uint8_t *other_key;

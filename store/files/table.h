@@ -29,7 +29,8 @@ enum table_kind { TABLE_CHUNK = 1, TABLE_RUN = 2 };
 struct table_description {
     enum table_kind kind;
     enum vector_codec codec; /* runs only */
-    double recall; /* for the writer: of other types than float32, the recall that they keep */
+    double recall;  /* for the writer: of other types than float32, the recall that they keep */
+    bool has_parts; /* rows may have parts (parts.h). A reader learns it from the file */
     uint64_t file_number;
     uint64_t log_file_number; /* chunks only: n.log with the vectors */
     uint32_t dim;

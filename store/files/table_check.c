@@ -46,8 +46,9 @@ static bool same_info(const struct table_footer *footer, const struct table_info
 
 static bool recall_is_sound(const struct table_footer *footer)
 {
-    return footer->version == TABLE_VERSION ? !(footer->recall < 0 || footer->recall > 0)
-                                            : footer->recall >= 0 && footer->recall <= 1;
+    return vector_codec_is_float32((enum vector_codec)footer->codec)
+               ? !(footer->recall < 0 || footer->recall > 0)
+               : footer->recall >= 0 && footer->recall <= 1;
 }
 
 static int check_footer(struct table *table, const struct table_description *description,
@@ -61,10 +62,11 @@ static int check_footer(struct table *table, const struct table_description *des
     if (memcmp(footer->magic, TABLE_MAGIC_FOOTER, TABLE_MAGIC_BYTES) != 0 ||
         footer->checksum != checksum)
         return table_corrupt(table, TABLE_PART_FOOTER, WHOLE, error, "checksum mismatch");
-    if (footer->version > TABLE_VERSION_TYPES)
+    if (footer->version > TABLE_VERSION_PARTS)
         return error_set(error, ERROR_UNSUPPORTED, "%s: " NEWER_FORMAT, table->index.path,
-                         footer->version, TABLE_VERSION_TYPES);
-    if (footer->version != table_version(description))
+                         footer->version, TABLE_VERSION_PARTS);
+    table->description.has_parts = footer->version == TABLE_VERSION_PARTS;
+    if (footer->version != table_version(&table->description))
         return table_corrupt(table, TABLE_PART_FOOTER, WHOLE, error,
                              "version %u with vectors stored as %s", footer->version,
                              vector_codec_name(description->codec));
@@ -84,7 +86,7 @@ static int check_footer(struct table *table, const struct table_description *des
         return table_corrupt(table, TABLE_PART_FOOTER, WHOLE, error,
                              "dim, rows or codec out of range");
     table_header_fill(&header, description->kind == TABLE_RUN ? TABLE_MAGIC_RUN : TABLE_MAGIC_CHUNK,
-                      description);
+                      &table->description);
     if (memcmp(table->index.bytes, &header, sizeof(header)) != 0)
         return table_corrupt(table, TABLE_PART_HEADER, WHOLE, error, "it is not this file's");
     return 0;

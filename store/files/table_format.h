@@ -21,8 +21,9 @@
  *   a column: its blocks without a gap | zeros to 8 | u64 checksum per block | zeros to 64
  *
  * Columns of fixed width and keys are cut into blocks of TABLE_COLUMN_BLOCK_BYTES and are used
- * where they are mapped. A payload block decodes to u32 end offset per row, then the rows' bytes;
- * one that zstd does not shrink is stored as it is (size_bytes == raw_bytes). A chunk has no
+ * where they are mapped. A payload block decodes to u32 end offset per row, then the rows' bytes:
+ * a MessagePack map, and in TABLE_VERSION_PARTS the row's parts behind it (parts.h). A block that
+ * zstd does not shrink is stored as it is (size_bytes == raw_bytes). A chunk has no
  * n.vectors: its vector blocks are ranges of n.log, cut where the rows' positions leave a gap.
  *
  * A block's checksum is taken over its stored bytes with (file number, column, block) as the seed
@@ -54,6 +55,7 @@ static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the formats are mapped
 enum {
     TABLE_VERSION = 1,       /* of tables whose vectors are float32 */
     TABLE_VERSION_TYPES = 2, /* of others: builds before them refuse it */
+    TABLE_VERSION_PARTS = 3, /* of tables whose rows may have parts (parts.h), of any type */
     TABLE_MAGIC_BYTES = 8,
     TABLE_ALIGNMENT = 64,               /* of columns: a cache line */
     TABLE_COLUMN_BLOCK_BYTES = 65536,   /* of a column that is used in place */

@@ -43,7 +43,7 @@ static void report_footer(struct report *report, const struct table *table)
     report_u64(report, "file_number", footer->file_number);
     report_u64(report, "file_bytes", table->index.size_bytes);
     report_text(report, "codec", vector_codec_name((enum vector_codec)footer->codec));
-    if (footer->version == TABLE_VERSION_TYPES)
+    if (!vector_codec_is_float32((enum vector_codec)footer->codec))
         report_number(report, "recall", footer->recall);
     report_u64(report, "dim", footer->dim);
     if (footer->kind == TABLE_CHUNK)

@@ -11,6 +11,7 @@ import harness
 
 harness.require_client("qdrant_client")
 
+import grpc
 from kafka_client import Operator
 from qdrant_client import QdrantClient, models
 from qdrant_client.http.exceptions import UnexpectedResponse
@@ -114,6 +115,94 @@ class RunTimeCollections(unittest.TestCase):
         self.client.create_collection("first", vectors_config=models.VectorParams(size=4, distance=models.Distance.DOT), sparse_vectors_config={}) # what LangChain sends
         self.assertEqual(self.nearest("first"), ["New York", "Berlin", "Moscow"])
 
+    def test_sparse_vectors_are_kept_with_their_points(self):
+        """Over both protocols, through a seal, an update of each part, and a restart."""
+        name, sparse = "hybrid", models.SparseVector(indices=[70_000, 3], values=[0.5, -1.25])
+        self.windrow.stop()
+        port = harness.free_ports(1)[0]
+        self.windrow.tree["http"]["grpc_listen"] = f"127.0.0.1:{port}"
+        self.windrow.configure(self.windrow.tree)
+        self.start()
+        over_grpc = QdrantClient(url=self.windrow.url, grpc_port=port, prefer_grpc=True, check_compatibility=False)
+        self.addCleanup(over_grpc.close)
+        config = {"text": models.SparseVectorParams(index=models.SparseIndexParams(on_disk=True), modifier=models.Modifier.IDF), "sparse-code": models.SparseVectorParams()}
+        over_grpc.create_collection("over_grpc", vectors_config=models.VectorParams(size=4, distance=models.Distance.DOT), sparse_vectors_config=config)
+        self.client.create_collection(name, vectors_config=models.VectorParams(size=4, distance=models.Distance.DOT), sparse_vectors_config=config)
+        for client in (self.client, over_grpc):
+            for each in (name, "over_grpc"):
+                self.assertEqual(client.get_collection(each).config.params.sparse_vectors["text"].modifier, models.Modifier.IDF)
+                self.assertEqual(set(client.get_collection(each).config.params.sparse_vectors), {"text", "sparse-code"})
+
+        def rounded(vector):
+            if isinstance(vector, dict):
+                return {each: rounded(value) for each, value in vector.items()}
+            return [round(x, 4) for x in vector] if isinstance(vector, list) else vector
+
+        def vectors(point_id, names=True):
+            found = [rounded(client.retrieve(name, [point_id], with_vectors=names)[0].vector) for client in (self.client, over_grpc)]
+            self.assertEqual(found[0], found[1])
+            return found[0]
+
+        for first, client in ((1, self.client), (4, over_grpc)):
+            points = [models.PointStruct(id=first, vector=VECTORS[0], payload={"city": "Berlin"}),
+                      models.PointStruct(id=first + 1, vector={"": VECTORS[1], "text": sparse}, payload={"city": "London"}),
+                      models.PointStruct(id=first + 2, vector={"": VECTORS[2], "text": sparse, "sparse-code": models.SparseVector(indices=[], values=[])})]
+            self.assertEqual(client.upsert(name, points, wait=True).status, models.UpdateStatus.COMPLETED)
+        self.client.upsert(name, models.Batch(ids=[7, 8], vectors={"": VECTORS[:2], "text": [sparse, sparse]}), wait=True)
+
+        def check():
+            for first in (1, 4):
+                self.assertEqual(vectors(first), VECTORS[0])
+                self.assertEqual(vectors(first + 1)["text"], sparse)
+                self.assertEqual(vectors(first + 1)[""], VECTORS[1])
+                self.assertEqual(vectors(first + 1, ["text"]), {"text": sparse})
+                self.assertEqual(set(vectors(first + 2)), {"", "text", "sparse-code"})
+                self.assertEqual(vectors(first + 2, [""]), VECTORS[2])
+            self.assertEqual(vectors(7)["text"], sparse)
+            has = lambda vector: models.Filter(must=[models.HasVectorCondition(has_vector=vector)])
+            for client in (self.client, over_grpc):
+                self.assertEqual([client.count(name, count_filter=has(vector)).count for vector in ("", "text", "sparse-code", "other")], [8, 6, 2, 0])
+                found = client.query_points(name, query=VECTORS[1], limit=8, with_vectors=["text"]).points
+                self.assertEqual(sum(point.vector == {"text": sparse} for point in found), 6)
+            # The payload is the payload alone.
+            self.assertEqual(self.client.retrieve(name, [2])[0].payload, {"city": "London"})
+
+        check()
+        self.assertEqual(self.windrow.command("compact", "-C", name).returncode, 0)
+        check()
+        self.windrow.stop()
+        self.start()
+        check()
+        # Each part changes alone.
+        other = models.SparseVector(indices=[1], values=[1.0])
+        self.client.update_vectors(name, [models.PointVectors(id=2, vector={"text": other}), models.PointVectors(id=5, vector=VECTORS[3])], wait=True)
+        over_grpc.set_payload(name, {"seen": True}, points=[2, 5], wait=True)
+        self.assertEqual(vectors(2)["text"], other)
+        self.assertEqual(vectors(2)[""], VECTORS[1])
+        self.assertEqual(vectors(5)[""], VECTORS[3])
+        self.assertEqual(vectors(5)["text"], sparse)
+        over_grpc.delete_vectors(name, ["text"], points=[2], wait=True)
+        self.client.batch_update_points(name, [models.DeleteVectorsOperation(delete_vectors=models.DeleteVectors(vector=["text"], points=[5]))], wait=True)
+        self.assertEqual([isinstance(vectors(each), list) for each in (2, 5, 3)], [True, True, False])
+        for body, status, words in (
+            ({"points": [{"id": 1, "vector": {"text": {"indices": [1], "values": [1]}}}]}, 501, "no dense vector"),
+            ({"points": [{"id": 1, "vector": {"": VECTORS[0], "image": VECTORS[0]}}]}, 400, "Not existing vector name error: image"),
+            ({"points": [{"id": 1, "vector": {"": VECTORS[0], "image": "http://x"}}]}, 501, "computed by the client"),
+            ({"points": [{"id": 1, "vector": {"": VECTORS[0], "text": {"indices": [1, 2], "values": [1]}}}]}, 422, "equally many"),
+            ({"points": [{"id": 1, "vector": {"": VECTORS[0], "text": {"indices": [1, 1], "values": [1, 2]}}}]}, 422, "$.points[0].vector.text.indices: 1 comes twice"),
+            ({"points": [{"id": 1, "vector": {"": VECTORS[0], "text": {"indices": [2**32], "values": [1]}}}]}, 422, "4294967295"),
+            ({"points": [{"id": 1, "vector": {"": VECTORS[0], "text": VECTORS[0]}}]}, 422, "expected a sparse vector"),
+        ):
+            with self.subTest(body=body):
+                reply = self.windrow.request("PUT", f"/collections/{name}/points", body)
+                self.assertEqual(reply.status, status, reply.body)
+                self.assertIn(words, reply.json()["status"]["error"])
+        for search in (lambda client: client.query_points(name, query=sparse, using="text"), lambda client: client.query_points(name, query=VECTORS[0], using="text")):
+            with self.assertRaisesRegex(UnexpectedResponse, "no search ranks by them yet"):
+                search(self.client)
+            with self.assertRaisesRegex(grpc.RpcError, "no search ranks by them yet"):
+                search(over_grpc)
+
     def test_what_cannot_be_is_told_and_leaves_nothing(self):
         create = {"vectors": {"size": 4, "distance": "Dot"}}
         for name, body, status, words in (
@@ -122,8 +211,10 @@ class RunTimeCollections(unittest.TestCase):
             ("CLOCK_STANDS", create, 400, 'invalid collection name "CLOCK_STANDS"'),
             ("none", {"vectors": {"distance": "Dot"}}, 400, "$.vectors"),
             ("none", {"vectors": {"size": 4, "distance": "Manhattan"}}, 400, "distance"),
-            ("none", {"vectors": {"image": {"size": 4, "distance": "Dot"}}}, 400, "image"),
-            ("none", {**create, "sparse_vectors": {"text": {}}}, 501, "sparse"),
+            ("none", {"vectors": {"image": {"size": 4, "distance": "Dot"}}}, 501, "`image` ($.vectors.image): a collection has one dense vector"),
+            ("none", {**create, "sparse_vectors": {"": {}}}, 400, "not the name of a vector"),
+            ("none", {**create, "sparse_vectors": {"text": {"modifier": "bm25"}}}, 400, "$.sparse_vectors.text.modifier"),
+            ("none", {"sparse_vectors": {"text": {}}}, 400, "`vectors`"),
             ("none", {**create, "windrow": {"windw": "1h"}}, 400, "unknown key windw"),
             ("none", {**create, "windrow": {"ttl": "1x"}}, 400, "none.yaml:"),
             ("none", {**create, "windrow": {"topics": ["dead-letters"]}}, 400, "dead_letters"),

@@ -40,7 +40,7 @@ class Schemathesis(unittest.TestCase):
         cls.windrow.start()
         harness.wait_for(cls.windrow.ready, "windrow is ready")
         collection = f"/collections/{COLLECTION}"
-        cls.windrow.request("PUT", collection, {"vectors": {"size": DIM, "distance": "Euclid"}}).json()["result"]
+        cls.windrow.request("PUT", collection, {"vectors": {"size": DIM, "distance": "Euclid"}, "sparse_vectors": {"text": {}}}).json()["result"]
         cls.points = [{"id": n, "vector": [n % 7 + 1, n % 3, n % 5, 1], "payload": {"tag": "ab"[n % 2], "n": n}} for n in range(1, 50)]
         cls.windrow.request("PUT", f"{collection}/points?wait=true", {"points": cls.points}).json()["result"]
         cls.document = cls.windrow.request("GET", "/openapi.json").json()

@@ -39,6 +39,8 @@ static const struct rule {
     {"NamedVectors", NULL, GRPC_BARE, NULL, 0},
     {"Vectors", NULL, GRPC_BARE, NULL, 0},
     {"VectorOutput", NULL, GRPC_BARE, NULL, 0},
+    {"NamedVectorOutput", NULL, GRPC_BARE, NULL, 0},
+    {"NamedVectorsOutput", NULL, GRPC_BARE, NULL, 0},
     {"VectorsOutput", NULL, GRPC_BARE, NULL, 0},
     {"VectorInput", NULL, GRPC_BARE, NULL, 0},
     {"SparseVector", NULL, GRPC_KEY, NULL, ALWAYS},
@@ -138,6 +140,8 @@ static const struct rule {
 
     /* Collections. */
     {NULL, "vectors_config", GRPC_KEY, "vectors", 0},
+    {NULL, "sparse_vectors_config", GRPC_KEY, "sparse_vectors", 0},
+    {"SparseVectorConfig", NULL, GRPC_BARE, NULL, 0},
     {"VectorsConfig", NULL, GRPC_BARE, NULL, 0},
     {"VectorParamsMap", NULL, GRPC_BARE, NULL, 0},
     {"VectorParams", "size", GRPC_KEY, NULL, ALWAYS},

@@ -143,6 +143,7 @@ static void write_numbers(struct writer *writer, const struct grpc_field *field,
                           const struct doc *doc, size_t *count, void **list)
 {
     size_t size = field->wire->type == PROTOBUF_C_TYPE_FLOAT    ? sizeof(float)
+                  : field->wire->type == PROTOBUF_C_TYPE_UINT32 ? sizeof(uint32_t)
                   : field->wire->type == PROTOBUF_C_TYPE_UINT64 ? sizeof(uint64_t)
                                                                 : 0;
 

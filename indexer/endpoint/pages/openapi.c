@@ -25,7 +25,7 @@ static const char *parameter_at(const char *pattern, const char *hole)
     return "field";
 }
 
-enum { SCHEMAS_MAX = 64 };
+enum { SCHEMAS_MAX = 96 };
 
 struct writer {
     const struct config *config;
@@ -92,13 +92,19 @@ static bool is_in(const struct http_key *key, const struct variant *variant)
     return !key->with || (variant->form && strcmp(key->with, variant->form->name) == 0);
 }
 
-static void append_variant(struct writer *writer, const struct http_key *keys,
+static void append_variant(struct writer *writer, const struct http_shape *shape,
                            const struct variant *variant)
 {
+    const struct http_key *keys = shape->keys, *others = shape->others;
     struct buffer *out = writer->out;
     size_t count = 0, required = 0;
 
-    buffer_append_text(out, "{\"type\":\"object\",\"additionalProperties\":false,\"properties\":{");
+    buffer_append_text(out, "{\"type\":\"object\",\"additionalProperties\":");
+    if (others && others->shape)
+        append_property(writer, others);
+    else
+        buffer_append_text(out, "false");
+    buffer_append_text(out, ",\"properties\":{");
     for (const struct http_key *key = keys; key->name; key++) {
         if (!is_in(key, variant))
             continue;
@@ -137,17 +143,17 @@ static void append_object(struct writer *writer, const struct http_shape *shape)
     if (shape->forms) {
         buffer_append_text(out, "]}");
     } else if (count_forms(shape->keys) < 2) {
-        append_variant(writer, shape->keys, &(struct variant){.all = true});
+        append_variant(writer, shape, &(struct variant){.all = true});
     } else {
         for (const struct http_key *key = shape->keys; key->name; key++) {
             if (!key->form)
                 continue;
             buffer_append_text(out, count++ > 0 ? "," : "{\"anyOf\":[");
-            append_variant(writer, shape->keys, &(struct variant){.form = key});
+            append_variant(writer, shape, &(struct variant){.form = key});
         }
         if (!shape->needs_form) {
             buffer_append_byte(out, ',');
-            append_variant(writer, shape->keys, &(struct variant){0});
+            append_variant(writer, shape, &(struct variant){0});
         }
         buffer_append_text(out, "]}");
     }

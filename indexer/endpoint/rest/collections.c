@@ -65,6 +65,42 @@ static const char *metric_name(enum vector_metric metric)
     return names[metric];
 }
 
+/* What the client sent when it made the collection; the config has checked it. */
+static struct doc client_settings(struct http_request *request,
+                                  const struct config_collection *collection)
+{
+    const char *text = collection->client_settings;
+    struct doc settings = {.type = DOC_MAP};
+
+    if (text)
+        (void)doc_parse_json(&request->arena, text, strlen(text), NULL, &settings, ERROR_IGNORED);
+    return settings;
+}
+
+static void render_sparse_vectors(struct http_request *request,
+                                  const struct config_collection *collection)
+{
+    const struct doc settings = client_settings(request, collection);
+    const struct doc *sent = doc_get(&settings, "sparse_vectors");
+    struct buffer *reply = &request->reply;
+
+    if (collection->sparse_vector_count == 0)
+        return;
+    buffer_append_text(reply, "\"sparse_vectors\":");
+    for (size_t i = 0; i < collection->sparse_vector_count; i++) {
+        const char *name = collection->sparse_vectors[i];
+        const struct doc *params = doc_get(sent, name);
+        buffer_append_byte(reply, i > 0 ? ',' : '{');
+        doc_write_json_string(reply, name, strlen(name));
+        buffer_append_byte(reply, ':');
+        if (params)
+            doc_write_json(reply, params);
+        else
+            buffer_append_text(reply, "{}");
+    }
+    buffer_append_text(reply, "},");
+}
+
 /* Every key that the clients' models require, and those their users read (points_count,
  * indexed_vectors_count). red: damage or a stopped shard; yellow: a segment is being built. */
 void rest_handle_collection(struct http_request *request)
@@ -95,10 +131,12 @@ void rest_handle_collection(struct http_request *request)
                          status, (unsigned long long)totals.points,
                          (unsigned long long)totals.indexed, (unsigned long long)totals.segments);
     buffer_append_format(&request->reply,
-                         "\"config\":{\"params\":{\"vectors\":{\"size\":%u,\"distance\":\"%s\"},"
-                         "\"shard_number\":1,\"replication_factor\":1,"
-                         "\"write_consistency_factor\":1,\"on_disk_payload\":true},",
+                         "\"config\":{\"params\":{\"vectors\":{\"size\":%u,\"distance\":\"%s\"},",
                          collection->dim, metric_name(collection->metric));
+    render_sparse_vectors(request, collection);
+    buffer_append_format(&request->reply,
+                         "\"shard_number\":1,\"replication_factor\":1,"
+                         "\"write_consistency_factor\":1,\"on_disk_payload\":true},");
     buffer_append_format(&request->reply,
                          "\"hnsw_config\":{\"m\":%u,\"ef_construct\":%u,"
                          "\"full_scan_threshold\":%llu},",
@@ -167,8 +205,33 @@ static int check_name(const char *name, struct error *error)
                      "Wrong input: a collection's name has 1 to 100 letters, digits, - and _");
 }
 
-static int parse_wish(const char *name, const struct doc *body, struct rest_collection_wish *wish,
-                      struct error *error)
+/* What is kept to be shown as it was sent. */
+static void keep_settings(struct arena *arena, const struct doc *body,
+                          struct rest_collection_wish *wish)
+{
+    const struct doc *sparse = doc_get(body, "sparse_vectors");
+    struct doc kept = doc_map(arena, 1);
+    struct buffer text = {0};
+
+    wish->sparse_vectors = (struct doc){.type = DOC_ARRAY};
+    if (sparse && sparse->count > 0) {
+        struct doc *names = doc_items(arena, sparse->count);
+        for (uint32_t i = 0; i < sparse->count; i++)
+            names[i] = sparse->items[2 * i];
+        wish->sparse_vectors.items = names;
+        wish->sparse_vectors.count = sparse->count;
+        doc_put(&kept, "sparse_vectors", *sparse);
+    }
+    if (kept.count == 0)
+        return;
+    doc_write_json(&text, &kept);
+    wish->client_settings =
+        doc_string(arena, memory_checked(arena_copy(arena, text.data, text.size)));
+    buffer_destroy(&text);
+}
+
+static int parse_wish(struct arena *arena, const char *name, const struct doc *body,
+                      struct rest_collection_wish *wish, struct error *error)
 {
     const struct doc *vectors = doc_get(body, "vectors");
     const struct doc *hnsw = doc_get(body, "hnsw_config");
@@ -178,6 +241,7 @@ static int parse_wish(const char *name, const struct doc *body, struct rest_coll
         vectors = named;
     distance = doc_get(vectors, "distance");
     *wish = (struct rest_collection_wish){.name = name, .settings = settings_of(body)};
+    keep_settings(arena, body, wish);
     if (check_name(name, error) != 0)
         return error->code;
     if (!doc_get(vectors, "size") || !distance)
@@ -219,8 +283,8 @@ void rest_handle_collection_create(struct http_request *request)
     if (code == 0 && config_collection_find(rest_of(request)->config, name))
         code = error_set(&error, ERROR_EXISTS, "Wrong input: Collection `%.200s` already exists!",
                          name);
-    if (code == 0 &&
-        (!(collections = offered(request, &error)) || parse_wish(name, &body, &wish, &error) != 0))
+    if (code == 0 && (!(collections = offered(request, &error)) ||
+                      parse_wish(&request->arena, name, &body, &wish, &error) != 0))
         code = error.code;
     if (code == 0 && (code = begin_change(request, &error)) == 0) {
         code = collections->create(collections->context, &wish, &request->stop, &error);

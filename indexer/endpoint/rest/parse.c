@@ -184,23 +184,42 @@ static int parse_payload_selector(const struct doc *doc, struct parse_selector *
     return check_paths(selector->exclude, "$.with_payload.exclude", error);
 }
 
-/* A list names vectors, of which there is "". */
-static int parse_vector_selector(const struct doc *doc, struct parse_selector *selector,
-                                 struct error *error)
+int parse_no_such_vector(const struct doc *name, struct error *error)
 {
-    selector->vector = doc->type == DOC_BOOL ? doc->boolean : doc->count > 0;
-    for (uint32_t i = 0; doc->type == DOC_ARRAY && i < doc->count; i++) {
+    return error_set(error, ERROR_INVALID, "Wrong input: Not existing vector name error: %.*s",
+                     (int)(name->count < 200 ? name->count : 200), name->string);
+}
+
+void parse_select_vectors(const struct config_collection *collection,
+                          struct parse_selector *selector)
+{
+    selector->vector = true;
+    selector->sparse = collection->sparse_vector_count > 0;
+}
+
+/* A list names vectors: "" and the sparse ones. */
+static int parse_vector_selector(const struct config_collection *collection, const struct doc *doc,
+                                 struct parse_selector *selector, struct error *error)
+{
+    if (doc->type == DOC_BOOL && doc->boolean)
+        parse_select_vectors(collection, selector);
+    if (doc->type == DOC_BOOL)
+        return 0;
+    selector->names = doc;
+    for (uint32_t i = 0; i < doc->count; i++) {
         const struct doc *name = &doc->items[i];
-        if (name->count > 0)
-            return error_set(error, ERROR_INVALID,
-                             "Wrong input: Not existing vector name error: %.*s",
-                             (int)(name->count < 200 ? name->count : 200), name->string);
+        selector->vector |= name->count == 0;
+        if (name->count == 0)
+            continue;
+        if (!config_sparse_vector(collection, name->string, name->count))
+            return parse_no_such_vector(name, error);
+        selector->sparse = true;
     }
     return 0;
 }
 
-int parse_selector(const struct doc *body, bool payload_default, struct parse_selector *selector,
-                   struct error *error)
+int parse_selector(const struct config_collection *collection, const struct doc *body,
+                   bool payload_default, struct parse_selector *selector, struct error *error)
 {
     const struct doc *payload = doc_get(body, "with_payload");
     const struct doc *vector = doc_get(body, "with_vector");
@@ -211,7 +230,7 @@ int parse_selector(const struct doc *body, bool payload_default, struct parse_se
                                         .place = is_true(doc_get(body, "windrow"), "place")};
     if (payload && parse_payload_selector(payload, selector, error) != 0)
         return error->code;
-    return vector ? parse_vector_selector(vector, selector, error) : 0;
+    return vector ? parse_vector_selector(collection, vector, selector, error) : 0;
 }
 
 int parse_u32(const struct doc *body, const char *key, uint32_t fallback, uint32_t max,

@@ -20,14 +20,17 @@ struct parse_selector {
     bool payload;              /* any of it */
     const struct doc *include; /* array of paths, or NULL: all */
     const struct doc *exclude; /* array of paths, or NULL: none */
-    bool vector;
-    const char *order_by; /* replies carry what they are ordered by; NULL: by something else */
-    bool place;           /* where the record lies: the request's windrow.place */
+    bool vector;               /* the unnamed one */
+    bool sparse;               /* any of the sparse vectors */
+    const struct doc *names;   /* array of the vectors that are wanted, or NULL: all */
+    const char *order_by;      /* replies carry what they are ordered by; NULL: by something else */
+    bool place;                /* where the record lies: the request's windrow.place */
 };
 
 static inline struct query_wants parse_wants(const struct parse_selector *selector)
 {
-    return (struct query_wants){.payload = selector->payload, .vector = selector->vector};
+    return (struct query_wants){.payload = selector->payload || selector->sparse,
+                                .vector = selector->vector};
 }
 
 /* The `windrow` key of a request and ?timeout=. */
@@ -47,8 +50,11 @@ struct parse_extras {
 int parse_extras(struct http_request *request, const struct doc *body, struct parse_extras *extras,
                  struct error *error);
 /** with_payload and with_vector (alias with_vectors) with the call's default for the payload. */
-int parse_selector(const struct doc *body, bool payload_default, struct parse_selector *selector,
-                   struct error *error);
+int parse_selector(const struct config_collection *collection, const struct doc *body,
+                   bool payload_default, struct parse_selector *selector, struct error *error);
+/** All vectors of a point. */
+void parse_select_vectors(const struct config_collection *collection,
+                          struct parse_selector *selector);
 /** limit with its default; absurd values are refused with a 422 that names them. */
 int parse_limit(const struct doc *body, uint32_t fallback, uint32_t *limit, struct error *error);
 int parse_u32(const struct doc *body, const char *key, uint32_t fallback, uint32_t max,
@@ -57,6 +63,8 @@ int parse_filter(struct http_request *request, const struct doc *body,
                  const struct query_filter **filter, struct error *error);
 /** A point id: an unsigned integer or a UUID or another string. */
 int parse_id(const struct doc *doc, struct store_key *key, struct error *error);
+/** "Not existing vector name error: ..." */
+int parse_no_such_vector(const struct doc *name, struct error *error);
 /** The collection's `dim` floats in the arena out of an array (or {"": [...]}, the unnamed vector). */
 int parse_vector(struct arena *arena, const struct doc *doc, const char *where,
                  const struct config_collection *collection, const float **vector,

@@ -71,7 +71,7 @@ void rest_handle_scroll(struct http_request *request)
     if (code == 0)
         code = parse_scroll(request, &body, &from, &scroll, &error);
     if (code == 0)
-        code = parse_selector(&body, true, &selector, &error);
+        code = parse_selector(collection, &body, true, &selector, &error);
     if (code == 0)
         parse_ordered_selector(&scroll, &selector);
     if (code == 0)
@@ -159,7 +159,7 @@ void rest_handle_retrieve(struct http_request *request)
     int code = parse_open(request, &body, &collection, &extras, &view, &error);
 
     if (code == 0)
-        code = parse_selector(&body, true, &selector, &error);
+        code = parse_selector(collection, &body, true, &selector, &error);
     if (code == 0) {
         ids = doc_get(&body, "ids");
         if (ids->count > IDS_MAX)
@@ -192,7 +192,7 @@ static int path_id(struct http_request *request, const char *id, struct store_ke
 
 void rest_handle_point(struct http_request *request)
 {
-    const struct parse_selector whole = {.payload = true, .vector = true};
+    struct parse_selector whole = {.payload = true};
     const struct doc no_body = {.type = DOC_NULL};
     const struct config_collection *collection;
     const char *id = request->parts[1];
@@ -212,6 +212,7 @@ void rest_handle_point(struct http_request *request)
         (void)error_set(&error, ERROR_NOT_FOUND, "Not found: Point with id %.255s does not exists!",
                         id);
     if (code == 0) {
+        parse_select_vectors(collection, &whole);
         http_reply_begin(request);
         code = render_point(request, &row, &whole, &request->reply, &error);
     }

@@ -28,7 +28,8 @@ enum update_mode { MODE_UPSERT, MODE_INSERT_ONLY, MODE_UPDATE_ONLY };
 
 struct update_point {
     struct query_key id;
-    const float *vector;       /* of UPDATE_VECTORS and UPDATE_UPSERT */
+    const float *vector;       /* of UPDATE_UPSERT, and of UPDATE_VECTORS or NULL */
+    const struct doc *parts;   /* of the same, or NULL */
     const struct doc *payload; /* of UPDATE_UPSERT, or NULL */
     bool done;
     const char *shard; /* of the last write, NULL: none */
@@ -43,6 +44,7 @@ struct update {
     const struct doc *payload; /* of UPDATE_SET and UPDATE_OVERWRITE */
     const struct doc *path;    /* of them: of the map that is changed, or NULL */
     const struct doc *keys;    /* of UPDATE_REMOVE */
+    const struct doc *removed; /* of UPDATE_REMOVE_VECTORS: {NAME: null} */
     const struct doc *filter;  /* points that do not match stay as they are; or NULL */
     bool selects;              /* the filter chooses the points: none was named */
     struct update_point *points;
@@ -89,13 +91,15 @@ static int parse_points(struct update *update, const struct doc *body, struct er
     struct write_point *points;
     size_t count;
 
-    if (write_parse_points(&update->request->arena, update->collection, body, &points, &count,
-                           error) != 0)
+    if (write_parse_points(&update->request->arena, update->collection, body,
+                           update->kind == UPDATE_UPSERT, &points, &count, error) != 0)
         return error->code;
     make_points(update, count);
     for (size_t i = 0; i < count; i++)
-        update->points[i] = (struct update_point){
-            .id = points[i].id, .vector = points[i].vector, .payload = points[i].payload};
+        update->points[i] = (struct update_point){.id = points[i].id,
+                                                  .vector = points[i].vector,
+                                                  .parts = points[i].parts,
+                                                  .payload = points[i].payload};
     return 0;
 }
 
@@ -137,6 +141,29 @@ static int parse_payload(struct update *update, const struct doc *body, struct e
     for (uint32_t i = 0; update->keys && i < update->keys->count && code == 0; i++)
         code = check_path(&update->keys->items[i], "$.keys", error);
     return code;
+}
+
+static int parse_names(struct update *update, const struct doc *body, struct error *error)
+{
+    const struct doc *names = doc_get(body, "vector");
+    struct doc *removed = doc_items(&update->request->arena, 1);
+
+    if (update->kind != UPDATE_REMOVE_VECTORS)
+        return 0;
+    *removed = doc_map(&update->request->arena, names->count);
+    for (uint32_t i = 0; i < names->count; i++) {
+        const struct doc *name = &names->items[i];
+        const char *declared = config_sparse_vector(update->collection, name->string, name->count);
+        if (name->count == 0)
+            return error_set(error, ERROR_UNSUPPORTED,
+                             "A point has one vector without a name, and there is no point "
+                             "without it: delete the point");
+        if (!declared)
+            return parse_no_such_vector(name, error);
+        doc_put(removed, declared, doc_null());
+    }
+    update->removed = removed;
+    return 0;
 }
 
 static int by_id(const void *a, const void *b)
@@ -186,8 +213,9 @@ static int parse_kind(struct update *update, const struct doc *body, struct erro
         update->filter = doc_get(body, "update_filter");
         return parse_points(update, body, error);
     default:
-        return parse_payload(update, body, error) != 0 ? error->code
-                                                       : parse_selection(update, body, error);
+        if (parse_payload(update, body, error) != 0 || parse_names(update, body, error) != 0)
+            return error->code;
+        return parse_selection(update, body, error);
     }
 }
 
@@ -306,11 +334,11 @@ static int find_rows(struct round *round, struct error *error)
 
 /* The record's payload as it is to be. */
 static int change_payload(const struct round *round, const struct query_row *row,
-                          struct doc *payload, struct error *error)
+                          struct doc *payload, struct doc *parts, struct error *error)
 {
     const struct update *update = round->update;
 
-    if (query_row_payload(row, round->arena, payload, error) != 0)
+    if (query_row_body(row, round->arena, payload, parts, error) != 0)
         return error->code;
     if (update->kind == UPDATE_SET && !update->path)
         *payload = payload_merge(round->arena, payload, update->payload);
@@ -355,12 +383,18 @@ static int change_row(struct round *round, struct update_point *point, const str
                                   .vector = point->vector,
                                   .time_ms = query_row_time_ms(row),
                                   .ttl_ms = query_row_ttl_ms(row)};
-    struct doc payload;
+    const struct update *update = round->update;
+    struct doc payload, parts;
 
-    if (change_payload(round, row, &payload, error) != 0 ||
+    if (change_payload(round, row, &payload, &parts, error) != 0 ||
         (!record.vector && query_row_vector(row, round->arena, &record.vector, error) != 0))
         return error->code;
     record.payload = &payload;
+    if (update->removed)
+        parts = payload_merge(round->arena, &parts, update->removed);
+    if (point->parts)
+        parts = payload_merge(round->arena, &parts, point->parts);
+    record.parts = &parts;
     return add_write(round, point, &record, row, error);
 }
 
@@ -368,8 +402,11 @@ static int upsert_point(struct round *round, struct update_point *point,
                         const struct query_row *row, bool exists, struct error *error)
 {
     const struct update *update = round->update;
-    const struct write_record record = {
-        .id = point->id, .vector = point->vector, .payload = point->payload, .time_ms = WRITE_NOW};
+    const struct write_record record = {.id = point->id,
+                                        .vector = point->vector,
+                                        .parts = point->parts,
+                                        .payload = point->payload,
+                                        .time_ms = WRITE_NOW};
 
     if (exists ? update->mode == MODE_INSERT_ONLY || !row : update->mode == MODE_UPDATE_ONLY) {
         point->done = true;

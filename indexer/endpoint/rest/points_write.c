@@ -15,11 +15,12 @@ static int add_upsert(struct http_request *request, const struct config_collecti
 {
     struct write_point *points;
     size_t count;
-    int code = write_parse_points(&request->arena, collection, body, &points, &count, error);
+    int code = write_parse_points(&request->arena, collection, body, true, &points, &count, error);
 
     for (size_t i = 0; i < count && code == 0; i++) {
         struct write_record record = {.id = points[i].id,
                                       .vector = points[i].vector,
+                                      .parts = points[i].parts,
                                       .payload = points[i].payload,
                                       .time_ms = WRITE_NOW};
         code = write_add_record(request, &request->arena, collection, &record, list, NULL, error);
@@ -120,14 +121,7 @@ void rest_handle_vectors_update(struct http_request *request)
 
 void rest_handle_vectors_delete(struct http_request *request)
 {
-    const struct config_collection *collection;
-    struct error error = {0};
-
-    if (rest_request_collection(request, &collection, &error) == 0)
-        (void)error_set(&error, ERROR_UNSUPPORTED,
-                        "A point has one vector, and there is no point without one: delete the "
-                        "point");
-    http_reply_from_error(request, &error);
+    handle_update(request, UPDATE_REMOVE_VECTORS);
 }
 
 static void handle_raw(struct http_request *request)
@@ -274,7 +268,7 @@ static int add_operation(struct steps *steps, const struct doc *operation, uint3
     static const char *const updates[UPDATE_KINDS] = {
         [UPDATE_SET] = "set_payload",        [UPDATE_OVERWRITE] = "overwrite_payload",
         [UPDATE_REMOVE] = "delete_payload",  [UPDATE_CLEAR] = "clear_payload",
-        [UPDATE_VECTORS] = "update_vectors",
+        [UPDATE_VECTORS] = "update_vectors", [UPDATE_REMOVE_VECTORS] = "delete_vectors",
     };
     const struct doc *upsert = doc_get(operation, "upsert");
 

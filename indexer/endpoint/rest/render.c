@@ -113,8 +113,8 @@ static struct doc select_payload(struct arena *arena, const struct doc *payload,
 
 /* Points. */
 
-static int render_vector(struct http_request *request, const struct query_row *row,
-                         struct buffer *out, struct error *error)
+static int render_dense(struct http_request *request, const struct query_row *row,
+                        struct buffer *out, struct error *error)
 {
     const uint32_t dim = request->collection->dim;
     const float *vector;
@@ -122,16 +122,72 @@ static int render_vector(struct http_request *request, const struct query_row *r
     if (query_row_vector(row, &request->arena, &vector, error) != 0)
         return error->code;
     if (request->call) {
-        buffer_append_format(out, ",\"vector\":%zu", http_call_add_vector(request, vector, dim));
+        buffer_append_format(out, "%zu", http_call_add_vector(request, vector, dim));
         return 0;
     }
-    buffer_append_text(out, ",\"vector\":[");
+    buffer_append_byte(out, '[');
     for (uint32_t i = 0; i < dim; i++) {
         if (i > 0)
             buffer_append_byte(out, ',');
         doc_write_json_float(out, vector[i]);
     }
     buffer_append_byte(out, ']');
+    return 0;
+}
+
+static void render_sparse(const struct doc *sparse, struct buffer *out)
+{
+    const struct doc *values = doc_get(sparse, "values");
+
+    buffer_append_text(out, "{\"indices\":");
+    doc_write_json(out, doc_get(sparse, "indices"));
+    buffer_append_text(out, ",\"values\":[");
+    for (uint32_t i = 0; i < values->count; i++) {
+        if (i > 0)
+            buffer_append_byte(out, ',');
+        doc_write_json_float(out, (float)values->items[i].number);
+    }
+    buffer_append_text(out, "]}");
+}
+
+static bool is_named(const struct doc *names, const struct doc *name)
+{
+    for (uint32_t i = 0; names && i < names->count; i++)
+        if (names->items[i].count == name->count &&
+            memcmp(names->items[i].string, name->string, name->count) == 0)
+            return true;
+    return !names;
+}
+
+/* By name; the unnamed vector alone without one. */
+static int render_vectors(struct http_request *request, const struct query_row *row,
+                          const struct parse_selector *selector, const struct doc *parts,
+                          struct buffer *out, struct error *error)
+{
+    uint32_t named = 0, written = 0;
+
+    for (uint32_t i = 0; i < parts->count; i++)
+        named += is_named(selector->names, &parts->items[2 * i]);
+    buffer_append_text(out, ",\"vector\":");
+    if (named == 0 && selector->vector)
+        return render_dense(request, row, out, error);
+    buffer_append_byte(out, '{');
+    if (selector->vector) {
+        buffer_append_text(out, "\"\":");
+        if (render_dense(request, row, out, error) != 0)
+            return error->code;
+        written++;
+    }
+    for (uint32_t i = 0; i < parts->count; i++) {
+        if (!is_named(selector->names, &parts->items[2 * i]))
+            continue;
+        if (written++ > 0)
+            buffer_append_byte(out, ',');
+        doc_write_json(out, &parts->items[2 * i]);
+        buffer_append_byte(out, ':');
+        render_sparse(&parts->items[2 * i + 1], out);
+    }
+    buffer_append_byte(out, '}');
     return 0;
 }
 
@@ -147,6 +203,14 @@ static void render_place(const struct query_row *row, bool whole, struct buffer 
     buffer_append_byte(out, '}');
 }
 
+static void write_payload(struct http_request *request, const struct doc *payload,
+                          const struct parse_selector *selector, struct buffer *out)
+{
+    const struct doc selected = select_payload(&request->arena, payload, selector);
+
+    doc_write_json(out, &selected);
+}
+
 int render_payload(struct http_request *request, const struct query_row *row,
                    const struct parse_selector *selector, struct buffer *out, struct error *error)
 {
@@ -154,8 +218,7 @@ int render_payload(struct http_request *request, const struct query_row *row,
 
     if (query_row_payload(row, &request->arena, &payload, error) != 0)
         return error->code;
-    payload = select_payload(&request->arena, &payload, selector);
-    doc_write_json(out, &payload);
+    write_payload(request, &payload, selector, out);
     return 0;
 }
 
@@ -188,8 +251,13 @@ static int render_row(struct http_request *request, const struct query_row *row,
                       struct error *error)
 {
     struct doc id = query_row_id(row, &request->arena);
+    struct doc payload, parts = {.type = DOC_MAP};
 
     if (render_check_size(out->size, error) != 0)
+        return error->code;
+    if ((selector->payload || selector->sparse) &&
+        query_row_body(row, &request->arena, &payload, selector->sparse ? &parts : NULL, error) !=
+            0)
         return error->code;
     buffer_append_text(out, "{\"id\":");
     doc_write_json(out, &id);
@@ -204,10 +272,10 @@ static int render_row(struct http_request *request, const struct query_row *row,
         return error->code;
     if (selector->payload) {
         buffer_append_text(out, ",\"payload\":");
-        if (render_payload(request, row, selector, out, error) != 0)
-            return error->code;
+        write_payload(request, &payload, selector, out);
     }
-    if (selector->vector && render_vector(request, row, out, error) != 0)
+    if ((selector->vector || selector->sparse || selector->names) &&
+        render_vectors(request, row, selector, &parts, out, error) != 0)
         return error->code;
     if (explain || selector->place)
         render_place(row, selector->place, out);

@@ -113,7 +113,7 @@ static const struct http_route routes[] = {
     {"PUT", "/collections/{}/points/vectors", rest_handle_vectors_update, HTTP_WRITE,
      &rest_schema_vectors_update},
     {"POST", "/collections/{}/points/vectors/delete", rest_handle_vectors_delete, HTTP_WRITE,
-     &rest_schema_not_offered},
+     &rest_schema_vectors_delete},
     {"GET", "/collections/{}/snapshots", rest_handle_snapshots, HTTP_READ, NULL},
     /* They only say no, also to clients that send no content type. */
     {"POST", "/collections/{}/snapshots", rest_handle_snapshots, HTTP_READ,

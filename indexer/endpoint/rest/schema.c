@@ -83,8 +83,9 @@ const struct http_shape rest_limit = {.types = HTTP_INTEGER,
                                       .has_minimum = true,
                                       .minimum = 1,
                                       .also = "\"maximum\":100000"}; /* QUERY_LIMIT_MAX */
-/* The name of the one vector that there is. */
+/* The name of the one vector that is searched. */
 const struct http_shape rest_unnamed = {.types = HTTP_STRING, .also = "\"maxLength\":0"};
+const struct http_shape rest_vector_name = {.types = HTTP_STRING, .also = "\"maxLength\":255"};
 const struct http_shape rest_words = {.types = HTTP_STRING,
                                       .also = "\"minLength\":1,\"maxLength\":16384"};
 const struct http_shape rest_min_offsets = {.types = HTTP_OBJECT,
@@ -96,16 +97,34 @@ const struct http_shape rest_time = {
     .written = "{\"anyOf\":[{\"type\":\"integer\",\"minimum\":-9223372036854775808,\"maximum\":"
                "9223372036854775807},{\"type\":\"string\",\"format\":\"date-time\"}]}"};
 
-const struct http_key rest_vector_keys[] = {
-    {.name = "", .shape = &rest_numbers, .required = true},
-    REST_NO_VECTOR_KEYS,
-    {.name = "text", .refused = REST_NO_WORDS},
-    {.name = "model", .refused = REST_NO_WORDS},
+static const struct http_shape sparse_index = {
+    .types = HTTP_INTEGER, .has_minimum = true, .also = "\"maximum\":4294967295"};
+static const struct http_shape sparse_indices = {.types = HTTP_ARRAY, .items = &sparse_index};
+static const struct http_key sparse_keys[] = {
+    {.name = "indices", .shape = &sparse_indices, .required = true},
+    {.name = "values", .shape = &rest_numbers, .required = true},
+    {.name = NULL},
+};
+/* A sparse vector; an array would be a dense one, of which there is none with a name. */
+const struct http_shape rest_named_vector = {.name = "NamedVector",
+                                             .types = HTTP_ARRAY | HTTP_OBJECT,
+                                             .keys = sparse_keys,
+                                             .items = &rest_component};
+static const struct http_key other_vectors = {.shape = &rest_named_vector};
+/* Keys of what is no vector here may be names of vectors as well: their values tell. */
+static const struct http_key vector_keys[] = {
+    {.name = "", .shape = &rest_numbers},
+    REST_NAMED_ONLY("image", REST_INFERENCE),
+    {.name = "object", .refused = REST_INFERENCE},
+    {.name = "options", .refused = REST_INFERENCE},
+    REST_NAMED_ONLY("text", REST_NO_WORDS),
+    REST_NAMED_ONLY("model", REST_NO_WORDS),
     {.name = NULL},
 };
 static const struct http_shape vector = {.name = "Vector",
                                          .types = HTTP_ARRAY | HTTP_OBJECT,
-                                         .keys = rest_vector_keys,
+                                         .keys = vector_keys,
+                                         .others = &other_vectors,
                                          .items = &rest_component};
 
 /* Writes. */
@@ -134,10 +153,14 @@ static const struct http_shape point = {.name = "Point", .types = HTTP_OBJECT, .
 static const struct http_shape points = {.types = HTTP_ARRAY, .items = &point};
 
 /* {"": [...]} are those of the unnamed vector. */
-static const struct http_shape column = {.types = HTTP_ARRAY, .items = &vector};
+static const struct http_shape column = {.types = HTTP_ARRAY, .items = &rest_numbers};
+static const struct http_shape named_column = {.types = HTTP_ARRAY, .items = &rest_named_vector};
 static const struct http_key columns_keys[] = {{.name = "", .shape = &column}, {.name = NULL}};
-static const struct http_shape columns = {
-    .types = HTTP_ARRAY | HTTP_OBJECT, .keys = columns_keys, .items = &vector};
+static const struct http_key other_columns = {.shape = &named_column};
+static const struct http_shape columns = {.types = HTTP_ARRAY | HTTP_OBJECT,
+                                          .keys = columns_keys,
+                                          .others = &other_columns,
+                                          .items = &vector};
 static const struct http_key batch_keys[] = {
     {.name = "ids", .shape = &rest_ids, .required = true},
     {.name = "vectors", .shape = &columns, .required = true},
@@ -242,6 +265,22 @@ static const struct http_shape payload_clear = {.name = "ClearPayload",
                                                 .keys = payload_clear_keys,
                                                 .needs_form = true,
                                                 .example = "{\"points\":[1]}"};
+static const struct http_shape vector_names = {.types = HTTP_ARRAY, .items = &rest_vector_name};
+
+#define VECTORS_DELETE_KEYS                                                                        \
+    {.name = "vector", .shape = &vector_names, .required = true}, SELECTED_KEYS
+
+static const struct http_key vectors_delete_keys[] = {
+    VECTORS_DELETE_KEYS,
+    {.name = "windrow", .shape = &write_extras},
+    {.name = NULL},
+};
+static const struct http_shape vectors_delete = {.name = "DeleteVectors",
+                                                 .types = HTTP_OBJECT,
+                                                 .keys = vectors_delete_keys,
+                                                 .needs_form = true,
+                                                 .example =
+                                                     "{\"vector\":[\"text\"],\"points\":[1]}"};
 static const struct http_key vectors_update_keys[] = {
     VECTORS_UPDATE_KEYS,
     {.name = "windrow", .shape = &write_extras},
@@ -287,6 +326,11 @@ static const struct http_key vectors_operation_keys[] = {VECTORS_UPDATE_KEYS, {.
 static const struct http_shape vectors_operation = {.types = HTTP_OBJECT,
                                                     .keys = vectors_operation_keys};
 
+static const struct http_key vectors_delete_operation_keys[] = {VECTORS_DELETE_KEYS,
+                                                                {.name = NULL}};
+static const struct http_shape vectors_delete_operation = {
+    .types = HTTP_OBJECT, .keys = vectors_delete_operation_keys, .needs_form = true};
+
 static const struct http_key operation_keys[] = {
     {.name = "upsert", .shape = &upsert_operation, .form = true},
     {.name = "delete", .shape = &selecting_operation, .form = true},
@@ -295,7 +339,7 @@ static const struct http_key operation_keys[] = {
     {.name = "delete_payload", .shape = &payload_delete_operation, .form = true},
     {.name = "clear_payload", .shape = &selecting_operation, .form = true},
     {.name = "update_vectors", .shape = &vectors_operation, .form = true},
-    {.name = "delete_vectors", .refused = "a point has one vector: delete the point"},
+    {.name = "delete_vectors", .shape = &vectors_delete_operation, .form = true},
     {.name = NULL},
 };
 static const struct http_shape operation = {
@@ -352,7 +396,33 @@ static const struct http_key vectors_keys[] = {
     {.name = "", .shape = &unnamed},
     {.name = NULL},
 };
-static const struct http_shape vectors = {.types = HTTP_OBJECT, .keys = vectors_keys};
+static const struct http_key named_vectors = {
+    .refused = "a collection has one dense vector, without a name ({\"size\", \"distance\"}), and "
+               "sparse ones beside it"};
+static const struct http_shape vectors = {
+    .types = HTTP_OBJECT, .keys = vectors_keys, .others = &named_vectors};
+
+static const char *const modifiers[] = {"none", "idf", NULL};
+static const struct http_shape modifier = {.types = HTTP_STRING, .values = modifiers};
+static const struct http_key sparse_index_keys[] = {
+    {.name = "full_scan_threshold", .shape = &http_natural},
+    {.name = "on_disk", .shape = &http_boolean},
+    {.name = "datatype", .shape = &datatype, .refused = "values are float32"},
+    {.name = NULL},
+};
+static const struct http_shape sparse_vector_index = {.types = HTTP_OBJECT,
+                                                      .keys = sparse_index_keys};
+static const struct http_key sparse_vector_keys[] = {
+    {.name = "index", .shape = &sparse_vector_index},
+    {.name = "modifier", .shape = &modifier},
+    {.name = NULL},
+};
+static const struct http_shape sparse_vector = {
+    .name = "SparseVectorParams", .types = HTTP_OBJECT, .keys = sparse_vector_keys};
+static const struct http_key no_keys[] = {{.name = NULL}};
+static const struct http_key each_sparse_vector = {.shape = &sparse_vector};
+static const struct http_shape sparse_vectors = {
+    .types = HTTP_OBJECT, .keys = no_keys, .others = &each_sparse_vector};
 /* Keys of collections.NAME in windrow.yaml; the file's own checks name what is wrong. */
 static const struct http_key metadata_keys[] = {{.name = "windrow", .shape = &http_object},
                                                 {.name = NULL}};
@@ -371,7 +441,7 @@ static const struct http_key collection_keys[] = {
     {.name = "optimizers_config", .shape = &http_object},
     {.name = "wal_config", .shape = &http_object},
     {.name = "quantization_config", .shape = &http_object},
-    {.name = "sparse_vectors", .shape = &http_nothing, .refused = REST_SPARSE},
+    {.name = "sparse_vectors", .shape = &sparse_vectors},
     {.name = "strict_mode_config", .refused = NO_STRICT},
     {.name = "init_from", .refused = "records come from Kafka"},
     {.name = "metadata", .shape = &metadata},
@@ -464,5 +534,6 @@ const struct http_schema rest_schema_payload_set = {write_parameters, &payload_s
 const struct http_schema rest_schema_payload_delete = {write_parameters, &payload_delete, false};
 const struct http_schema rest_schema_payload_clear = {write_parameters, &payload_clear, false};
 const struct http_schema rest_schema_vectors_update = {write_parameters, &vectors_update, false};
+const struct http_schema rest_schema_vectors_delete = {write_parameters, &vectors_delete, false};
 const struct http_schema rest_schema_write_batch = {write_parameters, &write_batch, false};
 const struct http_schema rest_schema_not_offered = {.not_offered = true};

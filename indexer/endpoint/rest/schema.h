@@ -15,6 +15,6 @@ extern const struct http_schema rest_schema_windows, rest_schema_telemetry, rest
     rest_schema_recommend_batch, rest_schema_recommend_groups, rest_schema_discover,
     rest_schema_discover_batch, rest_schema_scroll, rest_schema_count, rest_schema_write_batch,
     rest_schema_payload_set, rest_schema_payload_delete, rest_schema_payload_clear,
-    rest_schema_vectors_update, rest_schema_not_offered;
+    rest_schema_vectors_update, rest_schema_vectors_delete, rest_schema_not_offered;
 
 #endif

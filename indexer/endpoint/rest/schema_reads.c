@@ -58,7 +58,7 @@ static const struct http_shape with_payload = {.name = "WithPayload",
                                                .keys = selector_keys,
                                                .items = &rest_path};
 static const struct http_shape with_vector = {.types = HTTP_BOOLEAN | HTTP_ARRAY,
-                                              .items = &rest_unnamed};
+                                              .items = &rest_vector_name};
 
 #define SELECTOR_KEYS                                                                              \
     {.name = "with_payload", .shape = &with_payload},                                              \

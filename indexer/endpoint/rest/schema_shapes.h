@@ -10,7 +10,7 @@
         .refused = "a record's id chooses its partition; filter by `@partition` to read one"       \
     }
 
-#define REST_SPARSE    "there are no sparse vectors"
+#define REST_SPARSE    "sparse vectors are stored and returned, no search ranks by them yet"
 #define REST_INFERENCE "vectors are computed by the client"
 
 /* What stands for a vector in the dialect and cannot here. */
@@ -20,6 +20,13 @@
         {.name = "object", .refused = REST_INFERENCE},                                             \
     {                                                                                              \
         .name = "options", .refused = REST_INFERENCE                                               \
+    }
+
+extern const struct http_shape rest_named_vector;
+
+#define REST_NAMED_ONLY(key, why)                                                                  \
+    {                                                                                              \
+        .name = key, .shape = &rest_named_vector, .refused = why                                   \
     }
 
 #define REST_NO_WORDS "points come with their vectors; words are for queries"
@@ -36,10 +43,9 @@
     }
 
 extern const struct http_shape rest_id, rest_ids, rest_filter, rest_expression, rest_path,
-    rest_paths, rest_numbers, rest_component, rest_limit, rest_unnamed, rest_time, rest_words,
-    rest_min_offsets;
+    rest_paths, rest_numbers, rest_component, rest_limit, rest_unnamed, rest_vector_name, rest_time,
+    rest_words, rest_min_offsets;
 extern const char rest_path_pattern[]; /* of a string, as keywords of its JSON schema */
-extern const struct http_key rest_vector_keys[];
 extern const struct http_key rest_read_parameters[];
 
 #endif

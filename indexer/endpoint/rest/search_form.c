@@ -1,5 +1,6 @@
 /* What the parts of a search mean, and how it is run. */
 #include "indexer/endpoint/rest/search_form.h"
+#include "indexer/endpoint/rest/schema_shapes.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -172,14 +173,19 @@ static void parse_threshold(const struct doc *body, struct query_search *search)
         search->threshold = (float)value;
 }
 
-static int parse_using(const struct doc *body, struct error *error)
+static int parse_using(const struct config_collection *collection, const struct doc *body,
+                       struct error *error)
 {
     const struct doc *using = doc_get(body, "using");
 
     if (!using || using->count == 0)
         return 0;
-    return error_set(error, ERROR_INVALID, "Wrong input: Not existing vector name error: %.*s",
-                     (int)(using->count < 200 ? using->count : 200), using->string);
+    if (!config_sparse_vector(collection, using->string, using->count))
+        return parse_no_such_vector(using, error);
+    return error_set(error, ERROR_UNSUPPORTED,
+                     "windrow does not support this `using` ($.using): `%.*s` is a sparse vector, "
+                     "and " REST_SPARSE,
+                     (int)using->count, using->string);
 }
 
 int search_form_common(struct http_request *request, const struct doc *body,
@@ -195,13 +201,13 @@ int search_form_common(struct http_request *request, const struct doc *body,
     search->explain = extras->explain;
     search->partial = extras->partial;
     parse_threshold(body, search);
-    if (parse_using(body, error) != 0 ||
+    if (parse_using(request->collection, body, error) != 0 ||
         parse_limit(body, LIMIT_DEFAULT, &search->limit, error) != 0 ||
         parse_u32(body, "offset", 0, QUERY_LIMIT_MAX, &search->offset, error) != 0 ||
         parse_params(body, search, error) != 0 ||
         parse_filter(request, body, &search->filter, error) != 0)
         return error->code;
-    if (parse_selector(body, false, &form->selector, error) != 0)
+    if (parse_selector(request->collection, body, false, &form->selector, error) != 0)
         return error->code;
     search->wants = parse_wants(&form->selector);
     return 0;

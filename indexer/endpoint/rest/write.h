@@ -23,6 +23,7 @@ struct rest_write *write_add(struct arena *arena, struct write_list *list, const
 struct write_record {
     struct query_key id;
     const float *vector;
+    const struct doc *parts;   /* sparse vectors by name, as a request has them; NULL: none */
     const struct doc *payload; /* NULL: none */
     int64_t time_ms;           /* the event time if the payload has none, or WRITE_NOW */
     int64_t ttl_ms;            /* its own, 0: none */
@@ -42,15 +43,16 @@ int write_open(struct http_request *request, const struct config_collection **co
 
 struct write_point {
     struct query_key id;
-    const float *vector;
+    const float *vector;       /* NULL: it was not given */
+    const struct doc *parts;   /* as of struct write_record */
     const struct doc *payload; /* NULL: none */
 };
 
 /** The `points` or the `batch` of a body that fits its schema. What ingest would make a dead letter
- * is refused here, while somebody listens. */
+ * is refused here, while somebody listens. `whole`: every point has its unnamed vector. */
 int write_parse_points(struct arena *arena, const struct config_collection *collection,
-                       const struct doc *body, struct write_point **points, size_t *count,
-                       struct error *error);
+                       const struct doc *body, bool whole, struct write_point **points,
+                       size_t *count, struct error *error);
 /** {"must": [filter, {"has_id": ids}]}: points of these that match. */
 struct doc write_filter_of_ids(struct arena *arena, const struct doc *filter,
                                const struct query_key *ids, size_t count);
@@ -104,7 +106,8 @@ enum update_kind {
     UPDATE_REMOVE,    /* payload keys taken out */
     UPDATE_CLEAR,
     UPDATE_VECTORS,
-    UPDATE_UPSERT, /* as a whole, under a condition */
+    UPDATE_REMOVE_VECTORS, /* sparse ones taken out */
+    UPDATE_UPSERT,         /* as a whole, under a condition */
     UPDATE_KINDS
 };
 

@@ -103,22 +103,31 @@ static bool has_binary(const struct doc *doc)
     return false;
 }
 
-static void append_json(const struct doc *map, const float *vector, uint32_t dim,
-                        struct buffer *out)
+static void append_pairs(const struct doc *map, struct buffer *out)
 {
-    buffer_append_text(out, "{\"vector\":[");
+    for (uint32_t i = 0; map && i < map->count; i++) {
+        buffer_append_byte(out, ',');
+        doc_write_json(out, &map->items[2 * i]);
+        buffer_append_byte(out, ':');
+        doc_write_json(out, &map->items[2 * i + 1]);
+    }
+}
+
+static void append_json(const struct doc *map, const float *vector, uint32_t dim,
+                        const struct doc *parts, struct buffer *out)
+{
+    const bool named = parts && parts->count > 0;
+
+    buffer_append_text(out, named ? "{\"vector\":{\"\":[" : "{\"vector\":[");
     for (uint32_t i = 0; i < dim; i++) {
         if (i > 0)
             buffer_append_byte(out, ',');
         doc_write_json_float(out, vector[i]);
     }
     buffer_append_byte(out, ']');
-    for (uint32_t i = 0; i < map->count; i++) {
-        buffer_append_byte(out, ',');
-        doc_write_json(out, &map->items[2 * i]);
-        buffer_append_byte(out, ':');
-        doc_write_json(out, &map->items[2 * i + 1]);
-    }
+    append_pairs(parts, out);
+    buffer_append_text(out, named ? "}" : "");
+    append_pairs(map, out);
     buffer_append_byte(out, '}');
 }
 
@@ -129,7 +138,7 @@ static int append_record(struct arena *arena, const struct config_collection *co
 {
     static const struct doc empty = {.type = DOC_MAP};
     const struct doc *payload = record->payload ? record->payload : &empty;
-    struct doc map = doc_map(arena, 5), time;
+    struct doc map = doc_map(arena, 5), time, vector;
     bool binary = has_binary(payload);
 
     doc_put(&map, "id", store_key_to_doc(record->id.bytes, record->id.size_bytes, arena));
@@ -145,11 +154,17 @@ static int append_record(struct arena *arena, const struct config_collection *co
                              "The payload has bytes or numbers that JSON cannot hold, and "
                              "collection `%s` takes no MessagePack",
                              collection->name);
-        append_json(&map, record->vector, collection->dim, out);
+        append_json(&map, record->vector, collection->dim, record->parts, out);
         return 0;
     }
-    doc_put(&map, "vector",
-            vector_to_message(arena, record->vector, collection->dim, collection->messages));
+    vector = vector_to_message(arena, record->vector, collection->dim, collection->messages);
+    if (record->parts && record->parts->count > 0) {
+        struct doc named = doc_map(arena, 1 + record->parts->count);
+        doc_put(&named, "", vector);
+        doc_merge(&named, record->parts);
+        vector = named;
+    }
+    doc_put(&map, "vector", vector);
     doc_write_msgpack(out, &map);
     return 0;
 }

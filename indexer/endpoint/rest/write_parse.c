@@ -5,6 +5,7 @@
 #include "base/memory.h"
 #include "indexer/endpoint/rest/write.h"
 #include "store/files/key.h"
+#include "store/files/parts.h"
 
 enum { WHERE_BYTES = 48 }; /* of a vector's place in the body */
 
@@ -23,13 +24,63 @@ static int check_vector(const struct config_collection *collection, const float 
         collection->name);
 }
 
-static int parse_point_vector(struct arena *arena, const struct config_collection *collection,
-                              const struct doc *doc, const char *where, const float **vector,
-                              struct error *error)
+static int parse_dense(struct arena *arena, const struct config_collection *collection,
+                       const struct doc *doc, const char *where, const float **vector,
+                       struct error *error)
 {
     if (parse_vector(arena, doc, where, collection, vector, error) != 0)
         return error->code;
     return check_vector(collection, *vector, error);
+}
+
+static int parse_sparse(struct arena *arena, const struct config_collection *collection,
+                        const struct doc *name, const char *where, struct doc *parts,
+                        struct error *error)
+{
+    const char *declared = config_sparse_vector(collection, name->string, name->count);
+    struct error inner = {0};
+
+    if (!declared)
+        return parse_no_such_vector(name, error);
+    if (parts_check_sparse(&name[1], arena, &inner) != 0)
+        return error_set(error, inner.code, "Validation error in JSON body: [%s.%.200s%s]", where,
+                         declared, inner.text);
+    doc_put(parts, declared, name[1]);
+    return 0;
+}
+
+/* An array is the unnamed vector, an object has vectors by their names. */
+static int parse_vectors(struct arena *arena, const struct config_collection *collection,
+                         const struct doc *doc, const char *where, struct write_point *point,
+                         struct error *error)
+{
+    struct doc *parts;
+
+    if (doc->type != DOC_MAP)
+        return parse_dense(arena, collection, doc, where, &point->vector, error);
+    parts = doc_items(arena, 1);
+    *parts = doc_map(arena, doc->count);
+    for (uint32_t i = 0; i < doc->count; i++) {
+        const struct doc *name = &doc->items[2 * i];
+        int code = name->count == 0
+                       ? parse_dense(arena, collection, &name[1], where, &point->vector, error)
+                       : parse_sparse(arena, collection, name, where, parts, error);
+        if (code != 0)
+            return code;
+    }
+    point->parts = parts;
+    return 0;
+}
+
+static int check_whole(const struct write_point *points, size_t count, struct error *error)
+{
+    for (size_t i = 0; i < count; i++)
+        if (!points[i].vector)
+            return error_set(error, ERROR_UNSUPPORTED,
+                             "Point %zu of the request has no dense vector: windrow stores points "
+                             "with the unnamed vector only, and sparse vectors beside it",
+                             i);
+    return 0;
 }
 
 static int check_count(const struct doc *list, const char *what, struct error *error)
@@ -73,7 +124,7 @@ static int parse_point(struct arena *arena, const struct config_collection *coll
     point->payload = payload && payload->type == DOC_MAP ? payload : NULL;
     if (parse_key(arena, id, &point->id, error) != 0)
         return error->code;
-    return parse_point_vector(arena, collection, vector, where, &point->vector, error);
+    return parse_vectors(arena, collection, vector, where, point, error);
 }
 
 static int parse_points(struct arena *arena, const struct config_collection *collection,
@@ -91,6 +142,27 @@ static int parse_points(struct arena *arena, const struct config_collection *col
     return code;
 }
 
+/* Columns of vectors by name into vectors by name, one object a point. NULL: not of equal length. */
+static const struct doc *rows_of_columns(struct arena *arena, const struct doc *columns,
+                                         uint32_t count)
+{
+    struct doc *rows = doc_items(arena, count + 1);
+
+    for (uint32_t i = 0; i < columns->count; i++)
+        if (columns->items[2 * i + 1].count != count)
+            return NULL;
+    for (uint32_t i = 0; i < count; i++) {
+        struct doc *pairs = doc_items(arena, 2 * columns->count);
+        for (uint32_t j = 0; j < columns->count; j++) {
+            pairs[2 * j] = columns->items[2 * j];
+            pairs[2 * j + 1] = columns->items[2 * j + 1].items[i];
+        }
+        rows[i] = (struct doc){.type = DOC_MAP, .count = columns->count, .items = pairs};
+    }
+    rows[count] = (struct doc){.type = DOC_ARRAY, .count = count, .items = rows};
+    return &rows[count];
+}
+
 /* {"batch": {"ids", "vectors", "payloads"}}: the same as columns. */
 static int parse_columns(struct arena *arena, const struct config_collection *collection,
                          const struct doc *batch, struct write_point *points, struct error *error)
@@ -102,7 +174,7 @@ static int parse_columns(struct arena *arena, const struct config_collection *co
     int code = 0;
 
     if (vectors->type == DOC_MAP)
-        vectors = doc_get(vectors, "");
+        vectors = rows_of_columns(arena, vectors, ids->count);
     if (!vectors || vectors->count != ids->count || (payloads && payloads->count != ids->count))
         return error_set(
             error, ERROR_INVALID,
@@ -116,8 +188,8 @@ static int parse_columns(struct arena *arena, const struct config_collection *co
 }
 
 int write_parse_points(struct arena *arena, const struct config_collection *collection,
-                       const struct doc *body, struct write_point **points, size_t *count,
-                       struct error *error)
+                       const struct doc *body, bool whole, struct write_point **points,
+                       size_t *count, struct error *error)
 {
     const struct doc *docs = doc_get(body, "points");
     const struct doc *batch = docs ? NULL : doc_get(body, "batch");
@@ -131,8 +203,10 @@ int write_parse_points(struct arena *arena, const struct config_collection *coll
         return error->code;
     *points = memory_checked(arena_calloc(arena, (size_t)rows->count + 1, sizeof(**points)));
     *count = rows->count;
-    return docs ? parse_points(arena, collection, docs, *points, error)
-                : parse_columns(arena, collection, batch, *points, error);
+    if ((docs ? parse_points(arena, collection, docs, *points, error)
+              : parse_columns(arena, collection, batch, *points, error)) != 0)
+        return error->code;
+    return whole ? check_whole(*points, *count, error) : 0;
 }
 
 int write_open(struct http_request *request, const struct config_collection **collection,

@@ -257,7 +257,7 @@ static int compile_nested(struct filter_compiler *compiler, const struct filter_
     return code;
 }
 
-/* windrow has one unnamed vector, and every record has it. */
+/* Every record has the unnamed vector. An element of an array is no point. */
 static int compile_has_vector(struct filter_compiler *compiler, const struct filter_place *place,
                               const struct doc *doc, struct filter_condition *condition)
 {
@@ -270,7 +270,14 @@ static int compile_has_vector(struct filter_compiler *compiler, const struct fil
         return filter_error(compiler, &at, "expected a string");
     condition->kind = FILTER_CONSTANT;
     condition->constant = code == 0 && name->count == 0 && compiler->nested == 0;
-    return code;
+    if (code != 0 || name->count == 0 || compiler->nested > 0)
+        return code;
+    compiler->impure = true; /* no column has it */
+    condition->kind = FILTER_HAS_PART;
+    condition->needs_payload = true;
+    condition->key = name->string;
+    condition->key_bytes = name->count;
+    return 0;
 }
 
 static int compile_any(struct filter_compiler *compiler, const struct filter_place *place,

@@ -30,7 +30,8 @@ enum filter_kind {
     FILTER_IS_NULL,
     FILTER_HAS_ID,
     FILTER_ID_SLICE, /* slice.c */
-    FILTER_CONSTANT, /* has_vector: known when compiled */
+    FILTER_CONSTANT, /* known when compiled */
+    FILTER_HAS_PART, /* has_vector: `key` is the name of a sparse vector */
     FILTER_NESTED,
     FILTER_GROUP
 };

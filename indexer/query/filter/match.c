@@ -310,6 +310,24 @@ static bool match_has_id(const struct filter_condition *condition,
     return has_slice(condition->ids, condition->id_count, key, key_bytes);
 }
 
+static bool match_has_part(const struct filter_condition *condition, struct filter_subject *subject)
+{
+    struct doc payload, parts;
+
+    if (!subject->row)
+        return false;
+    subject->code =
+        subject->bytes
+            ? query_body_decode(subject->row, subject->bytes, subject->size_bytes, subject->scratch,
+                                &payload, &parts, subject->error)
+            : query_row_body(subject->row, subject->scratch, &payload, &parts, subject->error);
+    for (uint32_t i = 0; subject->code == 0 && i < parts.count; i++)
+        if (parts.items[2 * i].count == condition->key_bytes &&
+            memcmp(parts.items[2 * i].string, condition->key, condition->key_bytes) == 0)
+            return true;
+    return false;
+}
+
 typedef bool (*values_visit)(void *context, const struct doc *value);
 
 /* Shows every value at the condition's path to `visit` until it is content: from the payload, or
@@ -410,6 +428,8 @@ static bool match_condition(const struct filter_condition *condition,
         return filter_slice_match(condition, subject);
     case FILTER_CONSTANT:
         return condition->constant;
+    case FILTER_HAS_PART:
+        return match_has_part(condition, subject);
     case FILTER_NESTED:
         return match_values(condition, subject, NULL);
     case FILTER_GROUP:

@@ -5,38 +5,55 @@
 
 #include "base/bytes.h"
 #include "store/files/key.h"
+#include "store/files/parts.h"
 #include "store/snapshot.h"
 
 int query_payload_decode(const struct query_row *row, const uint8_t *bytes, size_t size_bytes,
                          struct arena *arena, struct doc *payload, struct error *error)
 {
-    if (size_bytes == 0) {
-        *payload = (struct doc){.type = DOC_MAP};
-        return 0;
-    }
-    if (doc_parse_msgpack(arena, bytes, size_bytes, NULL, payload, error) != 0) {
-        (void)error_wrap(error, "shard %s: payload of row %u", row->shard, row->row);
-        error->code = ERROR_CORRUPT;
-        return ERROR_CORRUPT;
-    }
-    if (payload->type != DOC_MAP)
-        return error_set(error, ERROR_CORRUPT, "shard %s: payload of row %u is not a map",
-                         row->shard, row->row);
-    return 0;
+    return query_body_decode(row, bytes, size_bytes, arena, payload, NULL, error);
 }
 
-int query_row_payload(const struct query_row *row, struct arena *arena, struct doc *payload,
+int query_body_decode(const struct query_row *row, const uint8_t *bytes, size_t size_bytes,
+                      struct arena *arena, struct doc *payload, struct doc *parts,
                       struct error *error)
+{
+    size_t used_bytes = 0;
+    int code = 0;
+
+    *payload = (struct doc){.type = DOC_MAP};
+    if (size_bytes > 0)
+        code = doc_parse_msgpack_first(arena, bytes, size_bytes, NULL, payload, &used_bytes, error);
+    if (code == 0 && payload->type != DOC_MAP)
+        code = error_set(error, ERROR_CORRUPT, "it is not a map");
+    if (code == 0 && parts)
+        code = parts_read(bytes + used_bytes, size_bytes - used_bytes, arena, parts, error);
+    if (code == 0)
+        return 0;
+    (void)error_wrap(error, "shard %s: payload of row %u", row->shard, row->row);
+    error->code = ERROR_CORRUPT;
+    return ERROR_CORRUPT;
+}
+
+int query_row_body(const struct query_row *row, struct arena *arena, struct doc *payload,
+                   struct doc *parts, struct error *error)
 {
     const uint8_t *bytes;
     size_t size_bytes;
     int code;
 
     if (row->peer)
-        return query_payload_decode(row, row->peer->payload, row->peer->payload_bytes, arena,
-                                    payload, error);
+        return query_body_decode(row, row->peer->payload, row->peer->payload_bytes, arena, payload,
+                                 parts, error);
     code = store_row_payload(row->source, row->row, arena, &bytes, &size_bytes, error);
-    return code != 0 ? code : query_payload_decode(row, bytes, size_bytes, arena, payload, error);
+    return code != 0 ? code
+                     : query_body_decode(row, bytes, size_bytes, arena, payload, parts, error);
+}
+
+int query_row_payload(const struct query_row *row, struct arena *arena, struct doc *payload,
+                      struct error *error)
+{
+    return query_row_body(row, arena, payload, NULL, error);
 }
 
 int query_row_vector(const struct query_row *row, struct arena *arena, const float **vector,

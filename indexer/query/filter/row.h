@@ -51,11 +51,19 @@ int query_row_payload(const struct query_row *row, struct arena *arena, struct d
 int query_row_vector(const struct query_row *row, struct arena *arena, const float **vector,
                      struct error *error);
 struct doc query_row_id(const struct query_row *row, struct arena *arena);
+/** The payload together with the sparse vectors by name, as parts_read makes them. Whoever wants them
+ * asks for the payload. */
+int query_row_body(const struct query_row *row, struct arena *arena, struct doc *payload,
+                   struct doc *parts, struct error *error);
 /** Start of the window the row belongs to. */
 int64_t query_row_window_ms(const struct query_row *row);
 
 /** Stored payload bytes of the row to a document; ERROR_CORRUPT when they are none. */
 int query_payload_decode(const struct query_row *row, const uint8_t *bytes, size_t size_bytes,
                          struct arena *arena, struct doc *payload, struct error *error);
+/** The same with the row's parts behind it; `parts` may be NULL. */
+int query_body_decode(const struct query_row *row, const uint8_t *bytes, size_t size_bytes,
+                      struct arena *arena, struct doc *payload, struct doc *parts,
+                      struct error *error);
 
 #endif

@@ -181,17 +181,17 @@ static const char *wrong_sample(struct walk *walk, const struct doc *schema)
 static void walk_schema(struct walk *walk, const struct doc *schema, const char *before,
                         const char *after, const char *place);
 
-static void walk_key(struct walk *walk, const struct doc *object, uint32_t i, const char *before,
-                     const char *after, const char *place)
+static void walk_key(struct walk *walk, const struct doc *object, const char *name,
+                     const struct doc *schema, const char *before, const char *after,
+                     const char *place)
 {
-    const struct doc *properties = doc_get(object, "properties");
-    const char *name = name_of(walk, &properties->items[2 * i]);
-    const struct doc *schema = &properties->items[2 * i + 1];
     const char *start =
         text_of(walk, "%s{%s\"%s\":", before, required_keys(walk, object, name), name);
     const char *end = text_of(walk, "}%s", after);
     const char *at = text_of(walk, "%s.%s", place, name);
     const struct doc *only = alternative(walk, schema, 0);
+    /* Values of another type mean something that is refused. */
+    const bool refused = doc_get(schema, "description") && !doc_get(only, "enum");
     const char *wrong;
 
     walk->key_count++;
@@ -206,8 +206,8 @@ static void walk_key(struct walk *walk, const struct doc *object, uint32_t i, co
     wrong = wrong_sample(walk, schema);
     if (wrong)
         expect_taken(walk, walk->path, text_of(walk, "%s%s%s", start, sample(walk, schema), end),
-                     expect(walk, walk->path, text_of(walk, "%s%s%s", start, wrong, end), 400,
-                            text_of(walk, "%s: ", at)));
+                     expect(walk, walk->path, text_of(walk, "%s%s%s", start, wrong, end),
+                            refused ? 501 : 400, text_of(walk, refused ? "(%s): " : "%s: ", at)));
     if (doc_get(only, "enum") && is_type(only, "string")) /* refused by its value, or wrong */
         expect(walk, walk->path, text_of(walk, "%s\"zzz\"%s", start, end),
                doc_get(schema, "description") ? 501 : 400, at);
@@ -218,6 +218,7 @@ static void walk_object(struct walk *walk, const struct doc *object, const char 
                         const char *after, const char *place)
 {
     const struct doc *properties = doc_get(object, "properties");
+    const struct doc *others = doc_get(object, "additionalProperties");
     const char *required = required_keys(walk, object, NULL);
 
     walk->object_count++;
@@ -225,10 +226,14 @@ static void walk_object(struct walk *walk, const struct doc *object, const char 
            text_of(walk, "%s: duplicate field `twice`", place));
     if (!properties)
         return;
-    expect(walk, walk->path, text_of(walk, "%s{%s\"zzz\":1}%s", before, required, after), 400,
-           text_of(walk, "%s: unknown field `zzz`", place));
+    if (others && others->type == DOC_MAP)
+        walk_key(walk, object, "zzz", others, before, after, place);
+    else
+        expect(walk, walk->path, text_of(walk, "%s{%s\"zzz\":1}%s", before, required, after), 400,
+               text_of(walk, "%s: unknown field `zzz`", place));
     for (uint32_t i = 0; i < properties->count; i++)
-        walk_key(walk, object, i, before, after, place);
+        walk_key(walk, object, name_of(walk, &properties->items[2 * i]),
+                 &properties->items[2 * i + 1], before, after, place);
 }
 
 /* {} alone is taken otherwise: what is more is refused with the reason. */

@@ -1,0 +1,158 @@
+#include "store/files/parts.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/memory.h"
+
+static int by_number(const void *a, const void *b)
+{
+    uint32_t left, right;
+
+    memcpy(&left, a, sizeof(left));
+    memcpy(&right, b, sizeof(right));
+    return (left > right) - (left < right);
+}
+
+static int check_unique(const uint32_t *indices, uint32_t count, struct arena *arena,
+                        struct error *error)
+{
+    uint32_t *sorted = arena_alloc(arena, ((size_t)count + 1) * sizeof(*sorted), sizeof(*sorted));
+
+    if (!sorted)
+        return error_set(error, ERROR_MEMORY, ": does not fit the memory limit");
+    memcpy(sorted, indices, count * sizeof(*sorted));
+    qsort(sorted, count, sizeof(*sorted), by_number);
+    for (uint32_t i = 1; i < count; i++)
+        if (sorted[i - 1] == sorted[i])
+            return error_set(error, ERROR_INVALID, ".indices: %u comes twice, must be unique",
+                             sorted[i]);
+    return 0;
+}
+
+int parts_check_sparse(const struct doc *sparse, struct arena *arena, struct error *error)
+{
+    const struct doc *indices = doc_get(sparse, "indices");
+    const struct doc *values = doc_get(sparse, "values");
+    uint32_t *numbers;
+
+    if (sparse->type != DOC_MAP || sparse->count != 2 || !indices || !values ||
+        indices->type != DOC_ARRAY || !doc_is_list(values))
+        return error_set(error, ERROR_INVALID,
+                         ": expected a sparse vector, {\"indices\": [...], \"values\": [...]}");
+    if (indices->count != values->count)
+        return error_set(error, ERROR_INVALID, ": %u indices and %u values, must be equally many",
+                         indices->count, values->count);
+    if (indices->count > PARTS_SPARSE_MAX_PAIRS)
+        return error_set(error, ERROR_INVALID, ": %u values, a sparse vector has at most %d",
+                         indices->count, PARTS_SPARSE_MAX_PAIRS);
+    numbers = arena_alloc(arena, ((size_t)indices->count + 1) * sizeof(*numbers), sizeof(*numbers));
+    if (!numbers)
+        return error_set(error, ERROR_MEMORY, ": does not fit the memory limit");
+    for (uint32_t i = 0; i < indices->count; i++) {
+        double value = values->type == DOC_FLOATS ? (double)values->floats[i] : 0;
+        uint64_t index;
+        if (!doc_as_u64(&indices->items[i], &index) || index > UINT32_MAX)
+            return error_set(error, ERROR_INVALID, ".indices[%u]: expected an integer from 0 to %u",
+                             i, UINT32_MAX);
+        if (values->type == DOC_ARRAY && !doc_as_double(&values->items[i], &value))
+            return error_set(error, ERROR_INVALID, ".values[%u]: expected a number", i);
+        if (!isfinite((float)value))
+            return error_set(error, ERROR_INVALID, ".values[%u]: not a finite float32", i);
+        numbers[i] = (uint32_t)index;
+    }
+    return check_unique(numbers, indices->count, arena, error);
+}
+
+static struct doc bytes_doc(const void *bytes, uint32_t size_bytes)
+{
+    return (struct doc){.type = DOC_BYTES, .count = size_bytes, .string = bytes};
+}
+
+static struct doc stored_sparse(const struct doc *sparse, struct arena *arena)
+{
+    const struct doc *indices = doc_get(sparse, "indices");
+    const struct doc *values = doc_get(sparse, "values");
+    const uint32_t count = indices->count, size_bytes = count * (uint32_t)sizeof(uint32_t);
+    uint32_t *numbers = memory_checked(arena_alloc(arena, size_bytes + 4, sizeof(*numbers)));
+    float *floats = memory_checked(arena_alloc(arena, size_bytes + 4, sizeof(*floats)));
+    struct doc stored = doc_map(arena, 2);
+
+    for (uint32_t i = 0; i < count; i++) {
+        double value = values->type == DOC_FLOATS ? (double)values->floats[i] : 0;
+        uint64_t index = 0;
+        (void)doc_as_u64(&indices->items[i], &index);
+        if (values->type == DOC_ARRAY)
+            (void)doc_as_double(&values->items[i], &value);
+        numbers[i] = (uint32_t)index;
+        floats[i] = (float)value;
+    }
+    doc_put(&stored, "indices", bytes_doc(numbers, size_bytes));
+    doc_put(&stored, "values", bytes_doc(floats, size_bytes));
+    return stored;
+}
+
+void parts_write(const struct doc *parts, struct arena *arena, struct buffer *out)
+{
+    struct doc *items = doc_items(arena, 2 * parts->count);
+    const struct doc stored = {.type = DOC_MAP, .count = parts->count, .items = items};
+
+    for (uint32_t i = 0; i < parts->count; i++) {
+        items[2 * i] = parts->items[2 * i];
+        items[2 * i + 1] = stored_sparse(&parts->items[2 * i + 1], arena);
+    }
+    doc_write_msgpack(out, &stored);
+}
+
+/* NULL: it is no sparse vector. */
+static const struct doc *sent_sparse(const struct doc *stored, struct arena *arena)
+{
+    const struct doc *indices = doc_get(stored, "indices");
+    const struct doc *values = doc_get(stored, "values");
+    struct doc *sent, *index_items, *value_items;
+    uint32_t count;
+
+    if (stored->type != DOC_MAP || !indices || !values || indices->type != DOC_BYTES ||
+        values->type != DOC_BYTES || indices->count != values->count || indices->count % 4 != 0)
+        return NULL;
+    count = indices->count / 4;
+    sent = doc_items(arena, 1);
+    index_items = doc_items(arena, count);
+    value_items = doc_items(arena, count);
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t index;
+        float value;
+        memcpy(&index, indices->string + (size_t)i * 4, sizeof(index));
+        memcpy(&value, values->string + (size_t)i * 4, sizeof(value));
+        if (!isfinite(value))
+            return NULL;
+        index_items[i] = doc_integer(index);
+        value_items[i] = doc_number((double)value);
+    }
+    *sent = doc_map(arena, 2);
+    doc_put(sent, "indices", (struct doc){.type = DOC_ARRAY, .count = count, .items = index_items});
+    doc_put(sent, "values", (struct doc){.type = DOC_ARRAY, .count = count, .items = value_items});
+    return sent;
+}
+
+int parts_read(const uint8_t *bytes, size_t size_bytes, struct arena *arena, struct doc *parts,
+               struct error *error)
+{
+    struct doc stored = {.type = DOC_MAP};
+    struct doc *items;
+
+    if (size_bytes > 0 && (doc_parse_msgpack(arena, bytes, size_bytes, NULL, &stored, error) != 0 ||
+                           stored.type != DOC_MAP))
+        return error_set(error, ERROR_CORRUPT, "what follows the payload are no parts");
+    items = doc_items(arena, 2 * stored.count);
+    for (uint32_t i = 0; i < stored.count; i++) {
+        const struct doc *sparse = sent_sparse(&stored.items[2 * i + 1], arena);
+        if (!sparse)
+            return error_set(error, ERROR_CORRUPT, "part %u of a record is no sparse vector", i);
+        items[2 * i] = stored.items[2 * i];
+        items[2 * i + 1] = *sparse;
+    }
+    *parts = (struct doc){.type = DOC_MAP, .count = stored.count, .items = items};
+    return 0;
+}
