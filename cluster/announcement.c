@@ -10,7 +10,7 @@
 #include "store/snapshot.h"
 #include "store/store.h"
 
-enum { SHARD_FIELDS = 6 };
+enum { SHARD_FIELDS = 7 };
 
 static const struct doc_limits limits = {.max_bytes = 4 << 20, .max_depth = 16};
 
@@ -61,6 +61,7 @@ static struct doc own_shards(const struct cluster_options *options, const char *
         fields[3] = doc_integer(leases[i].generation);
         fields[4] = doc_bool(leases[i].handed_over);
         fields[5] = doc_integer(leases[i].end_offset);
+        fields[6] = doc_bool(leases[i].late || leases[i].reading == STORE_STOPPED);
         if (!leases[i].behind)
             items[count++] = announcement_list(fields, SHARD_FIELDS);
         store_snapshot_release(snapshot);

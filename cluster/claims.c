@@ -12,6 +12,7 @@
 enum {
     SHARD_FIELDS = 4,
     HANDED_OVER_FIELD = 4,
+    LATE_FIELD = 6,
     CLAIM_FIELDS = 3,
     CLAIM_ALL_FIELDS = 5,
     NAME_BYTES = 300
@@ -63,10 +64,20 @@ int32_t claims_generation(const struct doc *shard)
     return shard->count >= SHARD_FIELDS ? (int32_t)shard->items[3].integer : 0;
 }
 
+static bool is_true_at(const struct doc *shard, uint32_t field)
+{
+    return shard->count > field && shard->items[field].type == DOC_BOOL &&
+           shard->items[field].boolean;
+}
+
 bool claims_handed_over(const struct doc *shard)
 {
-    return shard->count > HANDED_OVER_FIELD && shard->items[HANDED_OVER_FIELD].type == DOC_BOOL &&
-           shard->items[HANDED_OVER_FIELD].boolean;
+    return is_true_at(shard, HANDED_OVER_FIELD);
+}
+
+bool claims_late(const struct doc *shard)
+{
+    return is_true_at(shard, LATE_FIELD);
 }
 
 /* Only what the broker has just given to the node: neither what it lost, nor what it is not sure of. */
@@ -157,6 +168,24 @@ static void fence(struct store_registry *registry, const struct doc *collection,
     (void)snprintf(shard_name, sizeof(shard_name), "%.*s", (int)shard->count, shard->string);
     store_registry_note_rival(registry, collection_name, shard_name, (int32_t)generation, serves,
                               until_ns);
+}
+
+void claims_note_others(struct store_registry *registry, const struct doc *collections,
+                        int64_t until_ns)
+{
+    for (uint32_t i = 0; i < collections->count; i++) {
+        const struct doc *name = doc_get(&collections->items[i], "name");
+        const struct doc *shards = doc_get(&collections->items[i], "shards");
+        for (uint32_t k = 0; k < shards->count; k++) {
+            const struct doc *fields = shards->items[k].items;
+            char collection[NAME_BYTES], shard[NAME_BYTES];
+            if (name->count >= NAME_BYTES || fields[0].count >= NAME_BYTES)
+                continue;
+            (void)snprintf(collection, sizeof(collection), "%.*s", (int)name->count, name->string);
+            (void)snprintf(shard, sizeof(shard), "%.*s", (int)fields[0].count, fields[0].string);
+            store_registry_note_others(registry, collection, shard, fields[1].integer, until_ns);
+        }
+    }
 }
 
 void claims_fence(struct store_registry *registry, const struct doc *collections, int64_t until_ns)

@@ -4,7 +4,8 @@
  *
  *     "group"     the consumer group; generations of different groups say nothing about each other
  *     shards      a fourth field, the generation, 0: not known; a fifth one, whether it is handed over: the node
- *                 gives it up, and answers until the next owner does
+ *                 gives it up, and answers until the next owner does; a sixth one, the end of the partition; a seventh
+ *                 one, whether the node knows that others have more of it (store/registry_freshness.c)
  *     "claims"    of a collection: [[shard, generation, state, next offset, end], ...], what the node has and does not answer for:
  *                 "behind": it has not read yet what Kafka had when it came; "fenced": another node has it in a newer
  *                 generation; "unconfirmed": the node stood still, and Kafka has not answered since
@@ -40,6 +41,8 @@ bool claims_are_sound(const struct doc *collection);
 int32_t claims_generation(const struct doc *shard);
 /** Whether that entry is handed over. */
 bool claims_handed_over(const struct doc *shard);
+/** Whether its node says that others have more. */
+bool claims_late(const struct doc *shard);
 /** That in which the node waits to answer for the shard; 0: it does not. */
 int32_t claims_waiting(const struct doc *collection, const char *shard);
 
@@ -49,6 +52,10 @@ struct doc claims_own(const struct cluster_options *options, const char *collect
 /** Fences what is claimed here in an older generation than in those collections, until then, and what is handed over
  * when they serve it. */
 void claims_fence(struct store_registry *registry, const struct doc *collections, int64_t until_ns);
+
+/** How far a node that is heard has what it serves counts until then. */
+void claims_note_others(struct store_registry *registry, const struct doc *collections,
+                        int64_t until_ns);
 
 /** How far what the node has of a claim goes; -1: nowhere, or it did not say. */
 int64_t claims_next_offset(const struct doc *claim);

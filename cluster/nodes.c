@@ -13,6 +13,7 @@
 #include "cluster/describe.h"
 #include "indexer/query/query.h"
 #include "store/lease.h"
+#include "store/registry.h"
 
 enum {
     NODES_MAX = 2048,
@@ -124,6 +125,8 @@ struct nodes *nodes_new(const struct cluster_options *options)
     struct nodes *nodes = memory_new(1, sizeof(*nodes));
 
     nodes->options = *options;
+    store_registry_watch_others(options->registry, options->config->cluster_fresh_records,
+                                options->config->cluster_fresh_within_ms * INT64_C(1000000));
     config_consumer_group(options->config, nodes->group);
     pthread_mutex_init(&nodes->lock, NULL);
     return nodes;
@@ -151,6 +154,10 @@ bool nodes_take(struct nodes *nodes, struct node *fresh, const struct doc *annou
     *is_new = !former || former->silent;
     *outcome = take_node(nodes, fresh, name, announcement_is_leaving(announcement));
     kept = nodes->first == fresh;
+    if ((nodes->options.roles & CONFIG_ROLE_INGEST) != 0 && fresh->understands &&
+        !announcement_is_leaving(announcement))
+        claims_note_others(nodes->options.registry, fresh->collections,
+                           fresh->heard_ns + SILENCE_NS);
     /* Race: who finds a shard here that has been left to this node must find the node, too. */
     if ((nodes->options.roles & CONFIG_ROLE_INGEST) != 0 && fresh->group &&
         strcmp(fresh->group, nodes->group) == 0)
@@ -177,6 +184,8 @@ static bool is_better(const struct nodes_owner *a, const struct nodes_owner *b)
 
     if (a->silent != b->silent)
         return b->silent;
+    if (a->late != b->late)
+        return b->late;
     if (a->handed_over != b->handed_over)
         return b->handed_over;
     if (ahead > OFFSET_SLACK || ahead < -OFFSET_SLACK)
@@ -203,6 +212,7 @@ struct holders {
     struct claim claims[HOLDERS_MAX];
     const struct node *nodes[HOLDERS_MAX];
     int64_t next_offsets[HOLDERS_MAX];
+    bool late[HOLDERS_MAX];
     size_t count, heard_count;
 };
 
@@ -225,6 +235,7 @@ static void find_some_holders(const struct nodes *nodes, const char *collection,
                            .serves = found != NULL,
                            .handed_over = node->draining || (found && claims_handed_over(found))};
         holders->next_offsets[holders->count] = found ? found->items[1].integer : -1;
+        holders->late[holders->count] = found && claims_late(found);
         holders->nodes[holders->count++] = node;
     }
 }
@@ -279,7 +290,8 @@ size_t nodes_owners(struct nodes *nodes, const char *collection, const char *sha
                                     .heard_ns = node->heard_ns,
                                     .same_host = node->same_host,
                                     .silent = node->silent,
-                                    .handed_over = holders.claims[i].handed_over};
+                                    .handed_over = holders.claims[i].handed_over,
+                                    .late = holders.late[i]};
         if (!may_be_asked(&holders, i, now_ns))
             continue;
         fresh.node = arena_copy(arena, node->name, strlen(node->name));

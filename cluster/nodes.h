@@ -19,6 +19,7 @@ struct nodes_owner {
     bool same_host;
     bool silent;      /* not heard of late: it may be dead */
     bool handed_over; /* it has given the shard up: what it has stands still */
+    bool late;        /* it says that others have more */
 };
 
 struct nodes *nodes_new(const struct cluster_options *options);
@@ -33,7 +34,7 @@ bool nodes_take(struct nodes *nodes, struct node *fresh, const struct doc *annou
 void nodes_judge(struct nodes *nodes, size_t *heard, size_t *silent);
 
 /** Who has the shard now, best first: the freshest, among equals the one on this host; then those who have given it up;
- * those who have fallen silent (node.h) last. Of one consumer group only the newest generation counts (claims.h). Up to `max`, texts in `arena`. Any
+ * then those who know that others have more; those who have fallen silent (node.h) last. Of one consumer group only the newest generation counts (claims.h). Up to `max`, texts in `arena`. Any
  * thread. */
 size_t nodes_owners(struct nodes *nodes, const char *collection, const char *shard,
                     struct arena *arena, struct nodes_owner *owners, size_t max);

@@ -166,6 +166,8 @@ struct config {
     enum config_partial cluster_partial;
     uint32_t cluster_snapshot_records; /* 0: never */
     int64_t cluster_keep_moved_ms;     /* 0: for ever */
+    int64_t cluster_fresh_within_ms;   /* how long a copy may lack what another one has */
+    uint32_t cluster_fresh_records;    /* and how much of it */
     int64_t cluster_drain_timeout_ms;  /* 0: a stop hands nothing over */
 
     enum logger_level log_level;

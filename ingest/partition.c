@@ -89,6 +89,7 @@ static void enter(struct partition *partition, enum partition_state next)
     partition->state = next;
     lock(partition);
     partition->shared.state = next;
+    partition_tell_behind(partition);
     unlock(partition);
 }
 
@@ -148,47 +149,6 @@ static void list_remove(struct partition_list *list, const struct partition *par
         break;
     }
     pthread_mutex_unlock(&list->lock);
-}
-
-/* What others see. */
-
-int64_t partition_lag(const struct partition *partition)
-{
-    const struct partition_shared *shared = &partition->shared;
-    int64_t from = shared->next_offset;
-
-    if (shared->end_offset < 0)
-        return -1;
-    if (from < 0)
-        from = shared->begin_offset < 0 ? 0 : shared->begin_offset;
-    return shared->end_offset > from ? shared->end_offset - from : 0;
-}
-
-/* A stopped or held partition, or one that waits for the clock, is for an operator: /status and a
- * metric show it, and the others must go on serving. */
-bool partition_caught_up(const struct partition *partition)
-{
-    const struct partition_shared *shared = &partition->shared;
-
-    if (shared->state == PARTITION_FETCHING)
-        return false;
-    if (shared->state == PARTITION_STOPPED || shared->state == PARTITION_HELD_BY_OPERATOR ||
-        shared->state == PARTITION_WAITING_CLOCK)
-        return true;
-    return shared->target_offset >= 0 &&
-           (shared->next_offset >= shared->target_offset ||
-            (shared->next_offset < 0 && shared->begin_offset >= shared->target_offset));
-}
-
-void partition_tell_behind(struct partition *partition)
-{
-    bool behind = !partition_caught_up(partition);
-
-    if (behind == partition->shared.behind)
-        return;
-    partition->shared.behind = behind;
-    store_registry_set_behind(partition->context->registry, partition->name.collection->name,
-                              partition->name.shard, behind);
 }
 
 void partition_publish(struct partition *partition)

@@ -47,6 +47,7 @@
 #include "ingest/kafka_session.h"
 #include "ingest/pipeline.h"
 #include "ingest/takeover.h"
+#include "store/lease.h"
 
 enum partition_state {
     PARTITION_OPENING,
@@ -83,7 +84,8 @@ struct partition_shared {
     int64_t end_seen_ns;   /* when the broker said so */
     int64_t target_offset; /* the first end offset seen: what counts as caught up; -1 unknown */
     int64_t last_timestamp_ms;
-    bool behind; /* what the registry was told */
+    bool behind;                /* what the registry was told */
+    enum store_reading reading; /* likewise */
     char stopped[512];
     char waiting[512];
 };

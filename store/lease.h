@@ -17,6 +17,13 @@ struct config_collection;
 struct store_registry;
 struct store_shard;
 
+/* Whether the records of a shard's partition are taken. */
+enum store_reading {
+    STORE_READING,
+    STORE_HELD,   /* not now: an operator holds it, or the clock is frozen */
+    STORE_STOPPED /* not until an operator says so: damage, or a topic that was made anew */
+};
+
 /* Keeps a shard open. */
 struct store_lease {
     struct store_shard *shard;
@@ -35,6 +42,9 @@ struct store_lease {
         awaited_ns; /* when a process was last heard that will have it next; or handed_over_ns */
     int32_t generation; /* in which it was claimed last; 0: not known */
     int64_t end_offset; /* of its partition, as Kafka told it last; 0: not known, or empty */
+    enum store_reading reading;
+    bool late; /* another process has more by more than is tolerated: registry_freshness.c */
+    int64_t known_offset; /* how far the shard is known to go, here or anywhere */
 };
 
 /** Leases every open shard of a collection (NULL: of all), ordered by collection and name, into

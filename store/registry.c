@@ -117,6 +117,7 @@ static void claim(struct store_registry *registry, struct registry_entry *entry,
         entry->behind |= registry->options.expects_shards &&
                          (!entry->handed_over || registry_may_have_missed(registry, entry));
         entry->claimed = true;
+        entry->reading = STORE_READING;
         registry_own(registry, entry);
         registry_end_hand_over(registry, entry);
     }

@@ -16,6 +16,7 @@
 #include "base/buffer.h"
 #include "config/config.h"
 #include "store/files/record.h"
+#include "store/lease.h"
 
 struct store;
 struct store_registry;
@@ -96,6 +97,19 @@ void store_registry_set_behind(struct store_registry *registry, const char *coll
 /** The end of the shard's partition, as Kafka told it. Any thread. */
 void store_registry_note_end(struct store_registry *registry, const char *collection,
                              const char *name, int64_t end_offset);
+
+/* Freshness: registry_freshness.c tells how. */
+
+/** How far a copy may be behind another process's: by so many records, and by some of them for so long. */
+void store_registry_watch_others(struct store_registry *registry, int64_t fresh_records,
+                                 int64_t fresh_ns);
+/** Another process serves the shard and has it up to `next_offset`; that counts until then (io_monotonic_ns). Any
+ * thread. */
+void store_registry_note_others(struct store_registry *registry, const char *collection,
+                                const char *name, int64_t next_offset, int64_t until_ns);
+/** Whether the records of the shard's partition are taken. Any thread. */
+void store_registry_set_reading(struct store_registry *registry, const char *collection,
+                                const char *name, enum store_reading reading);
 
 /* Fencing: registry_ownership.c tells how. */
 

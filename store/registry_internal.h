@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 
 #include "store/files/record.h"
+#include "store/lease.h"
 #include "store/registry.h"
 
 struct store_expected_shard;
@@ -40,6 +41,10 @@ struct registry_entry {
     struct store_ownership ownership; /* under which it was last claimed */
     int32_t rival_generation;         /* in which another process claims it; 0: none does */
     int64_t rival_until_ns;           /* unless that process says so again */
+    enum store_reading reading;
+    int64_t others_offset,
+        others_until_ns;          /* how far another process has it, as long as that counts */
+    int64_t mark_offset, mark_ns; /* what another one had then, which may not be reached here yet */
     /* Without it: */
     atomic_bool closing;    /* long work on a lease stops when it sees this */
     atomic_bool broken_off; /* and searches when they see this */
@@ -73,6 +78,8 @@ struct store_registry {
     struct registry_expectation *expectations;
     struct registry_coming *coming;
     struct registry_trust trust;
+    int64_t fresh_records,
+        fresh_ns; /* what a copy may be behind others; see registry_freshness.c */
 };
 
 /* registry_lookup.c */
@@ -119,6 +126,14 @@ void registry_notice_pause(struct store_registry *registry);
 bool registry_is_fenced(const struct store_registry *registry, const struct registry_entry *entry);
 /** Writes the entry's shard under the ownership that counts now. Under the lock. */
 void registry_own(struct store_registry *registry, struct registry_entry *entry);
+
+/* registry_freshness.c */
+
+/** Whether another process has more of it by more than is tolerated. Under the lock. */
+bool registry_is_late(const struct store_registry *registry, const struct registry_entry *entry);
+/** How far the shard is known to go, here or anywhere. Under the lock. */
+int64_t registry_known_offset(const struct store_registry *registry,
+                              const struct registry_entry *entry);
 
 /* registry_kept.c */
 

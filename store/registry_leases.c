@@ -31,7 +31,10 @@ static struct store_lease lease_of(struct store_registry *registry, struct regis
         .handed_over_ns = entry->handed_over_ns,
         .awaited_ns = coming ? io_monotonic_ns(registry->options.store->io) : entry->awaited_ns,
         .generation = entry->ownership.generation,
-        .end_offset = entry->end_offset};
+        .end_offset = entry->end_offset,
+        .reading = entry->reading,
+        .late = registry_is_late(registry, entry),
+        .known_offset = registry_known_offset(registry, entry)};
 }
 
 static bool is_wanted(const struct registry_entry *entry, const char *collection)

@@ -84,10 +84,11 @@ static int take_shards(struct gather *gather, const struct query_peer_answer *an
     for (uint32_t i = 0; i < list->count; i++) {
         const struct doc *entry = &list->items[i];
         struct key_residues residues;
+        struct wire_lack lack;
         size_t place = 0;
         if (entry->type != DOC_ARRAY || entry->count < 3 || entry->items[0].type != DOC_STRING ||
             entry->items[1].type != DOC_INT || entry->items[2].type != DOC_INT ||
-            !wire_to_residues(entry, &residues))
+            !wire_to_residues(entry, &residues) || !wire_to_lack(entry, &lack))
             return error_set(error, ERROR_INVALID, "peer: shards[%u] is not sound", i);
         while (place < answer->shard_count &&
                !doc_string_equals(&entry->items[0], answer->shards[place]))
@@ -174,6 +175,7 @@ static int accept_answer(void *context, const struct query_peer_answer *answer, 
         remotes[i]->next_offset = list->items[i].items[1].integer;
         remotes[i]->watermark_ms = list->items[i].items[2].integer;
         (void)wire_to_residues(&list->items[i], &remotes[i]->residues);
+        (void)wire_to_lack(&list->items[i], &remotes[i]->lack);
     }
     return 0;
 }

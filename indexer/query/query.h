@@ -107,7 +107,11 @@ struct query_shard_freshness {
     const char *shard;
     int64_t next_offset;  /* first offset that is not searchable; -1: nothing stored yet */
     int64_t watermark_ms; /* INT64_MIN: none */
+    bool
+        lacks; /* it was read although records are missing: its partition stopped, or others have more */
+    int64_t known_offset; /* up to which it is known to go then */
 };
+
 /* A record in Kafka, and what its shard made of it. */
 struct query_written {
     const char *shard;

@@ -88,8 +88,19 @@ static const char *label_of(const struct store_expected_shard *shards, size_t co
     return name;
 }
 
-/* A shard that has just come, or whose assignment is not known yet, lacks records. Whoever has them
- * is asked instead; if nobody has, the shard is searched and counts as missing. */
+bool view_shard_lacks(const struct view_shard *shard)
+{
+    return shard->lease->late || shard->lease->reading == STORE_STOPPED;
+}
+
+static bool is_stopped(const struct store_lease *lease)
+{
+    return lease->reading == STORE_STOPPED;
+}
+
+/* A shard that has just come, or whose assignment is not known yet, lacks records; so does one that stopped, and one
+ * that another process is known to have more of. Whoever has them is asked instead; if nobody has, the shard is
+ * searched, and counts as missing where it is certain that there is more. */
 static size_t leave_to_peers(struct query_view *view, const struct query_view_options *options,
                              struct store_lease *leases)
 {
@@ -98,8 +109,9 @@ static size_t leave_to_peers(struct query_view *view, const struct query_view_op
 
     for (size_t i = 0; i < view->shard_count; i++) {
         const char *name = store_shard_name(leases[i].shard);
+        const bool behind = leases[i].behind || stands_below(options, &leases[i]);
         const char *label;
-        if (!leases[i].behind && !stands_below(options, &leases[i])) {
+        if (!behind && !leases[i].late && !is_stopped(&leases[i])) {
             leases[kept++] = leases[i];
             continue;
         }
@@ -107,13 +119,15 @@ static size_t leave_to_peers(struct query_view *view, const struct query_view_op
             expected = store_registry_expected(view->registry, view->collection->name, &view->arena,
                                                &shards);
         label = label_of(shards, expected, name);
-        if (view->peers->serves(view->peers->context, view->collection, name)) {
+        if ((behind || leases[i].late) &&
+            view->peers->serves(view->peers->context, view->collection, name)) {
             view->remotes[view->remote_count++] =
                 (struct view_remote){.name = arena_copy(&view->arena, name, strlen(name)),
                                      .label = arena_copy(&view->arena, label, strlen(label))};
             store_registry_release(view->registry, &leases[i]);
         } else {
-            view->behind[view->behind_count++] = arena_copy(&view->arena, label, strlen(label));
+            if (behind || is_stopped(&leases[i]))
+                view->behind[view->behind_count++] = arena_copy(&view->arena, label, strlen(label));
             leases[kept++] = leases[i];
         }
     }
@@ -134,6 +148,33 @@ static void cover_nothing_yet(struct query_view *view)
         coverage->missing[coverage->missing_count++] = view->remotes[i].label;
 }
 
+/* Without peers: what stopped lacks what Kafka has got since. */
+static void name_stopped(struct query_view *view, const struct store_lease *leases)
+{
+    struct store_coverage *coverage = &view->coverage;
+    struct store_expected_shard *shards = NULL;
+    size_t expected = 0, stopped = 0, count = coverage->missing_count;
+    const char **missing;
+
+    for (size_t i = 0; i < view->shard_count; i++)
+        stopped += is_stopped(&leases[i]);
+    if (stopped == 0)
+        return;
+    expected =
+        store_registry_expected(view->registry, view->collection->name, &view->arena, &shards);
+    missing = memory_checked(arena_calloc(&view->arena, count + stopped + 1, sizeof(char *)));
+    for (size_t i = 0; i < count; i++)
+        missing[i] = coverage->missing[i];
+    for (size_t i = 0; i < view->shard_count; i++)
+        if (is_stopped(&leases[i])) {
+            const char *name = store_shard_name(leases[i].shard);
+            const char *label = label_of(shards, expected, name);
+            missing[count++] = arena_copy(&view->arena, label, strlen(label));
+        }
+    coverage->missing = missing;
+    coverage->missing_count = count;
+}
+
 /* Peers are asked for every shard that is expected and not open here. */
 static void take_remotes(struct query_view *view, const struct query_view_options *options,
                          struct store_lease *leases)
@@ -142,6 +183,8 @@ static void take_remotes(struct query_view *view, const struct query_view_option
     size_t most = coverage->missing_count + view->shard_count;
 
     view->remote_count = view->behind_count = 0;
+    if (!view->peers && !options->shards && coverage->known)
+        name_stopped(view, leases);
     if (!view->peers || !coverage->known)
         return;
     view->coverage.elsewhere = false;
@@ -180,7 +223,9 @@ static void view_take(struct query_view *view, const struct query_view_options *
         view->freshness[i] = (struct query_shard_freshness){
             .shard = shard->name,
             .next_offset = store_snapshot_next_offset(shard->snapshot),
-            .watermark_ms = store_snapshot_watermark_ms(shard->snapshot)};
+            .watermark_ms = store_snapshot_watermark_ms(shard->snapshot),
+            .lacks = leases[i].behind || is_stopped(&leases[i]),
+            .known_offset = leases[i].known_offset};
     }
 }
 
@@ -513,7 +558,9 @@ static void merge_freshness(struct query_view *view)
             all[view->all_count++] =
                 (struct query_shard_freshness){.shard = remote->name,
                                                .next_offset = remote->next_offset,
-                                               .watermark_ms = remote->watermark_ms};
+                                               .watermark_ms = remote->watermark_ms,
+                                               .lacks = remote->lack.lacks,
+                                               .known_offset = remote->lack.known_offset};
     }
     view->all_freshness = all;
 }
@@ -527,7 +574,7 @@ void query_view_note_answers(struct query_view *view)
         struct view_remote *remote = &view->remotes[i];
         remote->failed |= !remote->answered_now && !remote->left_out;
         remote->left_out = false;
-        if (remote->failed)
+        if (remote->failed || (remote->answered && remote->lack.lacks))
             coverage->missing[coverage->missing_count++] = remote->label;
     }
     merge_freshness(view);

@@ -3,6 +3,7 @@
 #define INDEXER_QUERY_VIEW_H
 
 #include "indexer/query/query.h"
+#include "indexer/query/wire.h"
 #include "store/lease.h"
 #include "store/snapshot.h"
 
@@ -25,6 +26,7 @@ struct view_remote {
     int64_t next_offset, watermark_ms;
     struct key_residues residues; /* of its ids, as of the last answer */
     bool left_out;                /* of the next operation */
+    struct wire_lack lack;        /* as of the last answer */
 };
 
 struct query_view {
@@ -58,6 +60,8 @@ struct query_view {
     size_t all_count;
 };
 
+/** Whether the shard's records are known to be fewer than others have, or its partition stopped. */
+bool view_shard_lacks(const struct view_shard *shard);
 /** The shard among those that peers are asked for, or NULL. */
 struct view_remote *query_view_remote(const struct query_view *view, const char *name);
 /** After an operation: coverage and freshness follow what was answered. */

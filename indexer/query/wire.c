@@ -112,6 +112,19 @@ bool wire_to_residues(const struct doc *shard, struct key_residues *residues)
     return true;
 }
 
+bool wire_to_lack(const struct doc *shard, struct wire_lack *lack)
+{
+    enum { PLACE = 4 };
+
+    *lack = (struct wire_lack){0};
+    if (shard->count <= PLACE + 1)
+        return true;
+    if (shard->items[PLACE].type != DOC_BOOL || shard->items[PLACE + 1].type != DOC_INT)
+        return false;
+    *lack = (struct wire_lack){shard->items[PLACE].boolean, shard->items[PLACE + 1].integer};
+    return true;
+}
+
 int wire_get_u32(const struct doc *map, const char *key, uint32_t max, uint32_t *value,
                  struct error *error)
 {

@@ -7,14 +7,15 @@
  *     request   {"v": version, "collection", "dim", "now_ms", "timeout_ms", "min_offsets": {shard: offset},
  *                "op": {"do": NAME, "needs": the lowest version that has all of it, if not 1, ...}}
  *     answer    {"v": the request's, "collection", "dim", "shards": [[name, next offset, watermark,
- *                [[step, rest], ...]], ...], "result": {...}}
+ *                [[step, rest], ...], lacks records, known offset], ...], "result": {...}}
  *                                        of the shards that the node has; others it does not serve
  *               {"v": 1, "error": [code, text]}    the request's time is over
  *     row       [key, shard, event time, offset, start of the window, score, order, rest of the
  *                order, payload or null, vector or null, the record's own TTL or 0]
  *
- * [step, rest]: the residues of the shard's ids, by enum key_hash (store/files/residues.h). Nodes of windrow 0.2
- * and before leave them out.
+ * lacks records: others have more of the shard, or its partition stopped; it is known to go up to the known
+ * offset. [step, rest]: the residues of the shard's ids, by enum key_hash (store/files/residues.h). Nodes of
+ * windrow 0.2 and before leave these three out.
  *
  * `shard` of a row is a place in the answer's shards. Keys, payloads (as they are stored) and vectors
  * (little-endian float32) are bytes. A sender puts in what its version knows; a reader ignores keys
@@ -68,6 +69,14 @@ int wire_to_hit(const struct doc *row, const char *const *shards, size_t shard_c
 struct doc wire_from_residues(const struct key_residues *residues, struct arena *arena);
 /** Of such an entry; false where it is not sound. */
 bool wire_to_residues(const struct doc *shard, struct key_residues *residues);
+
+/* Whether the shard that was answered for lacks records, and how far it is known to go. */
+struct wire_lack {
+    bool lacks;
+    int64_t known_offset;
+};
+
+bool wire_to_lack(const struct doc *shard, struct wire_lack *lack);
 
 /* The operations: what is sent, and the same read at the other end. */
 

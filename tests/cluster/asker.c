@@ -29,6 +29,8 @@ void asker_open(struct asker *asker)
     asker->config = (struct config){.node = "asker",
                                     .kafka_group = "group",
                                     .cluster_name = "test",
+                                    .cluster_fresh_within_ms = 5000,
+                                    .cluster_fresh_records = 10000,
                                     .nats_url = asker->nats.url,
                                     .nats_prefix = "windrow",
                                     .http_host = "127.0.0.1",

@@ -458,7 +458,58 @@ START_TEST(lag_is_told_behind_the_furthest_copy_and_the_end_of_the_partition)
 }
 END_TEST
 
-TEST_TABLE(TEST(lag_is_told_behind_the_furthest_copy_and_the_end_of_the_partition),
+static bool is_late(struct stage *stage)
+{
+    struct store_lease lease;
+
+    ck_assert(store_registry_acquire_shard(stage->asker.registry, "news", "0", &lease));
+    store_registry_release(stage->asker.registry, &lease);
+    return lease.late;
+}
+
+/* It knows best how far it is: a word about 9,000 records may be old. */
+START_TEST(a_node_that_says_that_others_have_more_is_asked_last)
+{
+    static const char *const late = "\"shards\": [[\"0\", 9000, 0, 4, false, 0, true]]";
+    static const char *const left = "\"shards\": [[\"0\", 9000, 0, 4, true, 0, false]]";
+    static const char *const fresh = "\"shards\": [[\"0\", 9000, 0, 4, false, 0, false]]";
+    static struct stage stage;
+
+    stage_open(&stage);
+    UNTIL(owners_are(&stage, "c b a "), {
+        announce(&stage, "a", "g1", false, late);
+        announce(&stage, "b", "g2", false, left);
+        announce(&stage, "c", "g3", false, fresh);
+    });
+    UNTIL(owners_are(&stage, "a c b "), {
+        announce(&stage, "a", "g1", false, fresh);
+        announce(&stage, "b", "g2", false, left);
+        announce(&stage, "c", "g3", false, "\"shards\": [[\"0\", 9000, 0, 4, false, 0]]");
+    });
+    stage_close(&stage);
+}
+END_TEST
+
+START_TEST(an_own_copy_is_late_while_a_node_is_heard_that_has_more)
+{
+    static struct stage stage;
+
+    stage_open(&stage);
+    UNTIL(owners_are(&stage, "a "),
+          announce(&stage, "a", "g1", false, "\"shards\": [[\"0\", 9000, 0, 4]]"));
+    ck_assert(!is_late(&stage)); /* for a moment, and by a few records */
+    store_registry_set_reading(stage.asker.registry, "news", "0", STORE_HELD);
+    ck_assert(is_late(&stage));
+    store_registry_set_reading(stage.asker.registry, "news", "0", STORE_READING);
+    UNTIL(is_late(&stage),
+          announce(&stage, "a", "g1", false, "\"shards\": [[\"0\", 10001, 0, 4]]"));
+    stage_close(&stage);
+}
+END_TEST
+
+TEST_TABLE(TEST(a_node_that_says_that_others_have_more_is_asked_last),
+           TEST(an_own_copy_is_late_while_a_node_is_heard_that_has_more),
+           TEST(lag_is_told_behind_the_furthest_copy_and_the_end_of_the_partition),
            TEST(a_shard_that_comes_back_while_nobody_is_heard_lacks_records),
            TEST(an_own_shard_that_is_handed_over_answers_until_a_newer_claim_does),
            TEST(who_has_given_a_shard_up_is_asked_after_who_goes_on_with_it),

@@ -422,6 +422,21 @@ class Cluster(Nodes):
         resume(self.nats.process)
         self.wait_whole([nodes[0], coordinator])
 
+    def hold_a_set(self, nodes):
+        """Set a is held while more arrives: every node, those of set a too, answers from set b, and holds a to be late where it is alone."""
+        more = [(str(number), json.dumps(value(number, self.now_ms))) for number in range(ROWS, ROWS + 10)]
+        for name in ("a0", "a1"):
+            self.assertEqual(nodes[name].command("pause", "-C", COLLECTION).returncode, 0)
+        Sender(self.kafka.address).send(self.topic, more)
+        self.wait_whole(nodes.values(), ROWS + 10)
+        reply = self.count(nodes["a0"], windrow={"require": "complete"})
+        self.assertEqual((reply.status, reply.json()["result"]["count"]), (200, ROWS + 10), reply.body)
+        self.assertLess(sum(self.count(nodes[name], windrow={"local": True}).json()["result"]["count"] for name in ("a0", "a1")), ROWS + 10)
+        for name in ("a0", "a1"):
+            self.assertEqual(nodes[name].command("resume", "-C", COLLECTION).returncode, 0)
+        Sender(self.kafka.address).send(self.topic, [(key, None) for key, _ in more])
+        self.wait_whole(nodes.values())
+
     def test_two_sets_answer_whole_while_nodes_of_one_die(self):
         nodes = {name: self.node(name, replica_set=name[0]) for name in ("a0", "a1", "b0", "b1")}
         self.feed(nodes["a0"])
@@ -442,6 +457,7 @@ class Cluster(Nodes):
             return slowest
 
         always_whole(1)
+        self.hold_a_set(nodes)
         nodes["b1"].kill()
         killed = always_whole(4)
         self.wait_whole([nodes["b0"]])

@@ -86,6 +86,11 @@ class Operators(unittest.TestCase):
         self.wait_caught_up()
         self.assertEqual(set(self.windrow.scroll()), set(range(20)))
 
+    def missing(self):
+        reply = self.windrow.request("POST", f"/collections/{COLLECTION}/points/count", {}).json()["windrow"]
+        self.assertEqual(reply["partial"], bool(reply["missing"]))
+        return reply["missing"]
+
     def test_what_retention_took_is_skipped_on_an_operators_word(self):
         self.configure()
         self.windrow.start()
@@ -100,8 +105,13 @@ class Operators(unittest.TestCase):
         why = harness.wait_for(lambda: self.shard_status()["stopped"], "the shard stops")
         self.assertIn("offset 20 is gone, Kafka begins at 30", why)
         self.assertEqual((self.shard_status()["next_offset"], self.shard_status()["begin_offset"]), (20, 30))
+        self.assertEqual(self.missing(), [f"{self.topic}[0]"])
+        refused = self.windrow.request("POST", f"/collections/{COLLECTION}/points/count", {"windrow": {"require": "complete"}})
+        self.assertEqual(refused.status, 503, refused.body)
+        self.assertIn(f"stopped: {self.topic} [0]: offset 20 is gone", self.windrow.request("GET", "/readyz").body.decode())
         self.command("resume", "--shard", "0", "--skip")
         self.wait_caught_up()
+        self.assertEqual(self.missing(), [])
         self.assertIsNone(self.shard_status()["stopped"])
         self.assertEqual(set(self.windrow.scroll()), set(range(20)) | set(range(30, 60)))
 

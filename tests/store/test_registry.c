@@ -353,6 +353,50 @@ START_TEST(a_shard_that_somebody_has_in_a_newer_generation_is_fenced)
 }
 END_TEST
 
+static void note_others(struct world *world, int64_t next_offset, int64_t for_ns)
+{
+    store_registry_note_others(world->registry, collection.name, "0", next_offset,
+                               io_monotonic_ns(clock_io()) + for_ns);
+}
+
+/* Behind by at most 100 records, and for 50 ns. The shard is empty: what others have is what it lacks. */
+START_TEST(a_copy_is_late_while_others_have_more_for_too_long_or_too_much_of_it)
+{
+    static const struct {
+        int64_t first, then; /* what others say at 0 and at 30 ns */
+        enum store_reading reading;
+        int64_t at_ns;
+        bool late;
+    } cases[] = {{10, 20, STORE_READING, 40, false},  {10, 20, STORE_READING, 60, true},
+                 {0, 20, STORE_READING, 60, false},   {0, 101, STORE_READING, 31, true},
+                 {10, 20, STORE_HELD, 31, true},      {10, 20, STORE_STOPPED, 31, true},
+                 {0, 0, STORE_HELD, 100, false},      {500, 10, STORE_READING, 31, true},
+                 {10, 20, STORE_READING, 1100, false} /* nobody says so any more */};
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct store_lease lease;
+        struct world world;
+        paused_ns = 0;
+        setup(&world, true);
+        store_registry_watch_others(world.registry, 100, 50);
+        (void)claim(&world, "0");
+        note_others(&world, cases[i].first, 1000);
+        paused_ns = 30;
+        note_others(&world, cases[i].then, 1000);
+        store_registry_set_reading(world.registry, collection.name, "0", cases[i].reading);
+        paused_ns = cases[i].at_ns;
+        lease = lease_of(&world);
+        ck_assert_msg(lease.late == cases[i].late, "case %zu", i);
+        ck_assert_int_eq(lease.reading, cases[i].reading);
+        ck_assert_int_eq(lease.known_offset, cases[i].at_ns > 1000            ? 0
+                                             : cases[i].first > cases[i].then ? cases[i].first
+                                                                              : cases[i].then);
+        teardown(&world);
+    }
+    paused_ns = 0;
+}
+END_TEST
+
 static void note_server(struct world *world, int32_t generation)
 {
     store_registry_note_rival(world->registry, collection.name, "0", generation, true, INT64_MAX);
@@ -729,7 +773,8 @@ START_TEST(later_word_about_the_shards_replaces_the_earlier_one)
 }
 END_TEST
 
-TEST_TABLE(TEST(a_copy_that_cannot_be_opened_leaves_what_was_there),
+TEST_TABLE(TEST(a_copy_is_late_while_others_have_more_for_too_long_or_too_much_of_it),
+           TEST(a_copy_that_cannot_be_opened_leaves_what_was_there),
            TEST(a_shard_that_somebody_has_in_a_newer_generation_is_fenced),
            TEST(after_a_pause_no_claim_counts_until_the_group_has_answered),
            TEST(a_shard_that_comes_is_behind_until_its_owner_says_otherwise),

@@ -52,6 +52,19 @@ static void append_missing(struct service *service, struct http_request *request
     }
 }
 
+/* Others go on, and so does the process; an operator has to look. */
+static void append_stopped(struct service *service, struct http_request *request)
+{
+    struct ingest *ingest = atomic_load(&service->ingest);
+    struct ingest_partition_status *partitions;
+    size_t count = ingest ? ingest_status(ingest, &request->arena, &partitions) : 0;
+
+    for (size_t i = 0; i < count; i++)
+        if (partitions[i].stopped[0] != '\0')
+            buffer_append_format(&request->reply, "stopped: %s [%d]: %s\n", partitions[i].topic,
+                                 partitions[i].partition, partitions[i].stopped);
+}
+
 /* A process that is away from NATS answers for what it has, and says so. */
 static void append_disconnected(struct service *service, struct http_request *request)
 {
@@ -69,6 +82,7 @@ static void handle_readyz(struct http_request *request)
         http_reply_plain(request, 200, HTTP_TYPE_TEXT);
         buffer_append_text(&request->reply, "ready\n");
         append_missing(request->context, request);
+        append_stopped(request->context, request);
         append_disconnected(request->context, request);
         return;
     }

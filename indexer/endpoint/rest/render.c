@@ -367,6 +367,23 @@ void render_coverage(struct http_request *request, const struct store_coverage *
     buffer_append_byte(out, ']');
 }
 
+/* Only where there are any. */
+static void append_lacking(struct buffer *out, const struct query_shard_freshness *shards,
+                           size_t count)
+{
+    bool any = false;
+
+    for (size_t i = 0; i < count; i++) {
+        if (!shards[i].lacks)
+            continue;
+        buffer_append_text(out, any ? "," : "},\"behind\":{");
+        any = true;
+        doc_write_json_string(out, shards[i].shard, strlen(shards[i].shard));
+        buffer_append_byte(out, ':');
+        buffer_append_integer(out, shards[i].known_offset);
+    }
+}
+
 const char *render_windrow(struct http_request *request, const struct query_view *view,
                            const struct query_result *result)
 {
@@ -384,6 +401,7 @@ const char *render_windrow(struct http_request *request, const struct query_view
         buffer_append_byte(&out, ':');
         buffer_append_integer(&out, shards[i].next_offset < 0 ? 0 : shards[i].next_offset);
     }
+    append_lacking(&out, shards, count);
     buffer_append_text(&out, "},\"watermarks_ms\":{");
     for (size_t i = 0; i < count; i++) {
         if (i > 0)

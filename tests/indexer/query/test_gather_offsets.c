@@ -297,7 +297,73 @@ START_TEST(a_read_that_a_closing_shard_breaks_off_may_begin_anew_where_others_ca
 }
 END_TEST
 
-TEST_TABLE(TEST(a_read_that_a_closing_shard_breaks_off_may_begin_anew_where_others_can_be_asked),
+/* Shards that lack records, here or at a peer: what they have is in the answer, which names them. */
+START_TEST(shards_that_lack_records_are_named_with_how_far_they_are_known_to_go)
+{
+    enum { KNOWN = 1000000 };
+    static const struct {
+        size_t node;
+        enum store_reading reading;
+        int64_t others;      /* what others are known to have of the node's first shard */
+        bool served;         /* some other process has it, which does not answer */
+        const char *missing; /* NULL: nothing */
+        bool asked; /* its rows are asked for elsewhere, where nobody has them in this test */
+    } cases[] = {{1, STORE_READING, 1, false, NULL, false},
+                 {1, STORE_STOPPED, 1, false, "topic[1]", false},
+                 {1, STORE_READING, KNOWN, false, "topic[1]", false},
+                 {0, STORE_STOPPED, 1, false, "topic[0]", false},
+                 {0, STORE_STOPPED, 1, true, "topic[0]", false},
+                 {0, STORE_READING, KNOWN, true, "topic[0]", true},
+                 {0, STORE_READING, KNOWN, false, NULL, false},
+                 {0, STORE_READING, 1, true, NULL, false}};
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        static struct cluster cluster;
+        const char *shard = cases[i].node == 0 ? "0" : "1";
+        struct store_registry *registry;
+        const struct query_shard_freshness *fresh;
+        const struct store_coverage *coverage;
+        struct query_view *view;
+        struct error error = {0};
+        uint64_t whole, count;
+        size_t shards;
+
+        cluster_open(&cluster, 2, VECTOR_METRIC_COSINE, test_seed());
+        for (size_t id = 0; id < SHARDS; id++)
+            cluster_upsert_near(&cluster, id, id, 0.5F);
+        cluster_set_clock(&cluster, start_ms + 9 * hour_ms);
+        view = cluster_view(&cluster, true);
+        ck_assert_int_eq(query_count(view, NULL, &whole, &error), 0);
+        query_view_close(view);
+        registry = cluster.nodes[cases[i].node].world.registry;
+        store_registry_watch_others(registry, 1000, INT64_MAX);
+        store_registry_note_others(registry, "world", shard, cases[i].others, INT64_MAX);
+        store_registry_set_reading(registry, "world", shard, cases[i].reading);
+        atomic_store(&cluster.moves, cases[i].served);
+        view = cluster_view(&cluster, false);
+        ck_assert_int_eq(query_count(view, NULL, &count, &error), 0);
+        coverage = query_view_coverage(view);
+        ck_assert_uint_eq(coverage->missing_count, cases[i].missing ? 1 : 0);
+        if (cases[i].missing)
+            ck_assert_str_eq(coverage->missing[0], cases[i].missing);
+        ck_assert_int_eq(count < whole, cases[i].asked);
+        fresh = query_view_freshness(view, &shards);
+        for (size_t k = 0; k < shards; k++) {
+            ck_assert_int_eq(fresh[k].lacks, cases[i].missing && !cases[i].asked &&
+                                                 strcmp(fresh[k].shard, shard) == 0);
+            if (fresh[k].lacks && cases[i].others == KNOWN)
+                ck_assert_int_eq(fresh[k].known_offset, KNOWN);
+        }
+        ck_assert_int_eq(query_view_check_all(view, &error),
+                         cases[i].missing ? ERROR_UNAVAILABLE : 0);
+        query_view_close(view);
+        cluster_close(&cluster);
+    }
+}
+END_TEST
+
+TEST_TABLE(TEST(shards_that_lack_records_are_named_with_how_far_they_are_known_to_go),
+           TEST(a_read_that_a_closing_shard_breaks_off_may_begin_anew_where_others_can_be_asked),
            TEST(an_id_that_is_not_found_may_lie_where_nobody_answered),
            TEST(few_views_wait_for_owners), TEST(a_view_that_has_to_be_whole_waits_for_owners),
            TEST(offsets_that_a_shard_that_was_given_up_lacks_are_missing),
