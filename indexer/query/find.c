@@ -375,8 +375,11 @@ static int mark_old_elsewhere(struct query_view *view, const struct suspects *su
     for (size_t i = 0; code == 0 && i < suspects->count; i++) {
         struct query_row *row = suspects->items[i].row;
         const struct query_version version = query_row_version(row);
+        /* In the hit's own shard it may have been written anew since: that is another moment's version, not another
+         * shard's. */
         for (size_t k = 0; k < locating.holders[i].count; k++)
-            if (query_version_compare(&locating.holders[i].versions[k], &version) < 0)
+            if (strcmp(locating.holders[i].versions[k].shard, version.shard) != 0 &&
+                query_version_compare(&locating.holders[i].versions[k], &version) < 0)
                 row->shard = NULL;
     }
     return code;

@@ -159,6 +159,8 @@ static void finish(struct query_exchange *exchange, bool cancel, struct query_pe
         if (i != cluster->asking && !atomic_load(&cluster->lost)) {
             counts->asked++;
             exchange->cluster->asked++;
+            if (cluster->before_ask)
+                cluster->before_ask(cluster);
             ask(exchange, &cluster->nodes[i]);
         }
     free(exchange);

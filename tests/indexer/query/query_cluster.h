@@ -48,6 +48,7 @@ struct cluster {
     uint32_t asked;                          /* requests to nodes */
     const struct query_describer *describer; /* of the nodes that are asked */
     void (*change)(struct doc *answer, struct arena *arena);
+    void (*before_ask)(struct cluster *cluster); /* each node; NULL: nothing happens */
     uint64_t random;
 };
 

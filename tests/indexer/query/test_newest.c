@@ -161,5 +161,38 @@ START_TEST(shards_that_a_partitioner_filled_are_asked_once)
 }
 END_TEST
 
-TEST_TABLE(TEST(of_an_id_in_two_shards_only_the_newest_version_is_seen),
+/* Behind the first question to the two other nodes. */
+static void write_all_anew(struct cluster *cluster)
+{
+    float vector[DIM] = {1.0F};
+
+    if (cluster->asked == 3)
+        for (uint64_t id = 0; id < MOVED; id++)
+            world_upsert(&cluster_owner(cluster, id % SHARDS)->world, id % SHARDS, id,
+                         start_ms + hour_ms, 0, vector);
+}
+
+/* A hit that its own shard has in a newer version by then was right when the search looked. */
+START_TEST(hits_that_are_written_anew_between_the_two_questions_stay)
+{
+    static struct cluster cluster;
+    struct query_view *view;
+    struct arena arena;
+
+    cluster_open(&cluster, 3, VECTOR_METRIC_DOT, test_seed());
+    for (uint64_t id = 0; id < MOVED; id++)
+        write_twice(&cluster, false, id);
+    cluster_set_clock(&cluster, start_ms + 3 * hour_ms);
+    arena_create(&arena, 0);
+    view = cluster_view(&cluster, true);
+    cluster.before_ask = write_all_anew;
+    ck_assert_uint_eq(requests_of_search(&cluster, view, &arena), 4);
+    query_view_close(view);
+    arena_destroy(&arena);
+    cluster_close(&cluster);
+}
+END_TEST
+
+TEST_TABLE(TEST(hits_that_are_written_anew_between_the_two_questions_stay),
+           TEST(of_an_id_in_two_shards_only_the_newest_version_is_seen),
            TEST(shards_that_a_partitioner_filled_are_asked_once))
