@@ -232,6 +232,8 @@ static int run_listing(struct io *io, struct query_view *view, struct search_for
                          QUERY_LIMIT_MAX);
     if (parse_order_by(form->order_by, form->search.arena, &scroll, error) != 0)
         return error->code;
+    /* What a prefetch finds and what groups hold are points. */
+    scroll.once = form->depth > 0 || form->prefetch_factor > 0;
     parse_ordered_selector(&scroll, &form->selector);
     scroll.wants.payload |= form->search.wants.payload;
     scroll.wants.vector |= form->search.wants.vector;
