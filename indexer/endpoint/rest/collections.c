@@ -111,14 +111,17 @@ void rest_handle_collection(struct http_request *request)
     struct query_totals totals;
     struct parse_extras extras;
     struct error error = {0};
+    struct buffer schema = {0};
     struct doc indexes;
     const char *status;
 
     if (rest_request_collection(request, &collection, &error) != 0 ||
         parse_view(request, &no_body, collection, &extras, &view, &error) != 0 ||
         query_totals(view, &totals, &error) != 0 ||
-        payload_indexes_read(request, collection, &indexes, &error) != 0) {
+        payload_indexes_read(request, collection, &indexes, &error) != 0 ||
+        payload_indexes_render(view, &indexes, &request->arena, &schema, &error) != 0) {
         query_view_close(view);
+        buffer_destroy(&schema);
         http_reply_from_error(request, &error);
         return;
     }
@@ -148,7 +151,8 @@ void rest_handle_collection(struct http_request *request)
                        "\"flush_interval_sec\":5},"
                        "\"wal_config\":{\"wal_capacity_mb\":32,\"wal_segments_ahead\":0}},"
                        "\"payload_schema\":");
-    payload_indexes_render(&indexes, totals.points, &request->reply);
+    buffer_append(&request->reply, schema.data, schema.size);
+    buffer_destroy(&schema);
     buffer_append_byte(&request->reply, '}');
     http_reply_end(request, render_windrow(request, view, NULL));
     query_view_close(view);
