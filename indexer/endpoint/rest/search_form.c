@@ -70,8 +70,8 @@ static int parse_mmr(const struct doc *mmr, struct search_form *form, struct err
                          "Validation error in JSON body: [query.mmr.diversity: value %g invalid, "
                          "must be from 0.0 to 1.0]",
                          value);
-    if (parse_u32(mmr, "candidates_limit", form->search.limit + form->search.offset, CANDIDATES_MAX,
-                  &form->mmr_candidates, error) != 0)
+    if (parse_u32(mmr, "query.mmr.candidates_limit", form->search.limit + form->search.offset,
+                  CANDIDATES_MAX, &form->mmr_candidates, error) != 0)
         return error->code;
     form->mmr = true;
     form->mmr_diversity = (float)value;
@@ -160,7 +160,7 @@ static int parse_params(const struct doc *body, struct query_search *search, str
     const struct doc *exact = doc_get(params, "exact");
 
     search->exact = exact && exact->boolean;
-    return parse_u32(params, "hnsw_ef", 0, EF_MAX, &search->ef, error);
+    return parse_u32(params, "params.hnsw_ef", 0, EF_MAX, &search->ef, error);
 }
 
 static void parse_threshold(const struct doc *body, struct query_search *search)
