@@ -286,13 +286,15 @@ struct query_scroll {
     const char *order_by; /* payload path or "@time"/"@offset"; NULL: by id */
     bool descending;
     const struct doc *start_from; /* may be NULL */
+    bool once;                    /* of an order: a row counts with the first of its values alone */
     bool sample;                  /* in place of an order: rows by chance, all as likely */
     uint64_t seed;                /* of a sample: equal seeds draw equal ids, on every node */
     struct query_wants wants;
     struct arena *arena;
 };
 
-/** Rows in id order (or by a payload field), each id in its newest version. `next_key` is where the next page starts, NULL at the
+/** Rows in id order (or by a payload field: one entry for each value of an array), each id in its newest
+ * version. `next_key` is where the next page starts, NULL at the
  * end or under order_by. */
 int query_scroll_run(struct query_view *view, const struct query_scroll *scroll,
                      struct query_result *result, const uint8_t **next_key, size_t *next_key_bytes,

@@ -209,8 +209,9 @@ static int scroll_by_id(struct query_view *view, const struct query_scroll *scro
 }
 
 /* By the value of a payload field or of a virtual key: numbers by value, strings that are RFC 3339
- * times by time, in milliseconds. An array counts with the element that comes first in the order.
- * Equal values follow the id. Rows without an orderable value are left out. */
+ * times by time, in milliseconds. A row has an entry for each of its values, as in Qdrant's index; with
+ * `once` for the first in the order. Equal values follow the id. Rows without an orderable value are left
+ * out. */
 
 /* A sample is the first page in the order of a hash of the ids: every id is as likely as any other, and
  * nodes agree about it without a word.
@@ -263,20 +264,38 @@ static bool order_value_of(const struct doc *doc, order_value *value)
     }
 }
 
+/* The values of one row that lie in the range of the order. */
 struct value_walk {
-    bool descending, found;
-    order_value value;
+    const struct ordering *ordering;
+    struct arena *scratch;
+    order_value *values;
+    size_t count, capacity;
+    order_value last; /* that was offered */
 };
+
+static bool in_range(const struct ordering *ordering, order_value value)
+{
+    if (!ordering->has_start)
+        return true;
+    return ordering->scroll->descending ? value <= ordering->start : value >= ordering->start;
+}
 
 static void take_value(struct value_walk *walk, const struct doc *doc)
 {
     order_value value;
 
-    if (!order_value_of(doc, &value))
+    if (!order_value_of(doc, &value) || !in_range(walk->ordering, value))
         return;
-    if (!walk->found || (walk->descending ? value > walk->value : value < walk->value))
-        walk->value = value;
-    walk->found = true;
+    if (walk->count == walk->capacity) {
+        size_t capacity = walk->capacity ? 2 * walk->capacity : 4;
+        order_value *values = memory_checked(
+            arena_alloc(walk->scratch, capacity * sizeof(*values), _Alignof(order_value)));
+        if (walk->count > 0)
+            memcpy(values, walk->values, walk->count * sizeof(*values));
+        walk->values = values;
+        walk->capacity = capacity;
+    }
+    walk->values[walk->count++] = value;
 }
 
 static bool visit_value(void *context, const struct doc *doc)
@@ -291,32 +310,30 @@ static bool visit_value(void *context, const struct doc *doc)
     return false;
 }
 
-static int row_value(const struct ordering *ordering, const struct query_row *row,
-                     const uint8_t *bytes, size_t size_bytes, struct arena *scratch,
-                     struct value_walk *walk, struct error *error)
+static int row_values(const struct ordering *ordering, const struct query_row *row,
+                      const uint8_t *bytes, size_t size_bytes, struct value_walk *walk,
+                      struct error *error)
 {
     const char *path = ordering->scroll->order_by;
-    struct doc payload;
+    struct doc payload, value;
     int code;
 
-    walk->found = true;
-    switch (ordering->key) {
-    case FILTER_TIME:
-        walk->value = (order_value)store_row_event_time_ms(row->source, row->row);
+    if (ordering->key != FILTER_PAYLOAD) {
+        value = filter_virtual_value(ordering->key, row);
+        take_value(walk, &value);
         return 0;
-    case FILTER_WINDOW:
-        walk->value = (order_value)query_row_window_ms(row);
-        return 0;
-    case FILTER_OFFSET:
-        walk->value = (order_value)store_row_offset(row->source, row->row);
-        return 0;
-    default:
-        walk->found = false;
-        code = query_payload_decode(row, bytes, size_bytes, scratch, &payload, error);
-        if (code == 0)
-            (void)doc_visit_path(&payload, path, strlen(path), visit_value, walk);
-        return code;
     }
+    code = query_payload_decode(row, bytes, size_bytes, walk->scratch, &payload, error);
+    if (code == 0)
+        (void)doc_visit_path(&payload, path, strlen(path), visit_value, walk);
+    return code;
+}
+
+static int ascending(const void *a, const void *b)
+{
+    const order_value left = *(const order_value *)a, right = *(const order_value *)b;
+
+    return (left > right) - (left < right);
 }
 
 /* Negative when a comes before b. */
@@ -352,7 +369,8 @@ static void sift_down(const struct ordering *ordering, size_t parent, size_t cou
     }
 }
 
-static void ordering_offer(struct ordering *ordering, const struct ordered *fresh)
+/* False when the entry is behind all of a full page. */
+static bool ordering_offer(struct ordering *ordering, const struct ordered *fresh)
 {
     struct ordered *best = ordering->best;
 
@@ -365,26 +383,31 @@ static void ordering_offer(struct ordering *ordering, const struct ordered *fres
     } else if (ordered_compare(ordering, fresh, &best[0]) < 0) {
         best[0] = *fresh;
         sift_down(ordering, 0, ordering->count);
+    } else {
+        return false;
     }
+    return true;
 }
 
 static int order_row(void *context, const struct query_row *row, const uint8_t *bytes,
                      size_t size_bytes, struct arena *scratch, struct error *error)
 {
     struct ordering *ordering = context;
-    bool descending = ordering->scroll->descending;
-    struct value_walk walk = {.descending = descending};
+    struct value_walk walk = {.ordering = ordering, .scratch = scratch};
     struct ordered fresh = {.row = *row};
-    int code = row_value(ordering, row, bytes, size_bytes, scratch, &walk, error);
+    int code = row_values(ordering, row, bytes, size_bytes, &walk, error);
+    bool goes_on = true;
 
-    if (code != 0 || !walk.found)
+    if (code != 0 || walk.count == 0)
         return code;
-    if (ordering->has_start &&
-        (descending ? walk.value > ordering->start : walk.value < ordering->start))
-        return 0;
-    fresh.value = walk.value;
+    qsort(walk.values, walk.count, sizeof(*walk.values), ascending);
     fresh.key = store_row_key(row->source, row->row, &fresh.key_bytes);
-    ordering_offer(ordering, &fresh);
+    for (size_t i = 0; i < walk.count && goes_on; i++) {
+        fresh.value = walk.values[ordering->scroll->descending ? walk.count - 1 - i : i];
+        if (i == 0 || fresh.value != walk.last)
+            goes_on = ordering_offer(ordering, &fresh) && !ordering->scroll->once;
+        walk.last = fresh.value;
+    }
     return 0;
 }
 
@@ -401,7 +424,7 @@ static int sample_row(void *context, const struct query_row *row, const uint8_t 
     fresh.key = store_row_key(row->source, row->row, &fresh.key_bytes);
     fresh.value =
         (order_value)XXH3_64bits_withSeed(fresh.key, fresh.key_bytes, ordering->scroll->seed);
-    ordering_offer(ordering, &fresh);
+    (void)ordering_offer(ordering, &fresh);
     return 0;
 }
 

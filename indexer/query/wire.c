@@ -488,6 +488,7 @@ struct doc wire_from_scroll(const struct query_scroll *scroll, uint32_t limit, s
         doc_put(&map, "descending", doc_bool(scroll->descending));
         if (scroll->start_from)
             doc_put(&map, "start_from", *scroll->start_from);
+        doc_put(&map, "once", doc_bool(scroll->once)); /* peers of before do so always */
     }
     return map;
 }
@@ -502,6 +503,7 @@ int wire_to_scroll(const struct doc *op, struct arena *arena, struct query_scrol
                                     .wants = to_wants(op),
                                     .descending = wire_get_bool(op, "descending"),
                                     .sample = wire_get_bool(op, "sample"),
+                                    .once = wire_get_bool(op, "once"),
                                     .start_from = doc_get(op, "start_from")};
     int64_t seed = 0;
 

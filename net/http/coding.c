@@ -96,6 +96,8 @@ struct http_decoder {
         begun; /* inside a gzip member or a zstd frame; a stream is any number of them (RFC 1952, 2.2;
                    RFC 8878, 3) */
     bool failed;
+    uint8_t head[4]; /* the stream's first bytes */
+    size_t head_bytes;
 };
 
 struct http_decoder *http_decoder_new(enum http_coding coding)
@@ -129,11 +131,22 @@ size_t http_decoder_bytes(const struct http_decoder *decoder)
                                                : GZIP_DECODER_BYTES;
 }
 
+/* A body whose first bytes are of no such stream is of another coding, whatever its header says. */
+static bool begins_as_coded(const struct http_decoder *decoder)
+{
+    static const uint8_t gzip[] = {0x1f, 0x8b}, zstd[] = {0x28, 0xb5, 0x2f, 0xfd};
+    const bool is_gzip = decoder->coding == HTTP_CODING_GZIP;
+    const size_t size = is_gzip ? sizeof(gzip) : sizeof(zstd);
+
+    return memcmp(decoder->head, is_gzip ? gzip : zstd,
+                  decoder->head_bytes < size ? decoder->head_bytes : size) == 0;
+}
+
 static int broken(struct http_decoder *decoder, const char *what, struct error *error)
 {
     decoder->failed = true;
-    return error_set(error, ERROR_CORRUPT, "the body is not valid %s: %s",
-                     http_coding_name(decoder->coding), what);
+    return error_set(error, begins_as_coded(decoder) ? ERROR_CORRUPT : ERROR_UNSUPPORTED,
+                     "the body is not valid %s: %s", http_coding_name(decoder->coding), what);
 }
 
 /* One step: how many bytes came out and went in; *more tells whether there may be output without
@@ -187,6 +200,8 @@ int http_decoder_feed(struct http_decoder *decoder, const void *bytes, size_t si
 
     if (decoder->failed)
         return error_set(error, ERROR_CORRUPT, "the body was broken before");
+    for (size_t i = 0; i < size && decoder->head_bytes < sizeof(decoder->head); i++)
+        decoder->head[decoder->head_bytes++] = ((const uint8_t *)bytes)[i];
     while (in.pos < in.size || more) {
         ZSTD_outBuffer out = {piece, sizeof(piece), 0};
         int code = decoder->coding == HTTP_CODING_ZSTD

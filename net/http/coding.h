@@ -32,7 +32,8 @@ struct http_decoder *http_decoder_new(enum http_coding coding);
 /** NULL is allowed. */
 void http_decoder_delete(struct http_decoder *decoder);
 /** Decodes the next piece of a stream and hands on what comes out, at most 32 KiB at a time.
- * ERROR_CORRUPT with what is wrong; ERROR_CANCELLED when the sink wants no more. */
+ * ERROR_CORRUPT with what is wrong; ERROR_UNSUPPORTED: the first bytes are of no such coding at all.
+ * ERROR_CANCELLED when the sink wants no more. */
 int http_decoder_feed(struct http_decoder *decoder, const void *bytes, size_t size,
                       http_decoder_sink sink, void *context, struct error *error);
 /** Whether the stream may end here. A stream without bytes may. ERROR_CORRUPT: it is torn. */

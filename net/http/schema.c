@@ -166,6 +166,10 @@ static int check_minimum(const struct http_shape *shape, const struct doc *value
 
     if (!doc_as_double(value, &number) || number >= (double)shape->minimum)
         return 0;
+    if (number < 0 && shape->minimum >= 0) { /* of another type: Qdrant reads an unsigned number */
+        write_expected(shape, &text);
+        return fail(place, &text, error);
+    }
     write_place(place, &where);
     doc_write_json(&text, value);
     error_set(error, ERROR_INVALID,
@@ -321,8 +325,15 @@ int http_schema_parameter(const struct http_schema *schema, const char *name, co
             (shape->types != HTTP_INTEGER || is_integer(shape, text.string)))
             return 0;
         write_expected(shape, &expected);
-        error_set(error, ERROR_INVALID, "Wrong input: query parameter `%s`: %s", name,
-                  buffer_text(&expected));
+        if (shape->types == HTTP_INTEGER && is_integer(&http_natural, text.string))
+            error_set(
+                error, ERROR_INVALID,
+                "Validation error in query parameters: [%s: value %.40s invalid, must be %lld "
+                "or larger]",
+                name, text.string, (long long)shape->minimum);
+        else
+            error_set(error, ERROR_INVALID, "Wrong input: query parameter `%s`: %s", name,
+                      buffer_text(&expected));
         buffer_destroy(&expected);
         return ERROR_INVALID;
     }

@@ -370,7 +370,9 @@ static bool judge_body(struct pending *pending)
     if (pending->body_too_large)
         http_reply_error(request, 413, "The body is larger than %d bytes", HTTP_BODY_MAX_BYTES);
     else if (pending->body_fault.code != 0 && !pending->no_room)
-        http_reply_error(request, 400, "Wrong input: %s", pending->body_fault.text);
+        /* RFC 9110, 15.5.16: 415 also says what looking at the data has shown. */
+        http_reply_error(request, pending->body_fault.code == ERROR_UNSUPPORTED ? 415 : 400,
+                         "Wrong input: %s", pending->body_fault.text);
     else
         return true;
     return false;

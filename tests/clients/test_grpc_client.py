@@ -326,6 +326,33 @@ class Calls(Both):
             models.UpdateStatus.COMPLETED,
         )
 
+    def test_indexes_are_made_with_their_parameters(self):
+        fields = {
+            "n": models.IntegerIndexParams(type="integer", lookup=True, range=False, on_disk=True),
+            "tags": models.KeywordIndexParams(type="keyword", is_tenant=True),
+            "ratio": models.FloatIndexParams(type="float", is_principal=True),
+            "place": models.GeoIndexParams(type="geo", on_disk=True),
+            "inner.deep[].x": models.TextIndexParams(type="text", tokenizer=models.TokenizerType.WORD, lowercase=True, phrase_matching=True),
+            "flag": models.BoolIndexParams(type="bool"),
+            "date": models.DatetimeIndexParams(type="datetime", on_disk=False),
+            "no": models.UuidIndexParams(type="uuid", is_tenant=False),
+            "nothing": models.PayloadSchemaType.INTEGER,
+        }
+        for field, schema in fields.items():
+            self.grpc.create_payload_index(COLLECTION, field, field_schema=schema, wait=True)
+        shown = self.same(lambda client: {field: index.model_dump(exclude_none=True) for field, index in client.get_collection(COLLECTION).payload_schema.items() if field in fields})
+        self.assertEqual(set(shown), set(fields))
+        for field, schema in fields.items():
+            if field != "nothing":
+                self.assertEqual(shown[field]["params"], schema.model_dump(exclude_none=True))
+            # Points that have the field, which is not null and no empty list.
+            self.assertEqual(shown[field]["points"], 0 if field in ("no", "nothing") else POINTS, field)
+        for field in fields:
+            self.grpc.delete_payload_index(COLLECTION, field)
+        for schema, words in ((models.TextIndexParams(type="text", stopwords=models.Language.ENGLISH), "`stopwords`"), (models.TextIndexParams(type="text", tokenizer="prefix"), "`tokenizer`")):
+            with self.assertRaisesRegex(grpc.RpcError, words):
+                self.grpc.create_payload_index(COLLECTION, "word", field_schema=schema)
+
     def test_parts_of_points_change(self):
         """The same changes over each front to a point of its own; both points end alike."""
         vector, other = vector_of(self.dice), vector_of(self.dice)

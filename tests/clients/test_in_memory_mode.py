@@ -38,6 +38,7 @@ def payload_of(random, number):
     choices = {
         "n": lambda: random.choice([*NUMBERS[:5], None, 1.5, "1"]),
         "s": lambda: random.choice([*WORDS, None]),
+        "many": lambda: random.sample(range(40), random.randrange(5)),
         "f": lambda: random.choice([0.5, 1.0, 2.5, float(BIG)]),
         "b": lambda: random.choice([True, False]),
         "tags": lambda: random.sample([*WORDS, 1, 2, None], random.randrange(4)),
@@ -495,15 +496,24 @@ class InMemoryMode(unittest.TestCase):
         self.assertEqual(sorted(point.id for point in whole), list(range(POINTS)))
 
     def test_values_of_an_order_are_the_same(self):
-        for key in ("f", "at", "o.n"):
+        for key, start in (("f", None), ("at", None), ("o.n", None), ("many", None), ("many", 17)):
             for direction in models.Direction:
-                order = models.OrderBy(key=key, direction=direction)
-                with self.subTest(key=key, direction=direction):
-                    got, wanted = (client.scroll(COLLECTION, order_by=order, limit=POINTS)[0] for client in (self.client, self.memory))
+                order = models.OrderBy(key=key, direction=direction, start_from=start)
+                with self.subTest(key=key, direction=direction, start=start):
+                    got, wanted = (client.scroll(COLLECTION, order_by=order, limit=4 * POINTS)[0] for client in (self.client, self.memory))
                     self.assertEqual([point.order_value for point in got], [point.order_value for point in wanted])
                     self.assertGreater(len(got), 30)
-                    ranked = self.client.query_points(COLLECTION, query=models.OrderByQuery(order_by=order), limit=POINTS).points
+                    ranked = self.client.query_points(COLLECTION, query=models.OrderByQuery(order_by=order), limit=4 * POINTS).points
                     self.assertEqual([point.order_value for point in ranked], [point.order_value for point in got])
+                    if key == "many": # several entries a point, but one in a group and in a prefetch
+                        ids = [point.id for point in got]
+                        self.assertGreater(len(ids), len(set(ids)))
+                        groups = self.client.query_points_groups(COLLECTION, group_by="n", query=models.OrderByQuery(order_by=order), limit=POINTS, group_size=9).groups
+                        hits = [point.id for group in groups for point in group.hits]
+                        self.assertEqual(len(hits), len(set(hits)))
+                        prefetch = models.Prefetch(query=models.OrderByQuery(order_by=order), limit=7)
+                        fused = self.client.query_points(COLLECTION, prefetch=prefetch, query=models.FusionQuery(fusion=models.Fusion.RRF), limit=POINTS).points
+                        self.assertEqual(len({point.id for point in fused}), 7)
 
     def test_older_calls_are_the_same_queries(self):
         """Clients of former years, by what they sent."""

@@ -365,7 +365,7 @@ class Cluster(Nodes):
         self.start_all([node])
         coordinator.start("--role", "query")
         self.wait_whole([node, coordinator])
-        self.assertEqual(node.request("GET", "/readyz").body, b"ready\n")
+        self.assertEqual(node.request("GET", "/readyz").body, b"all shards are ready")
         self.nats.stop()
         for one in (node, coordinator):
             harness.wait_for(lambda one=one: b"other nodes are not heard" in one.request("GET", "/readyz").body, "it says so")
@@ -380,7 +380,7 @@ class Cluster(Nodes):
         self.nats.start()
         self.wait_whole([node, coordinator])
         for one in (node, coordinator):
-            harness.wait_for(lambda one=one: one.request("GET", "/readyz").body == b"ready\n", "connected again", 60)
+            harness.wait_for(lambda one=one: one.request("GET", "/readyz").body == b"all shards are ready", "connected again", 60)
 
     def silent(self, node):
         """Names of the nodes that this one does not hear and still asks."""

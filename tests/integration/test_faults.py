@@ -252,7 +252,7 @@ class Connections(unittest.TestCase):
             connection.sendall(one * 20 + last)
             reply = self.read_all(connection)
         self.assertEqual(reply.count(b'{"count":0}'), 20)
-        self.assertTrue(reply.endswith(b"alive\n"))
+        self.assertTrue(reply.endswith(b"healthz check passed"))
 
     def test_half_closed_and_chunked_and_head(self):
         chunked = (

@@ -101,7 +101,7 @@ class Outages(unittest.TestCase):
         self.nats.start()
         self.windrow.wait_indexed(1, timeout_s=90)
         self.assert_stored(ROWS + 1)
-        self.assertEqual(self.windrow.request("GET", "/readyz").body, b"ready\n")
+        self.assertEqual(self.windrow.request("GET", "/readyz").body, b"all shards are ready")
         harness.wait_for(lambda: sum(self.windrow.metrics("windrow_index_queue_connected").values()) == 1, "the metric says so")
 
     def test_lost_message_is_found_by_reconciliation(self):

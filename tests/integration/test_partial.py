@@ -101,7 +101,7 @@ class Partial(unittest.TestCase):
             lambda: self.read(nodes[1], "/points/count", {"windrow": {"require": "complete"}}).json()["result"]["count"] == ROWS,
             "the other process serves all partitions", 60)
         # It serves what it has of them at once, and is ready when it knows where each of them ends.
-        harness.wait_for(lambda: nodes[1].request("GET", "/readyz").body == b"ready\n", "ready with all of them", 60)
+        harness.wait_for(lambda: nodes[1].request("GET", "/readyz").body == b"all shards are ready", "ready with all of them", 60)
 
     def test_process_without_the_ingest_role_sends_readers_away(self):
         nats = Nats().start()

@@ -26,7 +26,8 @@ static void handle_livez(struct http_request *request)
     bool alive = health_alive(request->context);
 
     http_reply_plain(request, alive ? 200 : 503, HTTP_TYPE_TEXT);
-    buffer_append_text(&request->reply, alive ? "alive\n" : "a loop of the process is stuck\n");
+    buffer_append_text(&request->reply,
+                       alive ? "healthz check passed" : "a loop of the process is stuck\n");
 }
 
 /* A process that shares its group's partitions is ready with its part, and says that it is one. */
@@ -76,14 +77,19 @@ static void append_disconnected(struct service *service, struct http_request *re
 
 static void handle_readyz(struct http_request *request)
 {
+    static const char ready[] = "ready\n";
     char why[512] = "";
 
     if (health_ready(request->context, why, sizeof(why))) {
         http_reply_plain(request, 200, HTTP_TYPE_TEXT);
-        buffer_append_text(&request->reply, "ready\n");
+        buffer_append_text(&request->reply, ready);
         append_missing(request->context, request);
         append_stopped(request->context, request);
         append_disconnected(request->context, request);
+        if (request->reply.size == strlen(ready)) { /* Qdrant's words */
+            request->reply.size = 0;
+            buffer_append_text(&request->reply, "all shards are ready");
+        }
         return;
     }
     http_reply_plain(request, 503, HTTP_TYPE_TEXT);
@@ -319,7 +325,22 @@ static const struct http_route routes[] = {
     {"POST", "/collections/{}/resume", handle_resume, HTTP_CONTROL, &resume_schema},
 };
 
+/* What Qdrant says of a process that is alone. */
+static void handle_no_cluster(struct http_request *request)
+{
+    http_reply_begin(request);
+    buffer_append_text(&request->reply, "{\"status\":\"disabled\"}");
+    http_reply_end(request, NULL);
+}
+
+static const struct http_route routes_alone[] = {
+    {"GET", "/cluster", handle_no_cluster, HTTP_READ, NULL},
+};
+
 void administration_add_routes(struct service *service, struct http_server *server)
 {
+    if (!service->config->cluster_name)
+        http_server_add_routes(server, routes_alone, sizeof(routes_alone) / sizeof(routes_alone[0]),
+                               service);
     http_server_add_routes(server, routes, sizeof(routes) / sizeof(routes[0]), service);
 }

@@ -26,6 +26,7 @@ struct grpc_field {
     bool always;   /* there, even if it did not come: an empty list, a zero */
     bool floats;   /* read in one piece */
     bool verbatim; /* an enum's names as they are, not in lower case */
+    bool typed; /* its object says in `type` what the field's name begins with: text_index_params */
 };
 
 struct grpc_message {

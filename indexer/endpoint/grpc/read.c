@@ -69,6 +69,36 @@ static void add_pair(struct reader *reader, struct pairs *pairs, struct doc key,
     pairs->items[2 * pairs->count++ + 1] = value;
 }
 
+/* {"type": "text", ...} of text_index_params */
+static struct doc with_type(struct reader *reader, const struct grpc_field *field,
+                            const struct doc *value)
+{
+    struct doc typed = doc_map(reader->arena, value->count + 1);
+
+    doc_put(&typed, "type",
+            (struct doc){.type = DOC_STRING,
+                         .count = (uint32_t)strcspn(field->wire->name, "_"),
+                         .string = field->wire->name});
+    doc_merge(&typed, value);
+    return typed;
+}
+
+/* A type under a key, and an object of that type, are the object. */
+static bool replace_type(struct pairs *pairs, const char *key, const struct doc *typed)
+{
+    const struct doc *type = doc_get(typed, "type");
+
+    for (uint32_t i = 0; type && i < pairs->count; i++) {
+        struct doc *value = &pairs->items[2 * i + 1];
+        if (!doc_string_equals(&pairs->items[2 * i], key) || value->type != DOC_STRING ||
+            value->count != type->count || memcmp(value->string, type->string, type->count) != 0)
+            continue;
+        *value = *typed;
+        return true;
+    }
+    return false;
+}
+
 /* Two lists under one key are one list: examples that are ids, and those that are vectors. */
 static bool append_list(struct reader *reader, const struct pairs *pairs, const char *key,
                         const struct doc *more)
@@ -353,7 +383,8 @@ static int take(struct reader *reader, const struct grpc_field *field, struct do
         break;
     }
     if (strcmp(field->key, field->wire->name) == 0 ||
-        !append_list(reader, pairs, field->key, &value))
+        (!append_list(reader, pairs, field->key, &value) &&
+         !replace_type(pairs, field->key, &value)))
         add_pair(reader, pairs, key_doc(field->key), value);
     return 0;
 }
@@ -377,6 +408,8 @@ static int read_fields(struct reader *reader, const struct grpc_message *message
             return reader->error->code;
         if (take(reader, field, value, out, &pairs) != 0)
             return reader->error->code;
+        if (field->typed)
+            *out = with_type(reader, field, out);
         found |= field->form == GRPC_BARE;
     }
     if (!found && message->bare_list)

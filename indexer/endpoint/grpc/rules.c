@@ -4,7 +4,7 @@
 
 #include "indexer/endpoint/grpc/catalog.h"
 
-enum { ALWAYS = 1, FLOATS = 2, VERBATIM = 4 };
+enum { ALWAYS = 1, FLOATS = 2, VERBATIM = 4, TYPED = 8 };
 
 static const struct rule {
     const char *message; /* NULL: any */
@@ -131,6 +131,8 @@ static const struct rule {
     {"SetPayload", "payload", GRPC_KEY, NULL, ALWAYS},
     {NULL, "keys", GRPC_KEY, NULL, ALWAYS},
     {"CreateFieldIndexCollection", "field_type", GRPC_KEY, "field_schema", 0},
+    {"CreateFieldIndexCollection", "field_index_params", GRPC_KEY, "field_schema", 0},
+    {"PayloadIndexParams", NULL, GRPC_BARE, NULL, TYPED},
 
     /* Replies. */
     {"QueryResponse", "result", GRPC_KEY, "points", 0},
@@ -169,4 +171,5 @@ void grpc_rule_apply(const char *message, struct grpc_field *field)
     field->always = found->flags & ALWAYS;
     field->floats = found->flags & FLOATS;
     field->verbatim = found->flags & VERBATIM;
+    field->typed = found->flags & TYPED;
 }

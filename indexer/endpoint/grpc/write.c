@@ -11,9 +11,20 @@ struct writer {
 
 static bool message_fits(const struct grpc_message *message, const struct doc *doc);
 
+static bool is_of_type(const struct grpc_field *field, const struct doc *doc)
+{
+    const struct doc *type = doc_get(doc, "type");
+    const size_t length = strcspn(field->wire->name, "_");
+
+    return type && type->type == DOC_STRING && type->count == length &&
+           memcmp(type->string, field->wire->name, length) == 0;
+}
+
 /* Whether the document is a value of that type. */
 static bool value_fits(const struct grpc_field *field, const struct doc *doc)
 {
+    if (field->typed && !is_of_type(field, doc))
+        return false;
     if (field->floats)
         return doc->type == DOC_INT; /* the vector's place */
     if (field->wire->label == PROTOBUF_C_LABEL_REPEATED)

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "base/version.h"
 #include "indexer/endpoint/pages/openapi.h"
 
 /* Clients compare this with their own version and warn when it is far off. */
@@ -43,7 +44,8 @@ static void handle_root(struct http_request *request)
     http_reply_plain(request, 200, HTTP_TYPE_JSON);
     buffer_append_text(&request->reply,
                        "{\"title\":\"windrow (speaks the query side of qdrant's REST API)\","
-                       "\"version\":\"" QDRANT_VERSION "\"}");
+                       "\"version\":\"" QDRANT_VERSION "\",\"commit\":\"windrow-" WINDROW_VERSION
+                       "\"}");
 }
 
 static void handle_health(struct http_request *request)

@@ -12,6 +12,7 @@ enum {
     CHANGE_TIMEOUT_S = 30,
     DIM_MAX = 65536,
     PARTITIONS_MAX = 10000,
+    NAME_MAX_BYTES = 100,
 };
 
 #define NAME_CHARACTERS "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-"
@@ -52,8 +53,7 @@ void rest_handle_collection_exists(struct http_request *request)
     http_reply_end(request, NULL);
 }
 
-/* Qdrant's names. */
-static const char *metric_name(enum vector_metric metric)
+const char *rest_metric_name(enum vector_metric metric)
 {
     static const char *const names[] = {
         [VECTOR_METRIC_COSINE] = "Cosine",
@@ -63,95 +63,6 @@ static const char *metric_name(enum vector_metric metric)
         [VECTOR_METRIC_HAMMING] = "Manhattan"};
 
     return names[metric];
-}
-
-/* What the client sent when it made the collection; the config has checked it. */
-static struct doc client_settings(struct http_request *request,
-                                  const struct config_collection *collection)
-{
-    const char *text = collection->client_settings;
-    struct doc settings = {.type = DOC_MAP};
-
-    if (text)
-        (void)doc_parse_json(&request->arena, text, strlen(text), NULL, &settings, ERROR_IGNORED);
-    return settings;
-}
-
-static void render_sparse_vectors(struct http_request *request,
-                                  const struct config_collection *collection)
-{
-    const struct doc settings = client_settings(request, collection);
-    const struct doc *sent = doc_get(&settings, "sparse_vectors");
-    struct buffer *reply = &request->reply;
-
-    if (collection->sparse_vector_count == 0)
-        return;
-    buffer_append_text(reply, "\"sparse_vectors\":");
-    for (size_t i = 0; i < collection->sparse_vector_count; i++) {
-        const char *name = collection->sparse_vectors[i];
-        const struct doc *params = doc_get(sent, name);
-        buffer_append_byte(reply, i > 0 ? ',' : '{');
-        doc_write_json_string(reply, name, strlen(name));
-        buffer_append_byte(reply, ':');
-        if (params)
-            doc_write_json(reply, params);
-        else
-            buffer_append_text(reply, "{}");
-    }
-    buffer_append_text(reply, "},");
-}
-
-/* Every key that the clients' models require, and those their users read (points_count,
- * indexed_vectors_count). red: damage or a stopped shard; yellow: a segment is being built. */
-void rest_handle_collection(struct http_request *request)
-{
-    const struct config_collection *collection;
-    const struct doc no_body = {.type = DOC_NULL};
-    struct query_view *view = NULL;
-    struct query_totals totals;
-    struct parse_extras extras;
-    struct error error = {0};
-    struct doc indexes;
-    const char *status;
-
-    if (rest_request_collection(request, &collection, &error) != 0 ||
-        parse_view(request, &no_body, collection, &extras, &view, &error) != 0 ||
-        query_totals(view, &totals, &error) != 0 ||
-        payload_indexes_read(request, collection, &indexes, &error) != 0) {
-        query_view_close(view);
-        http_reply_from_error(request, &error);
-        return;
-    }
-    status = totals.damaged ? "red" : totals.building ? "yellow" : "green";
-    http_reply_begin(request);
-    buffer_append_format(&request->reply,
-                         "{\"status\":\"%s\",\"optimizer_status\":\"ok\","
-                         "\"points_count\":%llu,\"indexed_vectors_count\":%llu,"
-                         "\"segments_count\":%llu,",
-                         status, (unsigned long long)totals.points,
-                         (unsigned long long)totals.indexed, (unsigned long long)totals.segments);
-    buffer_append_format(&request->reply,
-                         "\"config\":{\"params\":{\"vectors\":{\"size\":%u,\"distance\":\"%s\"},",
-                         collection->dim, metric_name(collection->metric));
-    render_sparse_vectors(request, collection);
-    buffer_append_format(&request->reply,
-                         "\"shard_number\":1,\"replication_factor\":1,"
-                         "\"write_consistency_factor\":1,\"on_disk_payload\":true},");
-    buffer_append_format(&request->reply,
-                         "\"hnsw_config\":{\"m\":%u,\"ef_construct\":%u,"
-                         "\"full_scan_threshold\":%llu},",
-                         collection->hnsw_m, collection->hnsw_ef_construct,
-                         (unsigned long long)collection->flat_below_rows);
-    buffer_append_text(&request->reply,
-                       "\"optimizer_config\":{\"deleted_threshold\":0.3,"
-                       "\"vacuum_min_vector_number\":1000,\"default_segment_number\":0,"
-                       "\"flush_interval_sec\":5},"
-                       "\"wal_config\":{\"wal_capacity_mb\":32,\"wal_segments_ahead\":0}},"
-                       "\"payload_schema\":");
-    payload_indexes_render(&indexes, totals.points, &request->reply);
-    buffer_append_byte(&request->reply, '}');
-    http_reply_end(request, render_windrow(request, view, NULL));
-    query_view_close(view);
 }
 
 /* Collections that come and go. */
@@ -188,7 +99,7 @@ static int parse_metric(const struct doc *distance, enum vector_metric *metric)
 {
     for (enum vector_metric each = 0; each <= VECTOR_METRIC_HAMMING; each++)
         if (doc_string_equals(distance,
-                              each == VECTOR_METRIC_HAMMING ? "Hamming" : metric_name(each))) {
+                              each == VECTOR_METRIC_HAMMING ? "Hamming" : rest_metric_name(each))) {
             *metric = each;
             return 0;
         }
@@ -199,7 +110,12 @@ static int check_name(const char *name, struct error *error)
 {
     size_t length = strlen(name);
 
-    if (length >= 1 && length <= 100 && strspn(name, NAME_CHARACTERS) == length)
+    if (length > NAME_MAX_BYTES)
+        return error_set(error, ERROR_INVALID,
+                         "Validation error in path parameters: [collection_name: value of %zu "
+                         "characters invalid, must be of %d or fewer]",
+                         length, NAME_MAX_BYTES);
+    if (length >= 1 && strspn(name, NAME_CHARACTERS) == length)
         return 0;
     return error_set(error, ERROR_INVALID,
                      "Wrong input: a collection's name has 1 to 100 letters, digits, - and _");
@@ -248,15 +164,16 @@ static int parse_wish(struct arena *arena, const char *name, const struct doc *b
         return error_set(error, ERROR_INVALID,
                          "Format error in JSON body: $.vectors: expected `size` and `distance`");
     if (parse_metric(distance, &wish->metric) != 0 ||
-        parse_u32(vectors, "size", 0, DIM_MAX, &wish->dim, error) != 0 ||
+        parse_u32(vectors, "vectors.size", 0, DIM_MAX, &wish->dim, error) != 0 ||
         parse_u32(body, "shard_number", 0, PARTITIONS_MAX, &wish->partitions, error) != 0 ||
         parse_u32(body, "replication_factor", 0, PARTITIONS_MAX, &wish->replication, error) != 0)
         return error->code;
     if (!hnsw)
         return 0;
-    if (parse_u32(hnsw, "m", 0, UINT32_MAX, &wish->hnsw_m, error) != 0)
+    if (parse_u32(hnsw, "hnsw_config.m", 0, UINT32_MAX, &wish->hnsw_m, error) != 0)
         return error->code;
-    return parse_u32(hnsw, "ef_construct", 0, UINT32_MAX, &wish->hnsw_ef_construct, error);
+    return parse_u32(hnsw, "hnsw_config.ef_construct", 0, UINT32_MAX, &wish->hnsw_ef_construct,
+                     error);
 }
 
 /* A change of collections waits for Kafka and for shards. */
@@ -370,6 +287,22 @@ static void reply_index_done(struct http_request *request)
     http_reply_end(request, NULL);
 }
 
+static bool is_false(const struct doc *flag)
+{
+    return flag && !flag->boolean;
+}
+
+/* Of an integer index Qdrant wants one of two uses. */
+static int check_index(const struct doc *schema, struct error *error)
+{
+    if (!is_false(doc_get(schema, "lookup")) || !is_false(doc_get(schema, "range")))
+        return 0;
+    return error_set(
+        error, ERROR_INVALID,
+        "Validation error in JSON body: [$.field_schema: `lookup` and `range` are both "
+        "false, one must be true]");
+}
+
 void rest_handle_index_create(struct http_request *request)
 {
     const struct config_collection *collection;
@@ -384,9 +317,11 @@ void rest_handle_index_create(struct http_request *request)
         schema = doc_get(&body, "field_schema");
         if (!schema)
             schema = doc_get(&body, "field_type");
-        code = schema ? payload_indexes_set(request, collection, doc_get(&body, "field_name"),
-                                            schema, &error)
-                      : 0; /* of no type: Qdrant finds it out from the points */
+        code = check_index(schema, &error);
+        if (code == 0)
+            code = schema ? payload_indexes_set(request, collection, doc_get(&body, "field_name"),
+                                                schema, &error)
+                          : 0; /* of no type: Qdrant finds it out from the points */
     }
     if (code == 0)
         reply_index_done(request);
@@ -409,12 +344,42 @@ void rest_handle_index_delete(struct http_request *request)
         http_reply_from_error(request, &error);
 }
 
-void rest_handle_not_available(struct http_request *request)
+/* Routes that only say no. */
+
+static void refuse(struct http_request *request, const char *why)
 {
-    http_reply_error(request, 501,
-                     "windrow does not offer %s %s: records come from Kafka and collections from "
-                     "windrow.yaml",
-                     request->method, request->path);
+    http_reply_error(request, 501, "windrow does not offer %s %s: %s", request->method,
+                     request->path, why);
+}
+
+void rest_handle_no_aliases(struct http_request *request)
+{
+    refuse(request, "there are no aliases, a collection has one name");
+}
+
+void rest_handle_no_shards(struct http_request *request)
+{
+    refuse(request,
+           "shards are the partitions of a topic, and Kafka's consumer group shares them out");
+}
+
+void rest_handle_no_peers(struct http_request *request)
+{
+    refuse(request, "nodes find each other over NATS and need no consensus of their own; "
+                    "GET /cluster lists them");
+}
+
+void rest_handle_no_named_vectors(struct http_request *request)
+{
+    refuse(request, "a collection has one dense vector, without a name; sparse ones are declared "
+                    "when it is made");
+}
+
+void rest_handle_no_quotas(struct http_request *request)
+{
+    refuse(request,
+           "there are no quotas; `max_bytes` bounds a collection, `store.memory_max_bytes` "
+           "and `http.memory_max_bytes` bound memory");
 }
 
 /* A backup has all collections of a process, and restoring one needs it stopped. */

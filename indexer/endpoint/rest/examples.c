@@ -141,9 +141,15 @@ int search_recommend_parse(struct http_request *request, struct query_view *view
 
     if (check_count(positive, where[0], error) != 0 || check_count(negative, where[1], error) != 0)
         return error->code;
-    if (best || sums ? count == 0 : positive_count == 0)
-        return error_set(error, ERROR_INVALID, "Wrong input: At least one %sexample is needed",
-                         best || sums ? "" : "positive ");
+    if (count == 0)
+        return error_set(
+            error, ERROR_INVALID,
+            "Validation error in JSON body: [$.query.recommend: At least one %sexample "
+            "is needed]",
+            best || sums ? "" : "positive ");
+    if (!best && !sums && positive_count == 0)
+        return error_set(error, ERROR_INVALID,
+                         "Wrong input: At least one positive example is needed");
     examples_start(&examples, view, count, form);
     if (add_examples(&examples, positive, where[0], error) != 0 ||
         add_examples(&examples, negative, where[1], error) != 0 ||

@@ -33,7 +33,7 @@ int search_fusion_parse(const struct doc *query, struct search_form *form, struc
                          "Wrong input: $.query.rrf.weights: expected as many as there are searches "
                          "in `prefetch`: %u, got %u",
                          form->prefetch_count, how->weights->count);
-    return parse_u32(rrf, "k", RRF_K, QUERY_LIMIT_MAX, &how->k, error);
+    return parse_u32(rrf, "query.rrf.k", RRF_K, QUERY_LIMIT_MAX, &how->k, error);
 }
 
 struct fused {

@@ -12,6 +12,9 @@ const struct rest_options *rest_of(const struct http_request *request);
 void rest_count_search(struct http_request *request, const struct config_collection *collection,
                        uint32_t windows_searched, int64_t start_ns);
 
+/** Qdrant's name of a metric. */
+const char *rest_metric_name(enum vector_metric metric);
+
 void rest_handle_collections(struct http_request *request);
 void rest_handle_aliases(struct http_request *request);
 void rest_handle_collection(struct http_request *request);
@@ -22,7 +25,14 @@ void rest_handle_collection_delete(struct http_request *request);
 void rest_handle_collection_aliases(struct http_request *request);
 void rest_handle_index_create(struct http_request *request);
 void rest_handle_index_delete(struct http_request *request);
-void rest_handle_not_available(struct http_request *request);
+void rest_handle_no_aliases(struct http_request *request);
+void rest_handle_no_shards(struct http_request *request);
+void rest_handle_no_peers(struct http_request *request);
+void rest_handle_no_named_vectors(struct http_request *request);
+void rest_handle_no_quotas(struct http_request *request);
+void rest_handle_optimizations(struct http_request *request);
+void rest_handle_collection_cluster(struct http_request *request);
+void rest_handle_shard_keys(struct http_request *request);
 void rest_handle_snapshots(struct http_request *request);
 void rest_handle_windows(struct http_request *request);
 

@@ -236,17 +236,23 @@ int parse_selector(const struct config_collection *collection, const struct doc 
 int parse_u32(const struct doc *body, const char *key, uint32_t fallback, uint32_t max,
               uint32_t *value, struct error *error)
 {
-    const struct doc *doc = doc_get(body, key);
+    const char *dot = strrchr(key, '.');
+    const struct doc *doc = doc_get(body, dot ? dot + 1 : key);
+    struct buffer text = {0};
     uint64_t given;
 
     *value = fallback;
     if (!doc)
         return 0;
-    if (!doc_as_u64(doc, &given) || given > max)
-        return error_set(error, ERROR_INVALID,
-                         "Validation error in JSON body: [$.%s: value invalid, must be %u or "
-                         "smaller]",
-                         key, max);
+    if (!doc_as_u64(doc, &given) || given > max) {
+        doc_write_json(&text, doc);
+        (void)error_set(error, ERROR_INVALID,
+                        "Validation error in JSON body: [$.%s: value %.40s invalid, must be %u or "
+                        "smaller]",
+                        key, buffer_text(&text), max);
+        buffer_destroy(&text);
+        return error->code;
+    }
     *value = (uint32_t)given;
     return 0;
 }
@@ -263,7 +269,14 @@ int parse_filter(struct http_request *request, const struct doc *body,
 
     if (query_filter_compile(doc_get(body, "filter"), &request->arena, filter, &inner) == 0)
         return 0;
-    return error_set(error, inner.code, "Format error in JSON body: $.%s", inner.text);
+    return parse_filter_fault(&inner, error);
+}
+
+int parse_filter_fault(const struct error *fault, struct error *error)
+{
+    if (strstr(fault->text, QUERY_FILTER_NO_CONDITION))
+        return error_set(error, fault->code, "Validation error in JSON body: [$.%s]", fault->text);
+    return error_set(error, fault->code, "Format error in JSON body: $.%s", fault->text);
 }
 
 /* Ids and vectors. */

@@ -57,10 +57,13 @@ void parse_select_vectors(const struct config_collection *collection,
                           struct parse_selector *selector);
 /** limit with its default; absurd values are refused with a 422 that names them. */
 int parse_limit(const struct doc *body, uint32_t fallback, uint32_t *limit, struct error *error);
+/** A number of at most `max`; `key` may be a path, whose last part `body` has: "hnsw_config.m". */
 int parse_u32(const struct doc *body, const char *key, uint32_t fallback, uint32_t max,
               uint32_t *value, struct error *error);
 int parse_filter(struct http_request *request, const struct doc *body,
                  const struct query_filter **filter, struct error *error);
+/** What is wrong with a filter, as the client reads it. */
+int parse_filter_fault(const struct error *fault, struct error *error);
 /** A point id: an unsigned integer or a UUID or another string. */
 int parse_id(const struct doc *doc, struct store_key *key, struct error *error);
 /** "Not existing vector name error: ..." */

@@ -86,10 +86,30 @@ int payload_indexes_set(struct http_request *request, const struct config_collec
     return code;
 }
 
-void payload_indexes_render(const struct doc *indexes, uint64_t points, struct buffer *out)
+/* Points that have a value at the path: neither null nor an empty list. */
+static int count_points(struct query_view *view, const struct doc *field, struct arena *arena,
+                        uint64_t *points, struct error *error)
 {
+    struct doc filter = doc_map(arena, 1), condition = doc_map(arena, 1), path = doc_map(arena, 1);
+    const struct query_filter *compiled;
+
+    doc_put(&path, "key", *field);
+    doc_put(&condition, "is_empty", path);
+    doc_put(&filter, "must_not", condition);
+    if (query_filter_compile(&filter, arena, &compiled, error) != 0)
+        return error->code;
+    return query_count(view, compiled, points, error);
+}
+
+int payload_indexes_render(struct query_view *view, const struct doc *indexes, struct arena *arena,
+                           struct buffer *out, struct error *error)
+{
+    uint64_t points;
+
     buffer_append_byte(out, '{');
     for (uint32_t i = 0; i < indexes->count; i++) {
+        if (count_points(view, &indexes->items[2 * i], arena, &points, error) != 0)
+            return error->code;
         const struct doc *schema = &indexes->items[2 * i + 1];
         const struct doc *type = schema->type == DOC_MAP ? doc_get(schema, "type") : schema;
         static const struct doc any = {.type = DOC_STRING, .count = 7, .string = "keyword"};
@@ -105,4 +125,5 @@ void payload_indexes_render(const struct doc *indexes, uint64_t points, struct b
         buffer_append_format(out, ",\"points\":%llu}", (unsigned long long)points);
     }
     buffer_append_byte(out, '}');
+    return 0;
 }

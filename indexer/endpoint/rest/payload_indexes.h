@@ -5,6 +5,7 @@
 #define INDEXER_ENDPOINT_REST_PAYLOAD_INDEXES_H
 
 #include "base/doc.h"
+#include "indexer/query/query.h"
 #include "net/http/http.h"
 
 /** The indexes of a collection, as the file has them, in the request's arena. */
@@ -13,7 +14,9 @@ int payload_indexes_read(struct http_request *request, const struct config_colle
 /** Puts one in, or with `schema` NULL takes it out. Durable when it returns. */
 int payload_indexes_set(struct http_request *request, const struct config_collection *collection,
                         const struct doc *field, const struct doc *schema, struct error *error);
-/** Appends {"field": {"data_type", "params"?, "points"}}. */
-void payload_indexes_render(const struct doc *indexes, uint64_t points, struct buffer *out);
+/** Appends {"field": {"data_type", "params"?, "points"}}; the points of the view that have a value there
+ * are counted. */
+int payload_indexes_render(struct query_view *view, const struct doc *indexes, struct arena *arena,
+                           struct buffer *out, struct error *error);
 
 #endif

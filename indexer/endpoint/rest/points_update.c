@@ -235,7 +235,7 @@ int update_parse(struct http_request *request, const struct config_collection *c
     if (code == 0 && update->filter && update->filter->type == DOC_NULL)
         update->filter = NULL;
     if (code == 0 && query_filter_compile(update->filter, &request->arena, &checked, &inner) != 0)
-        code = error_set(error, inner.code, "Format error in JSON body: $.%s", inner.text);
+        code = parse_filter_fault(&inner, error);
     if (code == 0)
         sort_points(update);
     *out = update;

@@ -46,10 +46,27 @@ static void handle_telemetry(struct http_request *request)
     http_reply_end(request, NULL);
 }
 
-#define NO_SNAPSHOT(method, pattern)                                                               \
+/* Problems are told in the log, /metrics and /status. */
+static void handle_issues(struct http_request *request)
+{
+    http_reply_begin(request);
+    buffer_append_text(&request->reply, "{\"issues\":[]}");
+    http_reply_end(request, NULL);
+}
+
+static void handle_no_issues(struct http_request *request)
+{
+    http_reply_begin(request);
+    buffer_append_text(&request->reply, "true");
+    http_reply_end(request, NULL);
+}
+
+/* They only say no, also to clients that send no content type. */
+#define NOT_OFFERED(method, pattern, handler)                                                      \
     {                                                                                              \
-        method, pattern, rest_handle_snapshots, HTTP_READ, &rest_schema_not_offered                \
+        method, pattern, handler, HTTP_READ, &rest_schema_not_offered                              \
     }
+#define NO_SNAPSHOT(method, pattern) NOT_OFFERED(method, pattern, rest_handle_snapshots)
 
 static const struct http_route routes[] = {
     {"GET", "/telemetry", handle_telemetry, HTTP_READ, &rest_schema_telemetry},
@@ -128,12 +145,33 @@ static const struct http_route routes[] = {
     NO_SNAPSHOT("DELETE", "/collections/{}/shards/{}/snapshots/{}"),
     NO_SNAPSHOT("PUT", "/collections/{}/shards/{}/snapshots/recover"),
     NO_SNAPSHOT("POST", "/collections/{}/shards/{}/snapshots/upload"),
+    NO_SNAPSHOT("GET", "/collections/{}/shards/{}/snapshot"),
     {"GET", "/snapshots", rest_handle_snapshots, HTTP_READ, NULL},
     {"POST", "/snapshots", rest_handle_snapshots, HTTP_READ, &rest_schema_not_offered},
     NO_SNAPSHOT("GET", "/snapshots/{}"),
     NO_SNAPSHOT("DELETE", "/snapshots/{}"),
-    {"POST", "/collections/aliases", rest_handle_not_available, HTTP_WRITE,
-     &rest_schema_not_offered},
+    {"GET", "/issues", handle_issues, HTTP_READ, NULL},
+    {"DELETE", "/issues", handle_no_issues, HTTP_WRITE, NULL},
+    {"GET", "/collections/{}/optimizations", rest_handle_optimizations, HTTP_READ,
+     &rest_schema_state},
+    {"GET", "/collections/{}/cluster", rest_handle_collection_cluster, HTTP_READ,
+     &rest_schema_state},
+    {"GET", "/collections/{}/shards", rest_handle_shard_keys, HTTP_READ, NULL},
+    NOT_OFFERED("POST", "/collections/aliases", rest_handle_no_aliases),
+    NOT_OFFERED("PUT", "/collections/{}/shards", rest_handle_no_shards),
+    NOT_OFFERED("POST", "/collections/{}/shards/delete", rest_handle_no_shards),
+    NOT_OFFERED("POST", "/collections/{}/cluster", rest_handle_no_shards),
+    NOT_OFFERED("PUT", "/collections/{}/vectors/{}", rest_handle_no_named_vectors),
+    NOT_OFFERED("DELETE", "/collections/{}/vectors/{}", rest_handle_no_named_vectors),
+    NOT_OFFERED("GET", "/cluster/telemetry", rest_handle_no_peers),
+    NOT_OFFERED("POST", "/cluster/recover", rest_handle_no_peers),
+    NOT_OFFERED("DELETE", "/cluster/peer/{}", rest_handle_no_peers),
+    NOT_OFFERED("GET", "/cluster/metadata/keys", rest_handle_no_peers),
+    NOT_OFFERED("GET", "/cluster/metadata/keys/{}", rest_handle_no_peers),
+    NOT_OFFERED("PUT", "/cluster/metadata/keys/{}", rest_handle_no_peers),
+    NOT_OFFERED("DELETE", "/cluster/metadata/keys/{}", rest_handle_no_peers),
+    NOT_OFFERED("GET", "/quotas", rest_handle_no_quotas),
+    NOT_OFFERED("PUT", "/quotas", rest_handle_no_quotas),
 };
 
 const struct rest_options *rest_of(const struct http_request *request)

@@ -379,8 +379,11 @@ static const struct http_key hnsw_keys[] = {
 };
 static const struct http_shape hnsw = {.types = HTTP_OBJECT, .keys = hnsw_keys};
 
+#define NO_DISTANCE "vectors are compared by Cosine, Dot or Euclid, and vectors of bits by Hamming"
+
 #define VECTOR_PARAMETERS                                                                          \
-    {.name = "size", .shape = &http_positive}, {.name = "distance", .shape = &distance},           \
+    {.name = "size", .shape = &http_positive},                                                     \
+        {.name = "distance", .shape = &distance, .refused = NO_DISTANCE},                          \
         {.name = "on_disk", .shape = &http_boolean},                                               \
         {.name = "quantization_config", .shape = &http_object},                                    \
         {.name = "datatype", .shape = &datatype, .refused = "vectors are float32"},                \
@@ -521,6 +524,7 @@ static const struct http_shape index_body = {
 
 const struct http_schema rest_schema_point = {.parameters = point_parameters};
 const struct http_schema rest_schema_telemetry = {.parameters = telemetry_parameters};
+const struct http_schema rest_schema_state = {.parameters = rest_read_parameters};
 const struct http_schema rest_schema_windows = {.parameters = windows_parameters};
 const struct http_schema rest_schema_collection = {timeout_parameter, &collection_body, false};
 const struct http_schema rest_schema_collection_update = {timeout_parameter, &update_body, false};

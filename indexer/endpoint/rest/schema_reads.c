@@ -221,7 +221,7 @@ static const struct http_shape acorn = {.types = HTTP_OBJECT, .keys = acorn_keys
 static const struct http_shape up_to_limit = {
     .types = HTTP_INTEGER, .has_minimum = true, .also = "\"maximum\":100000"};
 static const struct http_key params_keys[] = {
-    {.name = "hnsw_ef", .shape = &up_to_limit},
+    {.name = "hnsw_ef", .shape = &rest_limit},
     {.name = "exact", .shape = &http_boolean},
     {.name = "indexed_only", .shape = &http_boolean},
     {.name = "quantization", .shape = &quantization},

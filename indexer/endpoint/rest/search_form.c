@@ -70,8 +70,8 @@ static int parse_mmr(const struct doc *mmr, struct search_form *form, struct err
                          "Validation error in JSON body: [query.mmr.diversity: value %g invalid, "
                          "must be from 0.0 to 1.0]",
                          value);
-    if (parse_u32(mmr, "candidates_limit", form->search.limit + form->search.offset, CANDIDATES_MAX,
-                  &form->mmr_candidates, error) != 0)
+    if (parse_u32(mmr, "query.mmr.candidates_limit", form->search.limit + form->search.offset,
+                  CANDIDATES_MAX, &form->mmr_candidates, error) != 0)
         return error->code;
     form->mmr = true;
     form->mmr_diversity = (float)value;
@@ -160,7 +160,7 @@ static int parse_params(const struct doc *body, struct query_search *search, str
     const struct doc *exact = doc_get(params, "exact");
 
     search->exact = exact && exact->boolean;
-    return parse_u32(params, "hnsw_ef", 0, EF_MAX, &search->ef, error);
+    return parse_u32(params, "params.hnsw_ef", 0, EF_MAX, &search->ef, error);
 }
 
 static void parse_threshold(const struct doc *body, struct query_search *search)
@@ -232,6 +232,8 @@ static int run_listing(struct io *io, struct query_view *view, struct search_for
                          QUERY_LIMIT_MAX);
     if (parse_order_by(form->order_by, form->search.arena, &scroll, error) != 0)
         return error->code;
+    /* What a prefetch finds and what groups hold are points. */
+    scroll.once = form->depth > 0 || form->prefetch_factor > 0;
     parse_ordered_selector(&scroll, &form->selector);
     scroll.wants.payload |= form->search.wants.payload;
     scroll.wants.vector |= form->search.wants.vector;

@@ -201,7 +201,7 @@ static int compile_field(struct filter_compiler *compiler, const struct filter_p
     find_simple_range(field);
     if (code == 0 && !match && !range && !count && !field->geo && !field->has_empty &&
         !field->has_null)
-        return filter_error(compiler, place, "at least one field condition must be specified");
+        return filter_error(compiler, place, QUERY_FILTER_NO_CONDITION);
     return code;
 }
 

@@ -10,6 +10,9 @@
 
 struct query_filter;
 
+/* Part of the error's text: a condition on a field says nothing of it. */
+#define QUERY_FILTER_NO_CONDITION "at least one field condition must be specified"
+
 /** Compiles Qdrant's filter document (must, should, must_not, min_should; match
  * value/any/except/text, range over numbers and RFC 3339 times, has_id, is_empty, is_null, nested,
  * values_count; the virtual keys @time, @partition, @offset, @window) into `arena`. Unknown keys

@@ -208,6 +208,10 @@ START_TEST(coded_bodies_are_read)
         expect(ask_coded(&fixture, name_of(codings[c]), &body), 400,
                "Wrong input: the body is not valid");
         body.size += 3;
+        body.data[1] ^= 0x55; /* of no such coding at all */
+        expect(ask_coded(&fixture, name_of(codings[c]), &body), 415,
+               "Wrong input: the body is not valid");
+        body.data[1] ^= 0x55;
         expect(ask_coded(&fixture, "br", &body), 415, "br is not one of gzip, zstd");
         expect(ask_coded(&fixture, "gzip, zstd", &body), 415, "is not one of gzip, zstd");
         expect(ask_coded(&fixture, "identity", &body), 400, "Format error in JSON body");

@@ -1,0 +1,216 @@
+/* What a collection is: its state and settings as Qdrant shows them, where its shards are, what is being
+ * built. */
+#include <string.h>
+
+#include "base/checksum.h"
+#include "base/memory.h"
+#include "indexer/endpoint/rest/parse.h"
+#include "indexer/endpoint/rest/payload_indexes.h"
+#include "indexer/endpoint/rest/render.h"
+
+/* Numbers that JavaScript holds exactly. */
+#define PEER_ID_MASK ((UINT64_C(1) << 53) - 1)
+
+/* What the client sent when it made the collection; the config has checked it. */
+static struct doc client_settings(struct http_request *request,
+                                  const struct config_collection *collection)
+{
+    const char *text = collection->client_settings;
+    struct doc settings = {.type = DOC_MAP};
+
+    if (text)
+        (void)doc_parse_json(&request->arena, text, strlen(text), NULL, &settings, ERROR_IGNORED);
+    return settings;
+}
+
+static void render_sparse_vectors(struct http_request *request,
+                                  const struct config_collection *collection)
+{
+    const struct doc settings = client_settings(request, collection);
+    const struct doc *sent = doc_get(&settings, "sparse_vectors");
+    struct buffer *reply = &request->reply;
+
+    if (collection->sparse_vector_count == 0)
+        return;
+    buffer_append_text(reply, "\"sparse_vectors\":");
+    for (size_t i = 0; i < collection->sparse_vector_count; i++) {
+        const char *name = collection->sparse_vectors[i];
+        const struct doc *params = doc_get(sent, name);
+        buffer_append_byte(reply, i > 0 ? ',' : '{');
+        doc_write_json_string(reply, name, strlen(name));
+        buffer_append_byte(reply, ':');
+        if (params)
+            doc_write_json(reply, params);
+        else
+            buffer_append_text(reply, "{}");
+    }
+    buffer_append_text(reply, "},");
+}
+
+/* Every key that the clients' models require, and those their users read (points_count,
+ * indexed_vectors_count). red: damage or a stopped shard; yellow: a segment is being built. */
+void rest_handle_collection(struct http_request *request)
+{
+    const struct config_collection *collection;
+    const struct doc no_body = {.type = DOC_NULL};
+    struct query_view *view = NULL;
+    struct query_totals totals;
+    struct parse_extras extras;
+    struct error error = {0};
+    struct buffer schema = {0};
+    struct doc indexes;
+    const char *status;
+
+    if (rest_request_collection(request, &collection, &error) != 0 ||
+        parse_view(request, &no_body, collection, &extras, &view, &error) != 0 ||
+        query_totals(view, &totals, &error) != 0 ||
+        payload_indexes_read(request, collection, &indexes, &error) != 0 ||
+        payload_indexes_render(view, &indexes, &request->arena, &schema, &error) != 0) {
+        query_view_close(view);
+        buffer_destroy(&schema);
+        http_reply_from_error(request, &error);
+        return;
+    }
+    status = totals.damaged ? "red" : totals.building ? "yellow" : "green";
+    http_reply_begin(request);
+    buffer_append_format(&request->reply,
+                         "{\"status\":\"%s\",\"optimizer_status\":\"ok\","
+                         "\"points_count\":%llu,\"indexed_vectors_count\":%llu,"
+                         "\"segments_count\":%llu,",
+                         status, (unsigned long long)totals.points,
+                         (unsigned long long)totals.indexed, (unsigned long long)totals.segments);
+    buffer_append_format(&request->reply,
+                         "\"config\":{\"params\":{\"vectors\":{\"size\":%u,\"distance\":\"%s\"},",
+                         collection->dim, rest_metric_name(collection->metric));
+    render_sparse_vectors(request, collection);
+    buffer_append_format(&request->reply,
+                         "\"shard_number\":1,\"replication_factor\":1,"
+                         "\"write_consistency_factor\":1,\"on_disk_payload\":true},");
+    buffer_append_format(&request->reply,
+                         "\"hnsw_config\":{\"m\":%u,\"ef_construct\":%u,"
+                         "\"full_scan_threshold\":%llu},",
+                         collection->hnsw_m, collection->hnsw_ef_construct,
+                         (unsigned long long)collection->flat_below_rows);
+    buffer_append_text(&request->reply,
+                       "\"optimizer_config\":{\"deleted_threshold\":0.3,"
+                       "\"vacuum_min_vector_number\":1000,\"default_segment_number\":0,"
+                       "\"flush_interval_sec\":5},"
+                       "\"wal_config\":{\"wal_capacity_mb\":32,\"wal_segments_ahead\":0}},"
+                       "\"payload_schema\":");
+    buffer_append(&request->reply, schema.data, schema.size);
+    buffer_destroy(&schema);
+    buffer_append_byte(&request->reply, '}');
+    http_reply_end(request, render_windrow(request, view, NULL));
+    query_view_close(view);
+}
+
+/* Qdrant's optimizers are builds of segments here. How many of them wait is not known, whether any does. */
+void rest_handle_optimizations(struct http_request *request)
+{
+    const struct config_collection *collection;
+    const struct doc no_body = {.type = DOC_NULL};
+    struct query_view *view = NULL;
+    struct query_totals totals;
+    struct parse_extras extras;
+    struct error error = {0};
+
+    if (rest_request_collection(request, &collection, &error) == 0 &&
+        parse_view(request, &no_body, collection, &extras, &view, &error) == 0 &&
+        query_totals(view, &totals, &error) == 0) {
+        const unsigned long long waiting =
+            totals.building && totals.points > totals.indexed ? totals.points - totals.indexed : 0;
+        http_reply_begin(request);
+        buffer_append_format(&request->reply,
+                             "{\"summary\":{\"queued_optimizations\":%d,\"queued_segments\":%d,"
+                             "\"queued_points\":%llu,\"idle_segments\":%llu},\"running\":[]}",
+                             totals.building, totals.building, waiting,
+                             (unsigned long long)totals.segments);
+        http_reply_end(request, render_windrow(request, view, NULL));
+    } else {
+        http_reply_from_error(request, &error);
+    }
+    query_view_close(view);
+}
+
+static unsigned long long peer_id(const char *node)
+{
+    return checksum_block(node, strlen(node), 0, 0, 0) & PEER_ID_MASK;
+}
+
+static int64_t living_rows(const struct query_shard_doc *shard)
+{
+    const struct doc *windows = doc_get(&shard->doc, "windows");
+    int64_t sum = 0;
+
+    for (uint32_t i = 0; windows && i < windows->count; i++) {
+        int64_t rows = 0, dead = 0;
+        (void)doc_as_i64(doc_get(&windows->items[i], "rows"), &rows);
+        (void)doc_as_i64(doc_get(&windows->items[i], "dead_rows"), &dead);
+        sum += rows - dead;
+    }
+    return sum;
+}
+
+/* A shard is a partition; Qdrant numbers shards. */
+static void append_shards(struct http_request *request, const struct query_shard_doc *shards,
+                          size_t count, bool remote)
+{
+    struct buffer *reply = &request->reply;
+    bool first = true;
+
+    buffer_append_text(reply, remote ? "\"remote_shards\":[" : "\"local_shards\":[");
+    for (size_t i = 0; i < count; i++) {
+        if ((shards[i].node != NULL) != remote)
+            continue;
+        buffer_append_format(reply, "%s{\"shard_id\":%zu,\"state\":\"Active\",", first ? "" : ",",
+                             i);
+        if (remote)
+            buffer_append_format(reply, "\"peer_id\":%llu}", peer_id(shards[i].node));
+        else
+            buffer_append_format(reply, "\"points_count\":%lld}",
+                                 (long long)living_rows(&shards[i]));
+        first = false;
+    }
+    buffer_append_text(reply, "],");
+}
+
+void rest_handle_collection_cluster(struct http_request *request)
+{
+    const struct config_collection *collection;
+    const struct doc no_body = {.type = DOC_NULL};
+    struct query_shard_doc *shards;
+    struct query_view *view = NULL;
+    struct parse_extras extras;
+    struct error error = {0};
+    size_t count;
+
+    if (rest_request_collection(request, &collection, &error) == 0 &&
+        parse_view(request, &no_body, collection, &extras, &view, &error) == 0 &&
+        query_describe(view, &request->arena, &shards, &count, &error) == 0) {
+        http_reply_begin(request);
+        buffer_append_format(&request->reply, "{\"peer_id\":%llu,\"shard_count\":%zu,",
+                             peer_id(rest_of(request)->config->node), count);
+        append_shards(request, shards, count, false);
+        append_shards(request, shards, count, true);
+        buffer_append_text(&request->reply, "\"shard_transfers\":[]}");
+        http_reply_end(request, render_windrow(request, view, NULL));
+    } else {
+        http_reply_from_error(request, &error);
+    }
+    query_view_close(view);
+}
+
+/* A record's id chooses its partition: there are no keys of shards. */
+void rest_handle_shard_keys(struct http_request *request)
+{
+    const struct config_collection *collection;
+    struct error error = {0};
+
+    if (rest_request_collection(request, &collection, &error) != 0) {
+        http_reply_from_error(request, &error);
+        return;
+    }
+    http_reply_begin(request);
+    buffer_append_text(&request->reply, "{\"shard_keys\":[]}");
+    http_reply_end(request, NULL);
+}
