@@ -1,6 +1,6 @@
 """Two replica sets of two nodes answer while processes of one set are killed, stopped, slept, robbed of their data, cut off
 from the others or slowed; in the long form processes of Kafka, of NATS and builders, too. A writer never pauses; readers ask nodes of the set that is left alone, and check each answer against
-what was written:
+what was written. Another one asks every node all the time: those that are disturbed may be away, or say that they are not whole, but what looks whole is checked alike:
 
 - it is whole, because one set is;
 - points that never change are all there, once;
@@ -15,6 +15,7 @@ questions, node by node: with the one of WINDROW_FROM first, or the last release
 """
 
 import filecmp
+import http.client
 import json
 import os
 import random
@@ -104,26 +105,34 @@ class Writer(harness.Background):
         return {number: states[-1] for number, states in self.states.items() if states[-1] is not None}
 
 
+class NotWhole(Exception):
+    """A node was away, or said that its answer is not whole."""
+
+
 class Reader(threading.Thread):
     def __init__(self, chaos, seed):
         super().__init__(daemon=True)
         self.chaos, self.chance = chaos, random.Random(seed)
-        self.rounds, self.failures = 0, []
+        self.rounds, self.whole, self.failures = 0, 0, []
         self.seconds = []  # the disturbance, what was of it when the question was asked, how long the answer took, whether it waits for records, and its path
         self.asked = self.hedged = 0
 
+    def nodes(self):
+        return self.chaos.quiet
+
+    def look(self, node, path, reply):
+        if reply.status != 200 or reply.json()["windrow"]["partial"]:
+            raise AssertionError(f"{node.tree['node']} {path} {self.chaos.phase}: {reply.status} {reply.body}")
+
     def ask(self, path, body, min_offsets=None):
-        node = self.chance.choice(self.chaos.quiet)
+        node = self.node = self.chance.choice(self.nodes())
         if min_offsets:
             body = {**body, "windrow": {"min_offsets": min_offsets}}
         phase, before = self.chaos.phase, time.monotonic()
         reply = node.request("POST", f"/collections/{COLLECTION}{path}", body)
         self.seconds.append((*phase, time.monotonic() - before, "waits" if min_offsets else "does not wait", path))
-        if reply.status != 200:
-            raise AssertionError(f"{node.tree['node']} {path}: {reply.status} {reply.body}")
+        self.look(node, path, reply)
         said = reply.json()["windrow"]
-        if said["partial"]:
-            raise AssertionError(f"{node.tree['node']} {path} {phase}: {said}")
         self.asked += said.get("nodes", {}).get("asked", 0)
         self.hedged += said.get("nodes", {}).get("hedged", 0)
         return reply.json()["result"]
@@ -171,10 +180,35 @@ class Reader(threading.Thread):
         while not self.chaos.over.is_set():
             try:
                 self.chance.choice(checks)()
+                self.whole += 1
+            except NotWhole:
+                pass
             except Exception as error:  # for the test's own thread
-                self.failures.append(f"{type(error).__name__}: {error}")
+                self.failures.append(f"{self.node.tree['node']} {self.chaos.phase}: {type(error).__name__}: {error}")
             self.rounds += 1
             time.sleep(0.01)  # two processors have other work, too
+
+
+class Witness(Reader):
+    """Asks every node at any time, those that are disturbed, too. They may be away or say that they are not whole; an answer that looks whole is checked
+    as any other."""
+
+    def nodes(self):
+        return (*self.chaos.owners(), *self.chaos.others)
+
+    def look(self, node, path, reply):
+        if reply.status in (408, 429, 503, 504):
+            raise NotWhole
+        if reply.status != 200:
+            raise AssertionError(f"{node.tree['node']} {path} {self.chaos.phase}: {reply.status} {reply.body}")
+        if reply.json()["windrow"]["partial"]:
+            raise NotWhole
+
+    def ask(self, path, body, min_offsets=None):
+        try:
+            return super().ask(path, body, min_offsets)
+        except (OSError, http.client.HTTPException):
+            raise NotWhole from None
 
 
 class Chaos(unittest.TestCase):
@@ -299,18 +333,21 @@ class Chaos(unittest.TestCase):
             self.wait_whole(name)
         self.writer.start()
         readers = [Reader(self, self.random.random()) for _ in range(2)]
-        for reader in readers:
+        witness = Witness(self, self.random.random())
+        for reader in (*readers, witness):
             reader.start()
         number = 0
-        while again(number) and not any(reader.failures for reader in readers):
+        while again(number) and not any(reader.failures for reader in (*readers, witness)):
             disturb(number, readers)
             number += 1
         self.over.set()
         self.writer.finish()
-        for reader in readers:
+        for reader in (*readers, witness):
             reader.join(60)
         self.report(number, readers)
-        failures = [failure for reader in readers for failure in reader.failures]
+        print(f"every node was asked: {witness.rounds} questions, {witness.whole} answers that looked whole and were", flush=True)
+        failures = [failure for reader in (*readers, witness) for failure in reader.failures]
+        self.assertGreater(witness.whole, 0)
         if failures:
             for node in (*self.owners(), *self.others):
                 print(f"{node.tree['node']}:\n{node.log()[-6000:]}", flush=True)
