@@ -179,6 +179,16 @@ uint64_t config_flat_below_rows(const struct config_collection *collection)
     return spans ? collection->flat_below_rows / WAITING_WINDOWS : collection->flat_below_rows;
 }
 
+const char *config_key_rule_name(enum config_key_rule rule)
+{
+    const struct property *property = property_find("collections.*.key");
+
+    for (size_t i = 0; i < property->choice_count; i++)
+        if (property->choices[i].value == (int)rule)
+            return property->choices[i].name;
+    return "unknown";
+}
+
 const struct config_collection *config_collection_find(const struct config *config,
                                                        const char *name)
 {

@@ -272,6 +272,9 @@ const char *config_sparse_vector(const struct config_collection *collection, con
  * none is near. */
 const char *config_collection_nearest(const struct config *config, const char *name);
 
+/** "auto", "text", ...: as the file writes it. */
+const char *config_key_rule_name(enum config_key_rule rule);
+
 enum { CONFIG_SHARD_NAME_BYTES = 300 };
 
 /** The shard that stores a partition of the collection's topic number `topic`: "3" for the first

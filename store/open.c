@@ -17,6 +17,7 @@
 #include "store/compaction.h"
 #include "store/listen.h"
 #include "store/operations.h"
+#include "store/settings.h"
 #include "store/store.h"
 
 static void init_lock(pthread_mutex_t *lock)
@@ -119,6 +120,20 @@ static int check_options(const struct store_shard_options *options, struct error
     return code;
 }
 
+/* A shard of before the rule was kept takes over the one it is opened with. */
+static int check_settings(struct store_shard *shard, uint16_t key_rule, struct error *error)
+{
+    const struct manifest_state *state = &shard->manifest->state;
+    const struct store_settings stored = {state->dim, (enum vector_metric)state->metric,
+                                          state->key_rule};
+    const struct store_settings wanted = {shard->dim, shard->metric, key_rule};
+    int code = store_settings_check(&stored, &wanted, error);
+
+    if (code == 0 && stored.key_rule == 0 && key_rule != 0)
+        code = manifest_keep_key_rule(shard->manifest, key_rule, error);
+    return code;
+}
+
 static int make_directories(struct store_shard *shard, struct error *error)
 {
     struct io *io = shard->io;
@@ -159,9 +174,8 @@ int store_shard_open(struct store *store, const struct store_shard_options *opti
     if (code == 0)
         code = manifest_open(shard->io, shard->directory, shard->dim, (uint32_t)shard->metric,
                              &shard->manifest, error);
-    if (code == 0 && shard->manifest->state.dim != shard->dim)
-        code = error_set(error, ERROR_INVALID, "dimension is %u on disk and %u in the config",
-                         shard->manifest->state.dim, shard->dim);
+    if (code == 0)
+        code = check_settings(shard, options->key_rule, error);
     if (code == 0) {
         shard_metrics_create(&shard->metrics, store->metrics, shard->collection, shard->name);
         shard->logs.written_bytes = shard->metrics.bytes_log;

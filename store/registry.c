@@ -82,6 +82,7 @@ static struct store_shard_options shard_options(const struct store_registry *reg
         .name = name,
         .dim = collection->dim,
         .metric = collection->metric,
+        .key_rule = (uint16_t)(collection->key + 1),
         .window_ms = collection->window_ms,
         .ttl_ms = collection->ttl_ms,
         .level0_files_max = registry->options.level0_files_max,

@@ -60,7 +60,8 @@ struct store_shard_options {
     const char *collection;
     const char *name; /* "3", or "topic-3" for topics after the first */
     uint32_t dim;
-    enum vector_metric metric; /* cosine: the caller normalises; recorded for checks only */
+    enum vector_metric metric; /* cosine: the caller normalises */
+    uint16_t key_rule;         /* enum config_key_rule + 1; 0: not checked and not kept */
     int64_t window_ms;         /* length of new windows; windows that exist keep theirs; 0: one
                                   window without bounds, which has start and length 0 */
     int64_t ttl_ms;            /* 0: none; applied at read */
@@ -79,7 +80,7 @@ int store_open(const struct store_options *options, struct store **store, struct
 void store_close(struct store *store);
 
 /** Opens one shard: reads the manifest, replays the log tail, removes files that the manifest
- * proves orphaned. A dim that differs from what is stored is ERROR_INVALID. Damage that takes out
+ * proves orphaned. What contradicts the stored settings (settings.h) is ERROR_INVALID. Damage that takes out
  * one window is reported (store_shard_damage) and does not fail the opening. */
 int store_shard_open(struct store *store, const struct store_shard_options *options,
                      struct store_shard **shard, struct error *error);

@@ -136,6 +136,7 @@ void manifest_copy_state(struct manifest *manifest, struct manifest_state *state
     *state = (struct manifest_state){0};
     pthread_mutex_lock(&manifest->lock);
     state->ownership = atomic_load(&manifest->ownership);
+    state->key_rule = manifest->state.key_rule;
     manifest_state_encode(&manifest->state, &edit);
     pthread_mutex_unlock(&manifest->lock);
     code = manifest_state_apply(state, edit.body.data, edit.body.size, ERROR_IGNORED);
@@ -345,6 +346,20 @@ int manifest_commit(struct manifest *manifest, struct manifest_edit *edit, struc
     if (code != 0)
         error_wrap(error, "manifest of %s", manifest->directory);
     return code;
+}
+
+/* Every frame has the rule, so one without records is enough. */
+int manifest_keep_key_rule(struct manifest *manifest, uint16_t key_rule, struct error *error)
+{
+    struct manifest_edit edit = {0};
+    int code;
+
+    pthread_mutex_lock(&manifest->lock);
+    manifest->state.key_rule = key_rule;
+    pthread_mutex_unlock(&manifest->lock);
+    code = manifest_commit(manifest, &edit, error);
+    manifest_edit_destroy(&edit);
+    return error_is_shortage(code) ? 0 : code;
 }
 
 /* Numbers are reserved by the block, so that most files cost no edit. Numbers that a crash leaves

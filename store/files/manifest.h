@@ -49,6 +49,9 @@ struct manifest_log {
 struct manifest_state {
     uint16_t version; /* of the file that it is in; MANIFEST_VERSION_SPANS once there was a span */
     struct store_ownership ownership; /* of the last frame */
+    /* Number of the rule by which keys were read as ids (struct store_shard_options), of the last frame; 0: not
+     * known. */
+    uint16_t key_rule;
     uint32_t dim;
     uint32_t metric;
     uint64_t next_file_number; /* numbers below are reserved; files above are not ours to judge */
@@ -140,6 +143,8 @@ struct manifest {
     pthread_mutex_t lock;                     /* guards all else; a leaf */
 };
 
+/** An edit says that keys are read as ids by this rule, and those that follow do. A shortage leaves it to these. */
+int manifest_keep_key_rule(struct manifest *manifest, uint16_t key_rule, struct error *error);
 /** Opens the shard folder's manifest, or starts one with this identity when the folder is new.
  * ERROR_CORRUPT when CURRENT or an edit is damaged. */
 int manifest_open(struct io *io, const char *directory, uint32_t dim, uint32_t metric,

@@ -31,6 +31,7 @@ void manifest_frame_encode(struct buffer *out, const struct manifest_state *stat
 {
     struct manifest_frame_header header = {.magic = MANIFEST_MAGIC,
                                            .version = state->version,
+                                           .key_rule = state->key_rule,
                                            .manifest_number = manifest_number,
                                            .sequence = sequence,
                                            .position = position,
@@ -168,6 +169,7 @@ static int apply_frames(const uint8_t *bytes, uint64_t size, uint64_t number,
             return 0;
         }
         state->version = header->version;
+        state->key_rule = header->key_rule;
         state->ownership = (struct store_ownership){header->group, header->generation};
         code =
             manifest_state_apply(state, bytes + *end + sizeof(*header), header->body_bytes, error);

@@ -107,7 +107,7 @@ static const struct field fields[] = {
     FIELD(manifest_frame_header, checksum),
     FIELD(manifest_frame_header, magic),
     FIELD(manifest_frame_header, version),
-    FIELD(manifest_frame_header, reserved16),
+    FIELD(manifest_frame_header, key_rule),
     FIELD(manifest_frame_header, manifest_number),
     FIELD(manifest_frame_header, sequence),
     FIELD(manifest_frame_header, position),

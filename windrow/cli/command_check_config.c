@@ -1,9 +1,12 @@
 #include <getopt.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/buffer.h"
+#include "base/io.h"
 #include "base/memory.h"
+#include "store/settings.h"
 #include "windrow/cli/client.h"
 #include "windrow/cli/command.h"
 #include "windrow/cli/options.h"
@@ -129,6 +132,32 @@ static int compare_running(const struct config *config, const char *url)
         config, &(struct ask){.path = "/config", .print = print_differences, .context = config});
 }
 
+/* What a start over this data folder would refuse. */
+static int compare_data(const struct config *config, const char *data_dir)
+{
+    struct buffer report = {0};
+    const size_t count = store_settings_compare(io_posix(), data_dir, config, &report);
+
+    if (count == 0)
+        printf("nothing in %s contradicts it\n", data_dir);
+    print_changes("a start over this data refuses", &report);
+    return count == 0 ? COMMAND_OK : COMMAND_CONFIG;
+}
+
+static bool is_folder(const char *path)
+{
+    struct stat found;
+
+    return stat(path, &found) == 0 && S_ISDIR(found.st_mode);
+}
+
+static int compare_with(const struct config *config, const char *against)
+{
+    if (strstr(against, "://"))
+        return compare_running(config, against);
+    return is_folder(against) ? compare_data(config, against) : compare(config, against);
+}
+
 static int check(const char *path, const char *against, bool print, bool json)
 {
     struct config *config = NULL;
@@ -147,8 +176,7 @@ static int check(const char *path, const char *against, bool print, bool json)
     } else {
         fprintf(stderr, "windrow: %s is valid\n", config->path);
         if (against)
-            status = strstr(against, "://") ? compare_running(config, against)
-                                            : compare(config, against);
+            status = compare_with(config, against);
     }
     config_free(config);
     return status;
@@ -173,9 +201,10 @@ int command_check_config(int argc, char **argv)
          .target = &json},
         {.name = "against",
          .type = OPTION_TEXT,
-         .argument = "FILE|URL",
+         .argument = "FILE|URL|DATA_DIR",
          .help = "what a service that runs with FILE, or the one at URL, would apply of this one "
-                 "on a reload, and what needs a restart",
+                 "on a reload, and what needs a restart; or what a start over DATA_DIR would "
+                 "refuse (exit 78)",
          .target = &against},
         {.name = "documentation",
          .help = "print docs/configuration.md, made from the same table",
@@ -185,7 +214,7 @@ int command_check_config(int argc, char **argv)
          .target = &schema},
     };
     const struct command_line line = {
-        .usage = "[-c FILE] [--print [--json]]\n[-c FILE] --against FILE|URL",
+        .usage = "[-c FILE] [--print [--json]]\n[-c FILE] --against FILE|URL|DATA_DIR",
         .about = "Reads the config and reports every problem at once, as FILE:LINE:COL: message "
                  "(hint). Exits 0 "
                  "if the service could start with it (warnings are shown), else 78.",

@@ -8,6 +8,7 @@
 #include "base/logger.h"
 #include "net/http/http.h"
 #include "store/lease.h"
+#include "store/settings.h"
 #include "store/store.h"
 #include "twcs/compaction/compaction.h"
 #include "windrow/daemon/log_control.h"
@@ -84,6 +85,20 @@ static void apply(struct service *service, const struct config *fresh)
         compaction_scheduler_wake(service->scheduler);
 }
 
+/* What a restart would refuse, while it can be set right. */
+static void tell_contradictions(struct service *service, const struct config *fresh)
+{
+    struct buffer report = {0};
+
+    if (service->config->data_dir)
+        (void)store_settings_compare(service->io, service->config->data_dir, fresh, &report);
+    log_lines(
+        LOGGER_ERROR, "reload_refused",
+        "reload refused, and a restart would be too, for settings that stored data contradicts: ",
+        &report);
+    buffer_destroy(&report);
+}
+
 void reload_config(struct service *service)
 {
     const char *path = service->config->path;
@@ -103,6 +118,7 @@ void reload_config(struct service *service)
     } else {
         log_lines(LOGGER_WARNING, "restart_needed", "a restart is needed to apply the changed ",
                   &restart_needed);
+        tell_contradictions(service, fresh);
         log_lines(LOGGER_INFO, "config_changed", "the reload applies the changed ", &applied);
         apply(service, fresh);
         logger_write_event(LOGGER_INFO, "windrow", "reloaded", "reloaded %s", path);
