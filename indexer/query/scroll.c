@@ -680,8 +680,8 @@ static int ordered_everywhere(struct query_view *view, const struct query_scroll
                               struct query_result *result, struct error *error)
 {
     struct query_scroll longer = *scroll;
-    const uint8_t *no_key;
-    size_t no_key_bytes;
+    const uint8_t *no_key = NULL;
+    size_t no_key_bytes = 0;
     bool full, partial = false;
 
     for (;;) {
