@@ -6,7 +6,7 @@
  *     distance matrix   all pairs of a leaf at once; each row keeps its nearest few
  *     candidate lists   what all leaves found for a row, nearest first
  *     prune             relative-neighbourhood rule, then the reverse of every link, then again
- *     repair            every row reachable from row 0
+ *     repair            from each row links lead to every other row
  *
  * level_build.c says why rows are not inserted one by one, as in hnswlib. */
 #ifndef INDEXER_INDEX_LEVEL_BUILD_H
@@ -69,8 +69,8 @@ bool index_prune_links(const struct index_codes *codes, const struct index_level
 uint64_t index_ball_carving_bytes(uint32_t count, uint32_t stride, uint32_t ef_construct,
                                   uint64_t *per_thread);
 uint64_t index_prune_bytes(uint32_t count, uint32_t degree);
-/** Adds links until every row is reachable from row 0. Links may leave out others, none that a row
- * needs to be reached. */
+/** Adds links until from each row links lead to every other row. Links may leave out others, none
+ * that a row needs to be reached. */
 void index_repair_links(const struct index_codes *codes, uint32_t degree, uint32_t *links);
 
 /** order[i]: the row to be put at place i, so that rows of one neighbourhood lie together. */
