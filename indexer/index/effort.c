@@ -148,7 +148,20 @@ static void neighbours_of(const struct measuring *measuring, uint32_t query,
             own = top->hits[i].score;
         else
             neighbours->hits[neighbours->count++] = top->hits[i];
-    neighbours->repeated = neighbours->count > 0 && neighbours->hits[0].score >= own;
+    neighbours->repeated = false;
+    for (uint32_t i = 0; i < neighbours->count; i++)
+        neighbours->repeated = neighbours->repeated || neighbours->hits[i].score == own;
+}
+
+/* A walk need not meet outliers: searches look at each of them. */
+static void leave_out_outliers(const struct index_outliers *outliers, struct neighbours *neighbours)
+{
+    uint32_t kept = 0;
+
+    for (uint32_t i = 0; i < neighbours->count; i++)
+        if (!index_outliers_have(outliers, neighbours->hits[i].row))
+            neighbours->hits[kept++] = neighbours->hits[i];
+    neighbours->count = kept;
 }
 
 /* How many of the nearest `wanted` are nearer than the next one: of rows that are equally near any
@@ -246,6 +259,7 @@ static void walk(struct measuring *measuring, uint32_t query)
                                            : WALK_WIDTH;
 
     neighbours_of(measuring, query, &near);
+    leave_out_outliers(&measuring->segment->outliers, &near);
     /* Its equals hang below it. */
     walk.hidden_row = near.repeated ? INDEX_NO_ROW : measuring->rows[query];
     walk.one_of_many = true;
@@ -351,10 +365,12 @@ static int measure_lists(const struct measuring *measuring, struct index_effort 
 /* From all over the segment. */
 static void choose_queries(struct measuring *measuring)
 {
+    const struct index_outliers *outliers = &measuring->segment->outliers;
     uint64_t rows = measuring->sample->count, count = measuring->query_count;
 
     for (uint64_t q = 0; q < count; q++)
-        measuring->rows[q] = (uint32_t)((2 * q + 1) * rows / (2 * count));
+        measuring->rows[q] =
+            index_outliers_stand_in(outliers, (uint32_t)((2 * q + 1) * rows / (2 * count)));
 }
 
 static void find_neighbours(struct measuring *measuring)

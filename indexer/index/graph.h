@@ -37,8 +37,9 @@ struct index_graph {
 };
 
 struct index_hnsw_graph {
-    struct index_graph graph; /* its arrays were allocated by the build */
-    uint32_t *links;          /* of level 0, not packed yet: count x 2 m */
+    struct index_graph graph;       /* its arrays were allocated by the build */
+    uint32_t *links;                /* of level 0, not packed yet: count x 2 m */
+    struct index_outliers outliers; /* Rows whose codes are those of other rows. */
 };
 
 /** Structure of a segment's graph: ids in range, rows a permutation, links without gaps, levels

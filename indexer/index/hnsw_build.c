@@ -28,6 +28,7 @@ struct build {
     uint32_t count;
     const struct index_build_options *options;
     struct index_graph graph;
+    struct index_outliers outliers;
     struct index_level_options level_options;
     uint8_t *row_codes;    /* count x stride, in row order */
     uint32_t *rows;        /* of the nodes; first `distinct` nodes, then their equals */
@@ -43,9 +44,11 @@ static void encode_rows(void *context, uint32_t thread, uint32_t first, uint32_t
     const struct index_quantiser *quantiser = &build->graph.quantiser;
 
     (void)thread;
-    for (uint32_t row = first; row < end; row++)
-        index_quantiser_encode(quantiser, build->vectors + (size_t)row * quantiser->dim,
+    for (uint32_t row = first; row < end; row++) {
+        uint32_t from = index_outliers_stand_in(&build->outliers, row);
+        index_quantiser_encode(quantiser, build->vectors + (size_t)from * quantiser->dim,
                                build->row_codes + (size_t)row * quantiser->stride);
+    }
 }
 
 static const uint8_t *row_code(const struct build *build, uint32_t row)
@@ -302,7 +305,9 @@ static int build_create(struct build *build, const float *vectors, uint32_t coun
     size_t stride;
 
     *build = (struct build){.vectors = vectors, .count = count, .options = options};
-    index_quantiser_train(&graph->quantiser, options->metric, vectors, count, options->dim);
+    index_outliers_find(vectors, count, options->dim, &build->outliers);
+    index_quantiser_train(&graph->quantiser, options->metric, vectors, count, options->dim,
+                          &build->outliers);
     stride = graph->quantiser.stride;
     graph->count = count;
     graph->m = clamp(options->m, M_MIN, M_MAX);
@@ -355,6 +360,7 @@ int index_hnsw_build(const float *vectors, uint32_t count,
     *graph = index_allocate_zeroed(1, sizeof(**graph));
     (*graph)->graph = build.graph;
     (*graph)->links = build.links;
+    (*graph)->outliers = build.outliers;
     if (options->progress)
         options->progress(options->progress_context, count, count);
     return 0;

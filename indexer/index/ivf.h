@@ -51,12 +51,13 @@ struct index_ivf {
     float error; /* of this window */
     /* Lists that hold nearly all of the nearest 10 and 100 rows, measured when it was built. */
     uint32_t probes_10, probes_100;
-    uint32_t fixed_probes;        /* that a search reads, whatever it wants; 0: by the above */
-    const uint32_t *first_blocks; /* list_count + 1 */
-    const uint32_t *sizes;        /* list_count: rows */
-    const uint32_t *rows;         /* block_count x 32, INDEX_IVF_NO_ROW behind a list's last */
-    const uint16_t *biases;       /* the same; NULL unless L2 */
-    const uint8_t *blocks;        /* block_count x index_pq_block_bytes */
+    uint32_t fixed_probes;          /* that a search reads, whatever it wants; 0: by the above */
+    const uint32_t *first_blocks;   /* list_count + 1 */
+    const uint32_t *sizes;          /* list_count: rows */
+    const uint32_t *rows;           /* block_count x 32, INDEX_IVF_NO_ROW behind a list's last */
+    const uint16_t *biases;         /* the same; NULL unless L2 */
+    const uint8_t *blocks;          /* block_count x index_pq_block_bytes */
+    struct index_outliers outliers; /* Rows whose codes are those of other rows. */
 };
 
 static inline const float *index_ivf_centroid(const struct index_ivf_codebook *codebook,

@@ -107,7 +107,8 @@ static void encode_block(const struct encoding *encoding, const struct block_roo
     size_t first = block * INDEX_PQ_BLOCK_ROWS;
 
     for (uint32_t i = 0; i < count; i++) {
-        const float *vector = encoding->build->vectors + (size_t)members[i] * pq->dim;
+        uint32_t from = index_outliers_stand_in(&encoding->build->ivf->outliers, members[i]);
+        const float *vector = encoding->build->vectors + (size_t)from * pq->dim;
         for (uint32_t d = 0; d < pq->dim; d++)
             room->columns[(size_t)d * INDEX_PQ_BLOCK_ROWS + i] = vector[d] - centroid[d];
         encoding->rows[first + i] = members[i];
@@ -209,6 +210,10 @@ static bool run(const struct index_ivf_build *build)
     kmeans.centroid_count = ivf->codebook.list_count;
     if (!index_kmeans_assign(&kmeans, ivf->codebook.centroids, build->nearest))
         return false;
+    for (uint32_t i = 0; i < ivf->outliers.count; i++) {
+        uint32_t row = ivf->outliers.rows[i];
+        build->nearest[row] = build->nearest[index_outliers_stand_in(&ivf->outliers, row)];
+    }
     report(build, 0.5);
     if (!index_ivf_encode(build))
         return false;
@@ -252,6 +257,7 @@ int index_ivf_build(const float *vectors, uint32_t count, const struct index_bui
                          (unsigned long long)options->memory_max_bytes);
     build.ivf = index_allocate_zeroed(1, sizeof(*build.ivf));
     build.ivf->fixed_probes = options->probes;
+    index_outliers_find(vectors, count, options->dim, &build.ivf->outliers);
     build.nearest = index_allocate(count, sizeof(uint32_t));
     thread_team_create(&build.team, THREAD_BUILD, options->thread_count, options->cancel);
     done = run(&build);

@@ -79,7 +79,7 @@ static int check_header(const struct index_ivf_header *header, uint64_t file_num
     struct index_ivf_header computed;
     int status;
 
-    if (header->version != INDEX_IVF_VERSION)
+    if (header->version != INDEX_IVF_VERSION && header->version != INDEX_IVF_VERSION_OUTLIERS)
         return error_set(error, ERROR_UNSUPPORTED, "index segment: format version %u",
                          header->version);
     if (header->checksum != index_ivf_header_checksum(header))
@@ -96,6 +96,10 @@ static int check_header(const struct index_ivf_header *header, uint64_t file_num
         return index_segment_corrupt(error, "the measured effort is out of bounds");
     if (!index_choice_is_valid(&header->choice))
         return index_segment_corrupt(error, "the measured cost is out of bounds");
+    status = index_segment_check_outliers(
+        &header->outliers, header->version == INDEX_IVF_VERSION_OUTLIERS, header->count, error);
+    if (status != 0)
+        return status;
     return index_sections_agree(computed.sections, header->sections, INDEX_IVF_SECTION_COUNT,
                                 error);
 }
@@ -246,7 +250,7 @@ static void fill_header(const struct index_ivf *ivf, uint64_t file_number,
 
     *header = (struct index_ivf_header){
         .magic = INDEX_IVF_MAGIC,
-        .version = INDEX_IVF_VERSION,
+        .version = ivf->outliers.count > 0 ? INDEX_IVF_VERSION_OUTLIERS : INDEX_IVF_VERSION,
         .metric = codebook->metric,
         .file_number = file_number,
         .code_kind = codebook->quantiser.kind,
@@ -266,6 +270,7 @@ static void fill_header(const struct index_ivf *ivf, uint64_t file_number,
         .codebook_error = codebook->error,
         .error = ivf->error,
         .codebook = codebook->id,
+        .outliers = ivf->outliers,
     };
 }
 

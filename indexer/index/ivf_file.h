@@ -23,7 +23,10 @@
 
 #define INDEX_IVF_MAGIC UINT64_C(0x3146564957444e57) /* "WNDWIVF1" */
 
-enum { INDEX_IVF_VERSION = 1 };
+enum {
+    INDEX_IVF_VERSION = 1,
+    INDEX_IVF_VERSION_OUTLIERS = 2 /* of files with outliers */
+};
 
 enum index_ivf_section {
     INDEX_IVF_LOW,
@@ -63,7 +66,8 @@ struct index_ivf_header {
     struct index_section_entry sections[INDEX_IVF_SECTION_COUNT];
     struct index_effort effort;
     struct index_choice choice;
-    uint8_t zeros[INDEX_SEGMENT_PAGE - 472];
+    struct index_outliers outliers; /* version 2; else 0 */
+    uint8_t zeros[INDEX_SEGMENT_PAGE - 472 - sizeof(struct index_outliers)];
     uint64_t checksum; /* of the bytes before, identity (file number, section count, 0) */
 };
 
@@ -75,6 +79,7 @@ static_assert(offsetof(struct index_ivf_header, codebook) == 96, "layout");
 static_assert(offsetof(struct index_ivf_header, sections) == 104, "layout");
 static_assert(offsetof(struct index_ivf_header, effort) == 296, "layout");
 static_assert(offsetof(struct index_ivf_header, choice) == 432, "layout");
+static_assert(offsetof(struct index_ivf_header, outliers) == 464, "layout");
 static_assert(offsetof(struct index_ivf_header, checksum) == 4088, "layout");
 static_assert(sizeof(struct index_ivf_header) == INDEX_SEGMENT_PAGE, "layout");
 

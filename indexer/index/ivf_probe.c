@@ -63,7 +63,7 @@ static uint32_t rank_neighbours(struct probing *probing, uint32_t q, uint64_t *e
         rank_of_list[index_neighbour_row(entries[rank])] = rank;
     for (uint32_t i = 0; i < probing->tops[q].count && count < NEIGHBOURS; i++) {
         uint32_t row = probing->tops[q].hits[i].row;
-        if (row != probing->queries[q])
+        if (row != probing->queries[q] && !index_outliers_have(&build->ivf->outliers, row))
             ranks[count++] = rank_of_list[build->nearest[row]];
     }
     return count;
@@ -121,7 +121,8 @@ bool index_ivf_measure_probes(const struct index_ivf_build *build)
 
     probing.hits = index_allocate((size_t)probing.query_count * wanted, sizeof(struct index_hit));
     for (uint32_t q = 0; q < probing.query_count; q++) {
-        probing.queries[q] = (uint32_t)(index_random(&state) % build->count);
+        probing.queries[q] = index_outliers_stand_in(
+            &build->ivf->outliers, (uint32_t)(index_random(&state) % build->count));
         index_top_create(&probing.tops[q], probing.hits + (size_t)q * wanted, wanted);
     }
     done = thread_team_for(&build->team, probing.query_count, grain, search_exactly, &probing);

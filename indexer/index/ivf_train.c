@@ -28,9 +28,10 @@ static bool is_held_out(uint32_t row)
 }
 
 /* One row from each of `sample_count` equal stretches, of the wanted sort if it has one. */
-static uint32_t *choose_rows(uint32_t count, uint32_t sample_count, bool held_out, uint64_t seed)
+static uint32_t *choose_rows(const struct index_ivf_build *build, uint32_t sample_count,
+                             bool held_out, uint64_t seed)
 {
-    uint32_t *rows = index_allocate(sample_count, sizeof(uint32_t));
+    uint32_t count = build->count, *rows = index_allocate(sample_count, sizeof(uint32_t));
 
     for (uint32_t i = 0; i < sample_count; i++) {
         uint64_t first = (uint64_t)count * i / sample_count;
@@ -40,6 +41,7 @@ static uint32_t *choose_rows(uint32_t count, uint32_t sample_count, bool held_ou
             if (is_held_out(rows[i]) == held_out)
                 break;
         }
+        rows[i] = index_outliers_stand_in(&build->ivf->outliers, rows[i]);
     }
     return rows;
 }
@@ -75,7 +77,7 @@ static bool train_centroids(const struct index_ivf_build *build,
     uint32_t half = build->count - build->count / 2;
     uint32_t sample_count = wanted < half ? (uint32_t)wanted : half;
     uint32_t dim = build->options->dim;
-    uint32_t *rows = choose_rows(build->count, sample_count, false, build->options->seed);
+    uint32_t *rows = choose_rows(build, sample_count, false, build->options->seed);
     float *centroids = index_allocate(((size_t)codebook->list_count + 1) * dim, sizeof(float));
     uint8_t *codes = index_allocate(codebook->list_count, codebook->quantiser.stride);
     float *origin = centroids + (size_t)codebook->list_count * dim;
@@ -123,7 +125,7 @@ static bool sample_create(struct sample *sample, const struct index_ivf_build *b
     /* Held out is a quarter: stretches of eight rows nearly always have one. */
     sample->count = (build->count + spread - 1) / spread;
     sample->count = sample->count < most ? sample->count : most;
-    sample->rows = choose_rows(build->count, sample->count, held_out, seed);
+    sample->rows = choose_rows(build, sample->count, held_out, seed);
     sample->nearest = index_allocate(sample->count, sizeof(uint32_t));
     kmeans.rows = sample->rows;
     kmeans.count = sample->count;
@@ -298,7 +300,7 @@ bool index_ivf_train(const struct index_ivf_build *build, struct index_ivf_codeb
         (struct index_ivf_codebook){.metric = options->metric, .pq = index_pq_shape(options->dim)};
     codebook->list_count = index_ivf_lists(build->count, options->lists);
     index_quantiser_train(&codebook->quantiser, VECTOR_METRIC_L2, build->vectors, build->count,
-                          options->dim);
+                          options->dim, &build->ivf->outliers);
     if (!train_centroids(build, codebook) || !train_codewords(build, codebook) ||
         !measure_coding(build, codebook))
         return false;

@@ -21,21 +21,31 @@ enum {
 };
 static const double check_floor = 0.9;
 
-struct sample {
+/* What a quantiser is trained on. */
+struct training {
     const float *vectors;
+    uint32_t count, dim;
+    const struct index_outliers *outliers;
+};
+
+struct sample {
+    const struct training *training;
     uint32_t count, dim, stride; /* rows 0, stride, 2 stride, ... : count of them */
 };
 
-static struct sample sample_rows(const float *vectors, uint32_t count, uint32_t dim, uint32_t most)
+static struct sample sample_rows(const struct training *training, uint32_t most)
 {
-    uint32_t stride = count > most ? count / most : 1;
+    uint32_t count = training->count, stride = count > most ? count / most : 1;
 
-    return (struct sample){vectors, count > most ? most : count, dim, stride};
+    return (struct sample){training, count > most ? most : count, training->dim, stride};
 }
 
 static const float *sample_row(const struct sample *sample, uint32_t i)
 {
-    return sample->vectors + (size_t)i * sample->stride * sample->dim;
+    const struct training *training = sample->training;
+    uint32_t row = index_outliers_stand_in(training->outliers, i * sample->stride);
+
+    return training->vectors + (size_t)row * sample->dim;
 }
 
 uint32_t index_code_stride(enum index_code_kind kind, uint32_t dimensions)
@@ -112,12 +122,12 @@ static double coding_error(const struct sample *sample, const float *low, float 
     return error;
 }
 
-static void choose_step(struct index_quantiser *quantiser, const float *vectors, uint32_t count)
+static void choose_step(struct index_quantiser *quantiser, const struct training *training)
 {
     static const float tried[] = {1.0f, 0.85f, 0.7f, 0.55f, 0.42f, 0.3f, 0.2f, 0.1f};
     uint32_t dim = quantiser->dim;
-    struct sample wide = sample_rows(vectors, count, dim, TRAIN_ROWS);
-    struct sample narrow = sample_rows(vectors, count, dim, ERROR_ROWS);
+    struct sample wide = sample_rows(training, TRAIN_ROWS);
+    struct sample narrow = sample_rows(training, ERROR_ROWS);
     struct ranges ranges = measure_ranges(&wide);
     float *low = index_allocate(dim, sizeof(float));
     uint8_t *codes = index_allocate(dim, 1);
@@ -147,13 +157,15 @@ static float square(const float *vector, uint32_t dim)
 }
 
 /* A tenth of a percent of length is within the error of the codes: unit vectors need no extra. */
-static void choose_extra(struct index_quantiser *quantiser, const float *vectors, uint32_t count)
+static void choose_extra(struct index_quantiser *quantiser, const struct training *training)
 {
     float longest = 0, shortest = FLT_MAX;
     double gap;
 
-    for (uint32_t i = 0; i < count; i++) {
-        float length = square(vectors + (size_t)i * quantiser->dim, quantiser->dim);
+    for (uint32_t i = 0; i < training->count; i++) {
+        float length = square(training->vectors + (size_t)i * quantiser->dim, quantiser->dim);
+        if (index_outliers_have(training->outliers, i))
+            continue;
         longest = fmaxf(longest, length);
         shortest = fminf(shortest, length);
     }
@@ -170,10 +182,10 @@ static void choose_extra(struct index_quantiser *quantiser, const float *vectors
 }
 
 /* How many of the sample's true neighbours are among the candidates that codes give. */
-static double neighbours_kept(const struct index_quantiser *quantiser, const float *vectors,
-                              uint32_t count)
+static double neighbours_kept(const struct index_quantiser *quantiser,
+                              const struct training *training)
 {
-    struct sample sample = sample_rows(vectors, count, quantiser->dim, TRAIN_ROWS);
+    struct sample sample = sample_rows(training, TRAIN_ROWS);
     uint32_t queries = sample.count < CHECK_QUERIES ? sample.count : CHECK_QUERIES;
     uint8_t *codes = index_allocate(sample.count, quantiser->stride);
     struct index_hit exact_hits[CHECK_NEIGHBOURS], code_hits[CHECK_CANDIDATES];
@@ -217,22 +229,25 @@ uint32_t index_quantiser_stride(uint32_t dim)
 }
 
 void index_quantiser_train(struct index_quantiser *quantiser, enum vector_metric metric,
-                           const float *vectors, uint32_t count, uint32_t dim)
+                           const float *vectors, uint32_t count, uint32_t dim,
+                           const struct index_outliers *outliers)
 {
+    const struct training training = {vectors, count, dim, outliers};
+
     assert(count > 0 && dim > 0);
     *quantiser = (struct index_quantiser){.metric = metric, .dim = dim, .kind = INDEX_CODE_FLOAT};
     if (dim > FLOAT_DIM_MAX) {
         quantiser->kind = INDEX_CODE_INT7;
         quantiser->low = index_allocate(dim, sizeof(float));
         quantiser->stride = index_code_stride(INDEX_CODE_INT7, dim);
-        choose_step(quantiser, vectors, count);
-        if (neighbours_kept(quantiser, vectors, count) < check_floor) {
+        choose_step(quantiser, &training);
+        if (neighbours_kept(quantiser, &training) < check_floor) {
             index_quantiser_destroy(quantiser);
             quantiser->kind = INDEX_CODE_FLOAT;
         }
     }
     if (metric == VECTOR_METRIC_DOT)
-        choose_extra(quantiser, vectors, count);
+        choose_extra(quantiser, &training);
     quantiser->stride = index_code_stride(quantiser->kind, dim + quantiser->extra_dim);
 }
 

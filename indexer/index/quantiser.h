@@ -25,6 +25,7 @@
 
 #include "indexer/index/index.h"
 #include "indexer/index/kernels.h"
+#include "indexer/index/outliers.h"
 
 enum index_code_kind { INDEX_CODE_INT7 = 1, INDEX_CODE_FLOAT = 2, INDEX_CODE_HALF = 3 };
 
@@ -40,9 +41,11 @@ struct index_quantiser {
     uint8_t levels[INDEX_HALF_LEVELS]; /* HALF: codes, ascending */
 };
 
-/** Looks at a sample of the rows and decides kind, step and offsets. */
+/** Looks at a sample of the rows and decides kind, step and offsets. Outliers are not looked at, and
+ * have no codes: a longer row than `longest_square` says is coded as if it were that long. */
 void index_quantiser_train(struct index_quantiser *quantiser, enum vector_metric metric,
-                           const float *vectors, uint32_t count, uint32_t dim);
+                           const float *vectors, uint32_t count, uint32_t dim,
+                           const struct index_outliers *outliers);
 void index_quantiser_destroy(struct index_quantiser *quantiser);
 
 /** Bytes of a row's code when 7 bits are enough. */

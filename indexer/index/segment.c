@@ -18,7 +18,7 @@ static int check_header(const struct index_segment_header *header, uint64_t file
 
     if (header->magic != INDEX_SEGMENT_MAGIC)
         return index_segment_corrupt(error, "no index segment");
-    if (header->version != INDEX_SEGMENT_VERSION && header->version != INDEX_SEGMENT_VERSION_HALF)
+    if (header->version < INDEX_SEGMENT_VERSION || header->version > INDEX_SEGMENT_VERSION_OUTLIERS)
         return error_set(error, ERROR_UNSUPPORTED, "index segment: format version %u",
                          header->version);
     if (header->checksum != index_header_checksum(header))
@@ -35,6 +35,10 @@ static int check_header(const struct index_segment_header *header, uint64_t file
         return index_segment_corrupt(error, "the measured effort is out of bounds");
     if (!index_choice_is_valid(&header->choice))
         return index_segment_corrupt(error, "the measured cost is out of bounds");
+    status = index_segment_check_outliers(
+        &header->outliers, header->version == INDEX_SEGMENT_VERSION_OUTLIERS, header->count, error);
+    if (status != 0)
+        return status;
     return index_sections_agree(computed.sections, header->sections, INDEX_SECTION_COUNT, error);
 }
 
@@ -170,6 +174,7 @@ static int open_graph(struct index_segment *opened, uint64_t file_number,
     opened->effort = header->effort;
     opened->effort_logs = index_effort_logs(&opened->effort);
     opened->choice = header->choice;
+    opened->outliers = header->outliers;
     status = check_numbers(&opened->graph, header->link_bytes, error);
     return status != 0 ? status : check_codes(&opened->graph, error);
 }
@@ -186,6 +191,7 @@ static int open_ivf(struct index_segment *opened, uint64_t file_number,
     opened->effort = header->effort;
     opened->effort_logs = index_effort_logs(&opened->effort);
     opened->choice = header->choice;
+    opened->outliers = header->outliers;
     if (status == 0)
         opened->ivf = ivf;
     else
@@ -259,6 +265,11 @@ enum vector_metric index_segment_metric(const struct index_segment *segment)
     return segment->ivf ? segment->ivf->codebook.metric : segment->graph.quantiser.metric;
 }
 
+uint32_t index_segment_dim(const struct index_segment *segment)
+{
+    return segment->ivf ? segment->ivf->codebook.quantiser.dim : segment->graph.quantiser.dim;
+}
+
 uint32_t index_segment_effort(const struct index_segment *segment, double k, double recall)
 {
     return index_effort_ef(&segment->effort_logs, k, recall);
@@ -306,15 +317,21 @@ int index_group_search(const struct index_group_member *members, uint32_t member
                        uint32_t *hit_members, uint32_t *hit_count, bool *exhausted,
                        struct error *error)
 {
+    int status;
+
     *hit_count = 0;
     *exhausted = true;
     if (member_count == 0)
         return 0;
     index_reads_begin();
-    return members[0].segment->ivf ? index_ivf_search(members, member_count, search, hits,
-                                                      hit_members, hit_count, exhausted, error)
-                                   : index_graph_search(members, member_count, search, hits,
-                                                        hit_members, hit_count, exhausted, error);
+    status = members[0].segment->ivf ? index_ivf_search(members, member_count, search, hits,
+                                                        hit_members, hit_count, exhausted, error)
+                                     : index_graph_search(members, member_count, search, hits,
+                                                          hit_members, hit_count, exhausted, error);
+    if (status == 0)
+        status = index_outliers_merge(members, member_count, search, hits, hit_members, hit_count,
+                                      error);
+    return status;
 }
 
 void index_group_searches(struct index_group_query *queries, uint32_t query_count,
@@ -323,6 +340,13 @@ void index_group_searches(struct index_group_query *queries, uint32_t query_coun
     if (query_count > 1 && member_count > 0 && queries[0].members[0].segment->ivf) {
         index_reads_begin();
         index_ivf_searches(queries, query_count, member_count);
+        for (uint32_t i = 0; i < query_count; i++) {
+            struct index_group_query *query = &queries[i];
+            if (query->status == 0)
+                query->status =
+                    index_outliers_merge(query->members, member_count, query->search, query->hits,
+                                         query->hit_members, &query->hit_count, &query->error);
+        }
         return;
     }
     for (uint32_t i = 0; i < query_count; i++) {

@@ -33,6 +33,7 @@
 enum {
     INDEX_SEGMENT_VERSION = 2,
     INDEX_SEGMENT_VERSION_HALF = 3, /* of files with half codes, which version 2 does not know */
+    INDEX_SEGMENT_VERSION_OUTLIERS = 4, /* of files with outliers, whatever their codes */
     INDEX_SEGMENT_PAGE = 4096
 };
 
@@ -76,7 +77,8 @@ struct index_segment_header {
     struct index_effort effort;
     struct index_choice choice;
     uint8_t levels[INDEX_HALF_LEVELS]; /* HALF: codes, ascending; else 0 */
-    uint8_t zeros[INDEX_SEGMENT_PAGE - 440 - INDEX_HALF_LEVELS];
+    struct index_outliers outliers;    /* version 4; else 0 */
+    uint8_t zeros[INDEX_SEGMENT_PAGE - 440 - INDEX_HALF_LEVELS - sizeof(struct index_outliers)];
     uint64_t checksum; /* of the bytes before, identity (file number, INDEX_SECTION_COUNT, 0) */
 };
 
@@ -86,6 +88,7 @@ static_assert(offsetof(struct index_segment_header, sections) == 120, "layout");
 static_assert(offsetof(struct index_segment_header, effort) == 264, "layout");
 static_assert(offsetof(struct index_segment_header, choice) == 400, "layout");
 static_assert(offsetof(struct index_segment_header, levels) == 432, "layout");
+static_assert(offsetof(struct index_segment_header, outliers) == 448, "layout");
 static_assert(offsetof(struct index_segment_header, checksum) == 4088, "layout");
 static_assert(sizeof(struct index_segment_header) == INDEX_SEGMENT_PAGE, "layout");
 
@@ -130,6 +133,7 @@ struct index_segment {
     struct index_effort effort;
     struct index_effort_logs effort_logs; /* of `effort`, for searches */
     struct index_choice choice;
+    struct index_outliers outliers;
     struct io *io;
     const uint8_t *bytes; /* the mapping */
     uint64_t size_bytes;
@@ -142,6 +146,11 @@ int index_choice_measure(const struct index_segment *segment,
                          struct error *error);
 
 enum vector_metric index_segment_metric(const struct index_segment *segment);
+uint32_t index_segment_dim(const struct index_segment *segment);
+
+/** ERROR_CORRUPT unless a header has outliers just where its version says so. */
+int index_segment_check_outliers(const struct index_outliers *outliers, bool expected,
+                                 uint32_t row_count, struct error *error);
 
 /** index_group_search of the two kinds: graphs; lists of one codebook. */
 int index_graph_search(const struct index_group_member *members, uint32_t member_count,

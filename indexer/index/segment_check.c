@@ -150,20 +150,23 @@ static void describe_lists(const struct index_segment *segment, uint64_t file_nu
         json ? "{\"kind\":\"ivf_pq\",\"format\":%u,\"file_number\":%llu,\"bytes\":%llu,\"rows\":%u,"
                "\"dim\":%u,\"metric\":\"%s\",\"lists\":%u,\"list_min\":%u,\"list_max\":%u,"
                "\"parts\":%u,\"part_dim\":%u,\"code_bytes\":%llu,\"probes_10\":%u,"
-               "\"probes_100\":%u,\"fixed_probes\":%u,\"epoch\":\"%016llx\",\"epoch_error\":%.6g,"
+               "\"probes_100\":%u,\"fixed_probes\":%u,\"outliers\":%u,\"epoch\":\"%016llx\","
+               "\"epoch_error\":%.6g,"
                "\"error\":%.6g,\"valid\":true}"
              : "kind          ivf_pq\nformat        %u\nfile number   %llu\nbytes         %llu\n"
                "rows          %u\ndim           %u\nmetric        %s\nlists         %u\n"
                "rows a list   %u least, %u most\nparts         %u of %u dimensions\n"
                "code bytes    %llu\nprobes        %u for 10 hits, %u for 100; fixed: %u\n"
+               "outliers      %u\n"
                "epoch         %016llx\ncoding error  %.6g in the epoch's first window, %.6g here\n"
                "lists         valid\n",
-        INDEX_IVF_VERSION, (unsigned long long)file_number, (unsigned long long)segment->size_bytes,
-        ivf->count, codebook->quantiser.dim, metric_names[codebook->metric], codebook->list_count,
-        least, most, codebook->pq.part_count, codebook->pq.part_dim,
+        segment->outliers.count > 0 ? INDEX_IVF_VERSION_OUTLIERS : INDEX_IVF_VERSION,
+        (unsigned long long)file_number, (unsigned long long)segment->size_bytes, ivf->count,
+        codebook->quantiser.dim, metric_names[codebook->metric], codebook->list_count, least, most,
+        codebook->pq.part_count, codebook->pq.part_dim,
         (unsigned long long)(ivf->block_count * (uint64_t)index_pq_block_bytes(&codebook->pq)),
-        ivf->probes_10, ivf->probes_100, ivf->fixed_probes, (unsigned long long)codebook->id,
-        (double)codebook->error, (double)ivf->error);
+        ivf->probes_10, ivf->probes_100, ivf->fixed_probes, segment->outliers.count,
+        (unsigned long long)codebook->id, (double)codebook->error, (double)ivf->error);
 }
 
 static void describe(const struct index_segment *segment, const struct index_segment_header *header,
@@ -183,16 +186,17 @@ static void describe(const struct index_segment *segment, const struct index_seg
         json ? "{\"kind\":\"hnsw\",\"format\":%u,\"file_number\":%llu,\"bytes\":%llu,\"rows\":%u,"
                "\"dim\":%u,\"metric\":\"%s\",\"m\":%u,\"ef_construct\":%u,\"codes\":\"%s\","
                "\"code_bytes\":%llu,\"link_bytes\":%llu,\"links_min\":%u,\"links_mean\":%.2f,"
-               "\"links_max\":%u,\"levels\":["
+               "\"links_max\":%u,\"outliers\":%u,\"levels\":["
              : "kind          hnsw\nformat        %u\nfile number   %llu\nbytes         %llu\n"
                "rows          %u\ndim           %u\nmetric        %s\nm             %u\n"
                "ef_construct  %u\ncodes         %s\ncode bytes    %llu\nlink bytes    %llu\n"
-               "links a node  %u least, %.2f mean, %u most\nlevels        ",
+               "links a node  %u least, %.2f mean, %u most\noutliers      %u\nlevels        ",
         header->version, (unsigned long long)header->file_number,
         (unsigned long long)header->file_bytes, graph->count, graph->quantiser.dim,
         metric_names[graph->quantiser.metric], graph->m, graph->ef_construct, codes,
         (unsigned long long)header->sections[INDEX_SECTION_CODES].size_bytes,
-        (unsigned long long)link_bytes, degrees.least, degrees.mean, degrees.most);
+        (unsigned long long)link_bytes, degrees.least, degrees.mean, degrees.most,
+        segment->outliers.count);
     buffer_append_format(out, "%u", graph->count);
     for (uint32_t i = 0; i < graph->level_count; i++)
         buffer_append_format(out, json ? ",%u" : " %u", graph->levels[i].count);

@@ -56,7 +56,9 @@ static int check_counts(const struct index_segment_header *header, struct error 
 
     if (header->metric > VECTOR_METRIC_L2)
         return index_segment_corrupt(error, "unknown metric");
-    if (header->version == INDEX_SEGMENT_VERSION_HALF
+    if (header->version == INDEX_SEGMENT_VERSION_OUTLIERS
+            ? header->code_kind < INDEX_CODE_INT7 || header->code_kind > INDEX_CODE_HALF
+        : header->version == INDEX_SEGMENT_VERSION_HALF
             ? header->code_kind != INDEX_CODE_HALF
             : header->code_kind != INDEX_CODE_INT7 && header->code_kind != INDEX_CODE_FLOAT)
         return index_segment_corrupt(error, "unknown kind of codes");
@@ -82,6 +84,14 @@ static int check_counts(const struct index_segment_header *header, struct error 
             return index_segment_corrupt(error, "a level has more items than the one below");
         below = header->level_items[i];
     }
+    return 0;
+}
+
+int index_segment_check_outliers(const struct index_outliers *outliers, bool expected,
+                                 uint32_t row_count, struct error *error)
+{
+    if (expected != (outliers->count > 0) || !index_outliers_are_valid(outliers, row_count))
+        return index_segment_corrupt(error, "the outliers are out of bounds");
     return 0;
 }
 
@@ -121,15 +131,17 @@ uint64_t index_header_checksum(const struct index_segment_header *header)
 
 enum { WRITE_BYTES = 4 << 20 };
 
-static void fill_header(const struct index_graph *graph, uint64_t file_number, uint64_t link_bytes,
-                        struct index_segment_header *header)
+static void fill_header(const struct index_hnsw_graph *hnsw, uint64_t file_number,
+                        uint64_t link_bytes, struct index_segment_header *header)
 {
+    const struct index_graph *graph = &hnsw->graph;
     const struct index_quantiser *quantiser = &graph->quantiser;
 
     *header = (struct index_segment_header){
         .magic = INDEX_SEGMENT_MAGIC,
-        .version =
-            quantiser->kind == INDEX_CODE_HALF ? INDEX_SEGMENT_VERSION_HALF : INDEX_SEGMENT_VERSION,
+        .version = hnsw->outliers.count > 0             ? INDEX_SEGMENT_VERSION_OUTLIERS
+                   : quantiser->kind == INDEX_CODE_HALF ? INDEX_SEGMENT_VERSION_HALF
+                                                        : INDEX_SEGMENT_VERSION,
         .metric = quantiser->metric,
         .file_number = file_number,
         .code_kind = quantiser->kind,
@@ -144,6 +156,7 @@ static void fill_header(const struct index_graph *graph, uint64_t file_number, u
         .level_count = graph->level_count,
         .link_bytes = link_bytes,
         .link_bits = index_link_bits(graph->count),
+        .outliers = hnsw->outliers,
     };
     memcpy(header->levels, quantiser->levels, sizeof(header->levels));
     for (uint32_t i = 0; i < graph->level_count; i++)
@@ -227,7 +240,7 @@ int index_segment_write(struct io *io, const char *path, uint64_t file_number,
     int status;
 
     index_links_pack(hnsw->links, graph->count, 2 * graph->m, &blocks, &links, &link_bytes);
-    fill_header(graph, file_number, link_bytes, &header);
+    fill_header(hnsw, file_number, link_bytes, &header);
     status = index_segment_layout(&header, error);
     assert(status == 0);
     levels = gather_levels(graph, header.sections[INDEX_SECTION_LEVELS].size_bytes);

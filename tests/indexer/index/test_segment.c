@@ -282,14 +282,16 @@ START_TEST(another_format_version_is_unsupported)
     struct index_segment_header *header = (void *)file.bytes;
     struct error error;
 
-    for (uint32_t version = 0; version < 5; version++) {
+    for (uint32_t version = 0; version < 6; version++) {
         header->version = version;
         header->checksum = index_header_checksum(header);
         write_file(file.bytes, file.size);
-        ck_assert_int_eq(open_status(50, 20, &error), version == INDEX_SEGMENT_VERSION ? 0
-                                                      : version == INDEX_SEGMENT_VERSION_HALF
-                                                          ? ERROR_CORRUPT
-                                                          : ERROR_UNSUPPORTED);
+        ck_assert_int_eq(open_status(50, 20, &error),
+                         version == INDEX_SEGMENT_VERSION ? 0
+                         : version == INDEX_SEGMENT_VERSION_HALF ||
+                                 version == INDEX_SEGMENT_VERSION_OUTLIERS
+                             ? ERROR_CORRUPT
+                             : ERROR_UNSUPPORTED);
     }
     free(file.bytes);
 }
@@ -419,7 +421,7 @@ END_TEST
 static void write_without_ways(uint32_t rows)
 {
     struct index_segment *segment;
-    struct index_hnsw_graph hnsw;
+    struct index_hnsw_graph hnsw = {0};
     struct error error = {0};
     uint64_t size_bytes;
     uint32_t degree;
