@@ -88,7 +88,8 @@ static void take_line(struct coverage *coverage, const struct config_collection 
     uint64_t count;
 
     if (topic && topic->collection == collection &&
-        text_parse_u64(line, (size_t)(space - line), &count) == 0 && count <= PARTITIONS_MAX)
+        text_parse_u64(line, (size_t)(space - line), &count) == 0 && count > 0 &&
+        count <= PARTITIONS_MAX)
         coverage->told[topic - coverage->topics->list] = (int)count;
 }
 
@@ -142,7 +143,8 @@ void coverage_delete(struct coverage *coverage)
 }
 
 /* Whether metadata says anything new. Partitions are never taken from a topic: 0 is a topic that was
- * removed, or a broker that does not know it yet. */
+ * removed, or a broker that does not know it yet. Of one that nobody has seen it is not known which partitions
+ * it will have: an answer without them is not whole. */
 static bool learn(struct coverage *coverage, const struct config_collection *collection)
 {
     struct topics *topics = coverage->topics;
@@ -151,7 +153,7 @@ static bool learn(struct coverage *coverage, const struct config_collection *col
     pthread_mutex_lock(&topics->lock);
     for (size_t i = 0; i < topics->count; i++) {
         int count = topics->list[i].partition_count;
-        if (topics->list[i].collection != collection || count <= coverage->told[i])
+        if (topics->list[i].collection != collection || count <= 0 || count <= coverage->told[i])
             continue;
         coverage->told[i] = count;
         changed = true;
