@@ -13,7 +13,7 @@ import harness
 harness.require_client("qdrant_client")
 harness.require_client("confluent_kafka")
 
-from kafka_client import PARTITIONER
+from kafka_client import PARTITIONER, next_message
 from confluent_kafka import Consumer, Producer, TopicPartition
 from qdrant_client import QdrantClient, models
 from servers import Kafka
@@ -142,8 +142,7 @@ class Ids(unittest.TestCase):
         consumer.assign([TopicPartition(self.topic, 0, 0)])
         found = []
         while len(found) < 6:
-            message = consumer.poll(30)
-            self.assertIsNotNone(message, found)
+            message = next_message(consumer)
             found.append((message.key().decode(), dict(message.headers())["windrow-id"].decode()))
         self.assertEqual(found, [("42", "text"), ("42", "number"), (UUID, "text"), ("42", "text"), ("42", "number"), ("42", "number")])
 

@@ -27,6 +27,7 @@ from confluent_kafka.schema_registry import SchemaRegistryClient
 from confluent_kafka.schema_registry.protobuf import ProtobufSerializer
 from confluent_kafka.serialization import MessageField, SerializationContext
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, struct_pb2
+from kafka_client import next_message
 from model import float32
 from servers import Kafka
 from service import COLLECTION, DEAD_LETTERS, TOPIC, Windrow, for_class
@@ -197,8 +198,7 @@ class Formats(unittest.TestCase):
         consumer.subscribe([DEAD_LETTERS])
         letters = {}
         while len(letters) < 2:
-            letter = consumer.poll(30)
-            self.assertIsNotNone(letter)
+            letter = next_message(consumer)
             letters[msgpack.unpackb(letter.value())["id"]] = letter
         consumer.close()
         reason = dict(letters[751].headers())["__connect.errors.exception.message"]
@@ -474,8 +474,7 @@ class VectorsAsBytes(unittest.TestCase):
             self.send(value, "bad", said)
             consumer = Consumer({"bootstrap.servers": self.kafka.address, "group.id": "letters", "auto.offset.reset": "earliest"})
             consumer.subscribe([DEAD_LETTERS])
-            letter = consumer.poll(60)
-            self.assertIsNotNone(letter, reason)
+            letter = next_message(consumer)
             consumer.commit(letter, asynchronous=False)
             consumer.close()
             headers = dict(letter.headers())

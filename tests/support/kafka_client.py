@@ -1,6 +1,8 @@
 """Somebody else's Kafka client (confluent-kafka from PyPI, with a newer librdkafka than windrow's): producers with
 transactions, a reader that counts, and what an operator does to topics."""
 
+import time
+
 import harness
 
 harness.require_client("confluent_kafka")
@@ -71,6 +73,16 @@ def readable_records(address, topic, partitions):
     finally:
         reader.close()
     return count
+
+
+def next_message(consumer):
+    """The next message. Kafka tells of a topic that is not there yet, too; then it is asked again."""
+    deadline = time.monotonic() + TIMEOUT_S
+    while time.monotonic() < deadline:
+        message = consumer.poll(1)
+        if message is not None and not message.error():
+            return message
+    raise AssertionError(f"no message within {TIMEOUT_S} s")
 
 
 class Operator:
