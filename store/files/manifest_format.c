@@ -46,7 +46,8 @@ void manifest_frame_encode(struct buffer *out, const struct manifest_state *stat
     bytes = buffer_reserve(out, header.frame_bytes);
     memset(bytes, 0, header.frame_bytes);
     memcpy(bytes, &header, sizeof(header));
-    memcpy(bytes + sizeof(header), body, body_bytes);
+    if (body_bytes > 0) /* an edit may have no records: manifest_keep_key_rule */
+        memcpy(bytes + sizeof(header), body, body_bytes);
     header.checksum =
         frame_checksum(bytes, header.frame_bytes, manifest_number, sequence, position);
     memcpy(bytes, &header.checksum, sizeof(header.checksum));
