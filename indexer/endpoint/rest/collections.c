@@ -295,7 +295,10 @@ static bool is_false(const struct doc *flag)
 /* Of an integer index Qdrant wants one of two uses. */
 static int check_index(const struct doc *schema, struct error *error)
 {
-    if (!is_false(doc_get(schema, "lookup")) || !is_false(doc_get(schema, "range")))
+    const struct doc *type = schema && schema->type == DOC_MAP ? doc_get(schema, "type") : NULL;
+
+    if (!type || !doc_string_equals(type, "integer") || !is_false(doc_get(schema, "lookup")) ||
+        !is_false(doc_get(schema, "range")))
         return 0;
     return error_set(
         error, ERROR_INVALID,

@@ -29,6 +29,10 @@ START_TEST(bad_values_have_the_status_of_qdrant)
         {"PUT", C "/index",
          "{\"field_name\":\"n\",\"field_schema\":{\"type\":\"integer\",\"lookup\":false}}", 200,
          "acknowledged"},
+        {"PUT", C "/index",
+         "{\"field_name\":\"n\",\"field_schema\":{\"type\":\"geo\",\"lookup\":false,"
+         "\"range\":false}}",
+         200, "acknowledged"},
     };
     struct fixture fixture;
 
