@@ -12,7 +12,7 @@ BEYOND_SCHEMAS = re.compile(
     r"|neither an unsigned integer nor a string|64-bit integer|expected an unsigned integer|an `index` below|of 32 bits|bytes are not rows of|must be 10000 or smaller"  # 3.0, and bytes
     r"|is not a finite number|neither in the payload nor in|values, expected one|is no score"  # of formulas
     r"|Not existing vector name error|expected a sparse vector|comes twice, must be unique|must be equally many"  # of sparse vectors
-    r"|the vector's length \S+ is above|`lookup` and `range` are both"
+    r"|is not an unsigned number in digits|the vector's length \S+ is above|`lookup` and `range` are both"
     r"|At least one (positive )?example is needed|A target or at least one pair of examples is needed"
     r"|the id has \d+ bytes|%00 stands in no name|expected beside `filter` only|expected equally many ids|has no embedder, so that a query needs a vector"
 )
