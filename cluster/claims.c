@@ -155,17 +155,23 @@ struct doc claims_own(const struct cluster_options *options, const char *collect
     return announcement_list(items, kept);
 }
 
+/* False for a name that no collection or shard has. */
+static bool copy_name(const struct doc *name, char out[NAME_BYTES])
+{
+    if (name->count >= NAME_BYTES)
+        return false;
+    (void)snprintf(out, NAME_BYTES, "%.*s", (int)name->count, name->string);
+    return true;
+}
+
 static void fence(struct store_registry *registry, const struct doc *collection,
                   const struct doc *shard, int64_t generation, bool serves, int64_t until_ns)
 {
-    const struct doc *name = doc_get(collection, "name");
     char collection_name[NAME_BYTES], shard_name[NAME_BYTES];
 
-    if (generation == 0 || name->count >= NAME_BYTES || shard->count >= NAME_BYTES)
+    if (generation == 0 || !copy_name(doc_get(collection, "name"), collection_name) ||
+        !copy_name(shard, shard_name))
         return;
-    (void)snprintf(collection_name, sizeof(collection_name), "%.*s", (int)name->count,
-                   name->string);
-    (void)snprintf(shard_name, sizeof(shard_name), "%.*s", (int)shard->count, shard->string);
     store_registry_note_rival(registry, collection_name, shard_name, (int32_t)generation, serves,
                               until_ns);
 }
@@ -179,11 +185,9 @@ void claims_note_others(struct store_registry *registry, const struct doc *colle
         for (uint32_t k = 0; k < shards->count; k++) {
             const struct doc *fields = shards->items[k].items;
             char collection[NAME_BYTES], shard[NAME_BYTES];
-            if (name->count >= NAME_BYTES || fields[0].count >= NAME_BYTES)
-                continue;
-            (void)snprintf(collection, sizeof(collection), "%.*s", (int)name->count, name->string);
-            (void)snprintf(shard, sizeof(shard), "%.*s", (int)fields[0].count, fields[0].string);
-            store_registry_note_others(registry, collection, shard, fields[1].integer, until_ns);
+            if (copy_name(name, collection) && copy_name(&fields[0], shard))
+                store_registry_note_others(registry, collection, shard, fields[1].integer,
+                                           until_ns);
         }
     }
 }

@@ -10,13 +10,11 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/bytes.h"
 #include "base/memory.h"
 #include "base/text.h"
-
 #include "config/load.h"
 #include "config/nearest.h"
-
-enum { WAITING_WINDOWS = 8 /* for their span: TWCS_SPAN_FANOUT */ };
 
 /* Appends at most one byte more than a configuration may have: enough to tell. */
 static int read_file(const char *path, struct buffer *text, struct buffer *report)
@@ -172,11 +170,15 @@ const char *config_default_path(const char *given)
     return "/etc/windrow/windrow.yaml";
 }
 
+bool config_has_spans(const struct config_collection *collection)
+{
+    return collection->spans == CONFIG_SPANS_AUTO && collection->window_ms > 0;
+}
+
 uint64_t config_flat_below_rows(const struct config_collection *collection)
 {
-    bool spans = collection->spans == CONFIG_SPANS_AUTO && collection->window_ms > 0;
-
-    return spans ? collection->flat_below_rows / WAITING_WINDOWS : collection->flat_below_rows;
+    return config_has_spans(collection) ? collection->flat_below_rows / CONFIG_SPAN_WINDOWS
+                                        : collection->flat_below_rows;
 }
 
 const char *config_key_rule_name(enum config_key_rule rule)
@@ -203,7 +205,7 @@ const char *config_sparse_vector(const struct config_collection *collection, con
 {
     for (size_t i = 0; i < collection->sparse_vector_count; i++) {
         const char *each = collection->sparse_vectors[i];
-        if (strlen(each) == name_bytes && memcmp(each, name, name_bytes) == 0)
+        if (bytes_equal(each, strlen(each), name, name_bytes))
             return each;
     }
     return NULL;

@@ -256,6 +256,10 @@ void config_write_documentation(struct buffer *out);
 /** A JSON Schema (draft 07) of the file, from the same table, for editors. */
 void config_write_schema(struct buffer *out);
 
+enum { CONFIG_SPAN_WINDOWS = 8 }; /* in the smallest span: TWCS_SPAN_FANOUT */
+
+/** Whether segments over several windows are built. */
+bool config_has_spans(const struct config_collection *collection);
 /** Sealed windows with fewer rows have no segment under `kind: auto`: index.flat_below, or an eighth of it where the
  * collection has spans. Some eight windows wait for their span at any time, and a search meets all of them. */
 uint64_t config_flat_below_rows(const struct config_collection *collection);

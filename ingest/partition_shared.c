@@ -14,6 +14,14 @@ int64_t partition_lag(const struct partition *partition)
     return shared->end_offset > from ? shared->end_offset - from : 0;
 }
 
+static enum store_reading reading_of(enum partition_state state)
+{
+    if (state == PARTITION_STOPPED)
+        return STORE_STOPPED;
+    return state == PARTITION_HELD_BY_OPERATOR || state == PARTITION_WAITING_CLOCK ? STORE_HELD
+                                                                                   : STORE_READING;
+}
+
 /* A stopped or held partition, or one that waits for the clock, is for an operator: /status and a
  * metric show it, and the others must go on serving. */
 bool partition_caught_up(const struct partition *partition)
@@ -22,20 +30,11 @@ bool partition_caught_up(const struct partition *partition)
 
     if (shared->state == PARTITION_FETCHING)
         return false;
-    if (shared->state == PARTITION_STOPPED || shared->state == PARTITION_HELD_BY_OPERATOR ||
-        shared->state == PARTITION_WAITING_CLOCK)
+    if (reading_of(shared->state) != STORE_READING)
         return true;
     return shared->target_offset >= 0 &&
            (shared->next_offset >= shared->target_offset ||
             (shared->next_offset < 0 && shared->begin_offset >= shared->target_offset));
-}
-
-static enum store_reading reading_of(enum partition_state state)
-{
-    if (state == PARTITION_STOPPED)
-        return STORE_STOPPED;
-    return state == PARTITION_HELD_BY_OPERATOR || state == PARTITION_WAITING_CLOCK ? STORE_HELD
-                                                                                   : STORE_READING;
 }
 
 void partition_tell_behind(struct partition *partition)

@@ -120,12 +120,10 @@ static int check_options(const struct store_shard_options *options, struct error
     return code;
 }
 
-/* A shard of before the rule was kept takes over the one it is opened with. */
+/* A shard of 0.2.0 does not keep the rule: it takes over the one it is opened with. */
 static int check_settings(struct store_shard *shard, uint16_t key_rule, struct error *error)
 {
-    const struct manifest_state *state = &shard->manifest->state;
-    const struct store_settings stored = {state->dim, (enum vector_metric)state->metric,
-                                          state->key_rule};
+    const struct store_settings stored = store_settings_stored(&shard->manifest->state);
     const struct store_settings wanted = {shard->dim, shard->metric, key_rule};
     int code = store_settings_check(&stored, &wanted, error);
 

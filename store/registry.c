@@ -38,6 +38,7 @@
 #include "store/lease.h"
 #include "store/listen.h"
 #include "store/registry_internal.h"
+#include "store/settings.h"
 #include "store/shard.h"
 #include "store/store.h"
 
@@ -77,12 +78,14 @@ static struct store_shard_options shard_options(const struct store_registry *reg
                                                 const struct config_collection *collection,
                                                 const char *name)
 {
+    const struct store_settings settings = store_settings_wanted(collection);
+
     return (struct store_shard_options){
         .collection = collection->name,
         .name = name,
-        .dim = collection->dim,
-        .metric = collection->metric,
-        .key_rule = (uint16_t)(collection->key + 1),
+        .dim = settings.dim,
+        .metric = settings.metric,
+        .key_rule = settings.key_rule,
         .window_ms = collection->window_ms,
         .ttl_ms = collection->ttl_ms,
         .level0_files_max = registry->options.level0_files_max,

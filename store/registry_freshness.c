@@ -70,10 +70,13 @@ void store_registry_set_reading(struct store_registry *registry, const char *col
 /* Under the lock. */
 bool registry_is_late(const struct store_registry *registry, const struct registry_entry *entry)
 {
-    const int64_t now_ns = io_monotonic_ns(registry->options.store->io);
     const int64_t own = own_offset(entry);
+    int64_t now_ns;
 
-    if (now_ns >= entry->others_until_ns || entry->others_offset <= own)
+    if (entry->others_offset <= own) /* each request asks: the clock last */
+        return false;
+    now_ns = io_monotonic_ns(registry->options.store->io);
+    if (now_ns >= entry->others_until_ns)
         return false;
     return entry->reading != STORE_READING ||
            entry->others_offset - own > registry->fresh_records ||
@@ -86,8 +89,8 @@ int64_t registry_known_offset(const struct store_registry *registry,
 {
     int64_t known = entry->end_offset;
 
-    if (io_monotonic_ns(registry->options.store->io) < entry->others_until_ns &&
-        entry->others_offset > known)
+    if (entry->others_offset > known &&
+        io_monotonic_ns(registry->options.store->io) < entry->others_until_ns)
         known = entry->others_offset;
     return known > own_offset(entry) ? known : own_offset(entry);
 }

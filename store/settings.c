@@ -26,6 +26,17 @@ static const char *key_name(uint16_t key_rule)
     return config_key_rule_name((enum config_key_rule)(key_rule - 1));
 }
 
+struct store_settings store_settings_wanted(const struct config_collection *collection)
+{
+    return (struct store_settings){collection->dim, collection->metric,
+                                   (uint16_t)(collection->key + 1)};
+}
+
+struct store_settings store_settings_stored(const struct manifest_state *state)
+{
+    return (struct store_settings){state->dim, (enum vector_metric)state->metric, state->key_rule};
+}
+
 int store_settings_check(const struct store_settings *stored, const struct store_settings *wanted,
                          struct error *error)
 {
@@ -63,8 +74,8 @@ static int compare_shard(void *context, const char *name)
 {
     struct comparison *comparison = context;
     const struct config_collection *collection = comparison->collection;
-    const struct store_settings wanted = {collection->dim, collection->metric,
-                                          (uint16_t)(collection->key + 1)};
+    const struct store_settings wanted = store_settings_wanted(collection);
+    struct store_settings stored;
     struct manifest_state state = {0};
     struct error error = {0};
     char directory[PATH_MAX];
@@ -76,10 +87,9 @@ static int compare_shard(void *context, const char *name)
     code = manifest_read_current(comparison->io, directory, &state, &error);
     if (code == ERROR_NOT_FOUND) /* no shard */
         return 0;
+    stored = store_settings_stored(&state);
     if (code == 0)
-        code = store_settings_check(
-            &(struct store_settings){state.dim, (enum vector_metric)state.metric, state.key_rule},
-            &wanted, &error);
+        code = store_settings_check(&stored, &wanted, &error);
     manifest_state_destroy(&state);
     if (code == 0)
         return 0;

@@ -15,11 +15,18 @@
 #include "base/vector_row.h"
 #include "config/config.h"
 
+struct manifest_state;
+
 struct store_settings {
     uint32_t dim;
     enum vector_metric metric;
     uint16_t key_rule; /* enum config_key_rule + 1; 0: not known, and contradicts nothing */
 };
+
+/** Those that a config has of a collection. */
+struct store_settings store_settings_wanted(const struct config_collection *collection);
+/** Those that a manifest keeps. */
+struct store_settings store_settings_stored(const struct manifest_state *state);
 
 /** ERROR_INVALID with each setting that differs. */
 int store_settings_check(const struct store_settings *stored, const struct store_settings *wanted,

@@ -68,7 +68,7 @@ struct store_span {
 /** Spans, in no order. Valid until release. */
 const struct store_span *store_snapshot_spans(const struct store_snapshot *snapshot, size_t *count);
 
-/* What a reader worked out of a snapshot's version and keeps beside it, for who reads that version next.
+/* What a reader worked out of a snapshot's version and keeps beside it, for the next reader of that version.
  * The first member of what is kept. */
 struct store_note {
     struct store_note *next;

@@ -184,27 +184,36 @@ static void locate_here(struct query_view *view, const struct query_key *key,
     }
 }
 
-int query_locate(struct query_view *view, const struct query_key *keys, size_t count,
-                 struct arena *arena, struct query_holders **holders, struct error *error)
+/* Asks the peers; what they answer is taken by gather_finish. */
+static struct locating locate_start(struct gather *gather, struct query_view *view,
+                                    const struct query_key *keys, size_t count, struct arena *arena)
 {
     struct locating locating = {
         .arena = arena, .count = count, .room = view->shard_count + view->remote_count};
-    struct gather gather;
     struct doc op = {0};
-    int code = 0;
 
     if (gather_needed(view))
         op = wire_from_keys("locate", keys, count, (struct query_wants){0}, arena);
-    gather_start(&gather, view, arena, &op);
-    *holders = locating.holders =
-        memory_checked(arena_calloc(arena, count + 1, sizeof(*locating.holders)));
+    gather_start(gather, view, arena, &op);
+    locating.holders = memory_checked(arena_calloc(arena, count + 1, sizeof(*locating.holders)));
+    for (size_t i = 0; i < count; i++)
+        locating.holders[i].versions =
+            memory_checked(arena_calloc(arena, locating.room + 1, sizeof(struct query_version)));
+    return locating;
+}
+
+int query_locate(struct query_view *view, const struct query_key *keys, size_t count,
+                 struct arena *arena, struct query_holders **holders, struct error *error)
+{
+    struct gather gather;
+    struct locating locating = locate_start(&gather, view, keys, count, arena);
+    int code = 0;
+
+    *holders = locating.holders;
     for (size_t i = 0; i < count && code == 0; i++) {
-        struct query_holders *one = &locating.holders[i];
         if (i % CHECK_KEYS == 0 && (code = query_view_check(view, error)) != 0)
             break;
-        one->versions =
-            memory_checked(arena_calloc(arena, locating.room + 1, sizeof(*one->versions)));
-        locate_here(view, &keys[i], one);
+        locate_here(view, &keys[i], &locating.holders[i]);
     }
     code = gather_finish(&gather, code, take_holders, &locating, error);
     for (size_t i = 0; i < count && code == 0; i++)
@@ -249,11 +258,11 @@ static void drop_marked(struct hit_list *list)
 /* Of an id that is there twice the newest version stays. */
 static void drop_repeated(struct hit_list *list, struct arena *arena)
 {
-    struct query_hit **by_key =
-        memory_checked(arena_calloc(arena, list->count + 1, sizeof(struct query_hit *)));
+    struct query_hit **by_key;
 
     if (list->count < 2)
         return;
+    by_key = memory_checked(arena_calloc(arena, list->count, sizeof(struct query_hit *)));
     for (size_t i = 0; i < list->count; i++)
         by_key[i] = &list->hits[i];
     qsort(by_key, list->count, sizeof(struct query_hit *), key_then_newest);
@@ -324,8 +333,8 @@ static int mark_old_here(struct query_view *view, const struct suspects *suspect
     return 0;
 }
 
-/* Leaves those whose ids may lie in a shard of a peer, and lets only such shards be asked. Who has just
- * not answered is not asked again: the answer lacks its shards already. */
+/* Keeps the hits whose ids may lie in a shard of a peer, and lets only such shards be asked. A peer that
+ * has just not answered is not asked again: the answer lacks its shards already. */
 static void keep_elsewhere(struct query_view *view, struct suspects *suspects)
 {
     size_t kept = 0;
@@ -354,23 +363,15 @@ static void keep_elsewhere(struct query_view *view, struct suspects *suspects)
 static int mark_old_elsewhere(struct query_view *view, const struct suspects *suspects,
                               struct arena *arena, struct error *error)
 {
-    struct locating locating = {
-        .arena = arena, .count = suspects->count, .room = view->remote_count};
     struct query_key *keys =
         memory_checked(arena_calloc(arena, suspects->count + 1, sizeof(*keys)));
+    struct locating locating;
     struct gather gather;
-    struct doc op;
     int code;
 
-    locating.holders =
-        memory_checked(arena_calloc(arena, suspects->count + 1, sizeof(*locating.holders)));
-    for (size_t i = 0; i < suspects->count; i++) {
+    for (size_t i = 0; i < suspects->count; i++)
         keys[i] = suspects->items[i].key;
-        locating.holders[i].versions =
-            memory_checked(arena_calloc(arena, locating.room + 1, sizeof(struct query_version)));
-    }
-    op = wire_from_keys("locate", keys, suspects->count, (struct query_wants){0}, arena);
-    gather_start(&gather, view, arena, &op);
+    locating = locate_start(&gather, view, keys, suspects->count, arena);
     code = gather_finish(&gather, 0, take_holders, &locating, error);
     for (size_t i = 0; code == 0 && i < suspects->count; i++) {
         struct query_row *row = suspects->items[i].row;

@@ -270,7 +270,6 @@ struct value_walk {
     struct arena *scratch;
     order_value *values;
     size_t count, capacity;
-    order_value last; /* that was offered */
 };
 
 static bool in_range(const struct ordering *ordering, order_value value)
@@ -395,6 +394,7 @@ static int order_row(void *context, const struct query_row *row, const uint8_t *
     struct ordering *ordering = context;
     struct value_walk walk = {.ordering = ordering, .scratch = scratch};
     struct ordered fresh = {.row = *row};
+    order_value last = 0;
     int code = row_values(ordering, row, bytes, size_bytes, &walk, error);
     bool goes_on = true;
 
@@ -404,9 +404,9 @@ static int order_row(void *context, const struct query_row *row, const uint8_t *
     fresh.key = store_row_key(row->source, row->row, &fresh.key_bytes);
     for (size_t i = 0; i < walk.count && goes_on; i++) {
         fresh.value = walk.values[ordering->scroll->descending ? walk.count - 1 - i : i];
-        if (i == 0 || fresh.value != walk.last)
+        if (i == 0 || fresh.value != last)
             goes_on = ordering_offer(ordering, &fresh) && !ordering->scroll->once;
-        walk.last = fresh.value;
+        last = fresh.value;
     }
     return 0;
 }

@@ -79,23 +79,34 @@ static int by_remote_name(const void *a, const void *b)
                                ((const struct view_remote *)b)->name);
 }
 
-static const char *label_of(const struct store_expected_shard *shards, size_t count,
-                            const char *name)
-{
-    for (size_t i = 0; i < count; i++)
-        if (strcmp(shards[i].name, name) == 0)
-            return shards[i].label;
-    return name;
-}
+/* The labels of the collection's shards, once one is asked for. */
+struct labels {
+    struct store_expected_shard *shards;
+    size_t count;
+};
 
-bool view_shard_lacks(const struct view_shard *shard)
+/* In the view's arena. */
+static const char *label_of(struct query_view *view, struct labels *labels, const char *name)
 {
-    return shard->lease->late || shard->lease->reading == STORE_STOPPED;
+    const char *label = name;
+
+    if (!labels->shards)
+        labels->count = store_registry_expected(view->registry, view->collection->name,
+                                                &view->arena, &labels->shards);
+    for (size_t i = 0; i < labels->count; i++)
+        if (strcmp(labels->shards[i].name, name) == 0)
+            label = labels->shards[i].label;
+    return arena_copy(&view->arena, label, strlen(label));
 }
 
 static bool is_stopped(const struct store_lease *lease)
 {
     return lease->reading == STORE_STOPPED;
+}
+
+bool view_shard_lacks(const struct view_shard *shard)
+{
+    return shard->lease->late || is_stopped(shard->lease);
 }
 
 /* A shard that has just come, or whose assignment is not known yet, lacks records; so does one that stopped, and one
@@ -104,8 +115,8 @@ static bool is_stopped(const struct store_lease *lease)
 static size_t leave_to_peers(struct query_view *view, const struct query_view_options *options,
                              struct store_lease *leases)
 {
-    struct store_expected_shard *shards = NULL;
-    size_t expected = 0, kept = 0;
+    struct labels labels = {0};
+    size_t kept = 0;
 
     for (size_t i = 0; i < view->shard_count; i++) {
         const char *name = store_shard_name(leases[i].shard);
@@ -115,19 +126,15 @@ static size_t leave_to_peers(struct query_view *view, const struct query_view_op
             leases[kept++] = leases[i];
             continue;
         }
-        if (!shards)
-            expected = store_registry_expected(view->registry, view->collection->name, &view->arena,
-                                               &shards);
-        label = label_of(shards, expected, name);
+        label = label_of(view, &labels, name);
         if ((behind || leases[i].late) &&
             view->peers->serves(view->peers->context, view->collection, name)) {
-            view->remotes[view->remote_count++] =
-                (struct view_remote){.name = arena_copy(&view->arena, name, strlen(name)),
-                                     .label = arena_copy(&view->arena, label, strlen(label))};
+            view->remotes[view->remote_count++] = (struct view_remote){
+                .name = arena_copy(&view->arena, name, strlen(name)), .label = label};
             store_registry_release(view->registry, &leases[i]);
         } else {
             if (behind || is_stopped(&leases[i]))
-                view->behind[view->behind_count++] = arena_copy(&view->arena, label, strlen(label));
+                view->behind[view->behind_count++] = label;
             leases[kept++] = leases[i];
         }
     }
@@ -152,25 +159,20 @@ static void cover_nothing_yet(struct query_view *view)
 static void name_stopped(struct query_view *view, const struct store_lease *leases)
 {
     struct store_coverage *coverage = &view->coverage;
-    struct store_expected_shard *shards = NULL;
-    size_t expected = 0, stopped = 0, count = coverage->missing_count;
+    struct labels labels = {0};
+    size_t stopped = 0, count = coverage->missing_count;
     const char **missing;
 
     for (size_t i = 0; i < view->shard_count; i++)
         stopped += is_stopped(&leases[i]);
     if (stopped == 0)
         return;
-    expected =
-        store_registry_expected(view->registry, view->collection->name, &view->arena, &shards);
     missing = memory_checked(arena_calloc(&view->arena, count + stopped + 1, sizeof(char *)));
     for (size_t i = 0; i < count; i++)
         missing[i] = coverage->missing[i];
     for (size_t i = 0; i < view->shard_count; i++)
-        if (is_stopped(&leases[i])) {
-            const char *name = store_shard_name(leases[i].shard);
-            const char *label = label_of(shards, expected, name);
-            missing[count++] = arena_copy(&view->arena, label, strlen(label));
-        }
+        if (is_stopped(&leases[i]))
+            missing[count++] = label_of(view, &labels, store_shard_name(leases[i].shard));
     coverage->missing = missing;
     coverage->missing_count = count;
 }

@@ -488,7 +488,7 @@ struct doc wire_from_scroll(const struct query_scroll *scroll, uint32_t limit, s
         doc_put(&map, "descending", doc_bool(scroll->descending));
         if (scroll->start_from)
             doc_put(&map, "start_from", *scroll->start_from);
-        doc_put(&map, "once", doc_bool(scroll->once)); /* peers of before do so always */
+        doc_put(&map, "once", doc_bool(scroll->once)); /* peers of 0.2.0 always do so */
     }
     return map;
 }

@@ -18,11 +18,7 @@
 #include "twcs/twcs.h"
 
 static_assert((int)TWCS_SPAN_TIERS == (int)STORE_SPAN_TIERS, "what is decided can be stored");
-
-static bool has_spans(const struct config_collection *collection)
-{
-    return collection->spans == CONFIG_SPANS_AUTO && collection->window_ms > 0;
-}
+static_assert((int)TWCS_SPAN_FANOUT == (int)CONFIG_SPAN_WINDOWS, "config tells how many wait");
 
 static bool is_settled(const struct store_window_info *window)
 {
@@ -123,7 +119,7 @@ struct worker_span_plan worker_spans_plan(const struct config *config,
 
     plan.wanted = memory_checked(arena_calloc(arena, max + 1, sizeof(*plan.wanted)));
     plan.dropped = memory_checked(arena_calloc(arena, max + 1, sizeof(*plan.dropped)));
-    if (has_spans(collection))
+    if (config_has_spans(collection))
         count =
             twcs_decide_spans(&policy, &clock, describe_windows(info, arena), info->window_count,
                               describe_spans(info, arena), info->span_count, decisions, max);

@@ -31,7 +31,7 @@ struct manifest_frame_header {
     uint64_t checksum; /* XXH3 of bytes [8, frame_bytes) seeded with number, sequence, position */
     uint32_t magic;
     uint16_t version;
-    uint16_t key_rule; /* struct manifest_state; 0: not known, as in stores of before */
+    uint16_t key_rule; /* struct manifest_state; 0: not known, as in stores of 0.2.0 */
     uint64_t manifest_number;
     uint64_t sequence; /* 0, 1, 2 ... in each file */
     uint64_t position;

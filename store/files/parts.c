@@ -1,5 +1,6 @@
 #include "store/files/parts.h"
 
+#include <assert.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,6 +32,23 @@ static int check_unique(const uint32_t *indices, uint32_t count, struct arena *a
     return 0;
 }
 
+/* The pair at a place of two lists of equal length. */
+static int read_pair(const struct doc *indices, const struct doc *values, uint32_t place,
+                     uint32_t *index, float *value, struct error *error)
+{
+    double number = values->type == DOC_FLOATS ? (double)values->floats[place] : 0;
+    uint64_t wide;
+
+    if (!doc_as_u64(&indices->items[place], &wide) || wide > UINT32_MAX)
+        return error_set(error, ERROR_INVALID, ".indices[%u]: expected an integer from 0 to %u",
+                         place, UINT32_MAX);
+    if (values->type == DOC_ARRAY && !doc_as_double(&values->items[place], &number))
+        return error_set(error, ERROR_INVALID, ".values[%u]: expected a number", place);
+    *index = (uint32_t)wide;
+    *value = (float)number;
+    return 0;
+}
+
 int parts_check_sparse(const struct doc *sparse, struct arena *arena, struct error *error)
 {
     const struct doc *indices = doc_get(sparse, "indices");
@@ -51,16 +69,11 @@ int parts_check_sparse(const struct doc *sparse, struct arena *arena, struct err
     if (!numbers)
         return error_set(error, ERROR_MEMORY, ": does not fit the memory limit");
     for (uint32_t i = 0; i < indices->count; i++) {
-        double value = values->type == DOC_FLOATS ? (double)values->floats[i] : 0;
-        uint64_t index;
-        if (!doc_as_u64(&indices->items[i], &index) || index > UINT32_MAX)
-            return error_set(error, ERROR_INVALID, ".indices[%u]: expected an integer from 0 to %u",
-                             i, UINT32_MAX);
-        if (values->type == DOC_ARRAY && !doc_as_double(&values->items[i], &value))
-            return error_set(error, ERROR_INVALID, ".values[%u]: expected a number", i);
-        if (!isfinite((float)value))
+        float value;
+        if (read_pair(indices, values, i, &numbers[i], &value, error) != 0)
+            return error->code;
+        if (!isfinite(value))
             return error_set(error, ERROR_INVALID, ".values[%u]: not a finite float32", i);
-        numbers[i] = (uint32_t)index;
     }
     return check_unique(numbers, indices->count, arena, error);
 }
@@ -80,13 +93,8 @@ static struct doc stored_sparse(const struct doc *sparse, struct arena *arena)
     struct doc stored = doc_map(arena, 2);
 
     for (uint32_t i = 0; i < count; i++) {
-        double value = values->type == DOC_FLOATS ? (double)values->floats[i] : 0;
-        uint64_t index = 0;
-        (void)doc_as_u64(&indices->items[i], &index);
-        if (values->type == DOC_ARRAY)
-            (void)doc_as_double(&values->items[i], &value);
-        numbers[i] = (uint32_t)index;
-        floats[i] = (float)value;
+        int code = read_pair(indices, values, i, &numbers[i], &floats[i], ERROR_IGNORED);
+        assert(code == 0); /* checked before */
     }
     doc_put(&stored, "indices", bytes_doc(numbers, size_bytes));
     doc_put(&stored, "values", bytes_doc(floats, size_bytes));

@@ -62,6 +62,8 @@ const struct grpc_catalog_method *grpc_catalog_of(const struct grpc_method *meth
 bool grpc_dialect_read(struct grpc_call *call);
 void grpc_dialect_write(struct grpc_call *call, struct buffer *reply);
 
+/** Of a typed field: the text that its object has in `type`. */
+struct doc grpc_field_type(const struct grpc_field *field);
 /** What a field means; fills `field`, whose descriptor is there. */
 void grpc_rule_apply(const char *message, struct grpc_field *field);
 

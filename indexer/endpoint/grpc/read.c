@@ -75,10 +75,7 @@ static struct doc with_type(struct reader *reader, const struct grpc_field *fiel
 {
     struct doc typed = doc_map(reader->arena, value->count + 1);
 
-    doc_put(&typed, "type",
-            (struct doc){.type = DOC_STRING,
-                         .count = (uint32_t)strcspn(field->wire->name, "_"),
-                         .string = field->wire->name});
+    doc_put(&typed, "type", grpc_field_type(field));
     doc_merge(&typed, value);
     return typed;
 }
@@ -90,8 +87,7 @@ static bool replace_type(struct pairs *pairs, const char *key, const struct doc 
 
     for (uint32_t i = 0; type && i < pairs->count; i++) {
         struct doc *value = &pairs->items[2 * i + 1];
-        if (!doc_string_equals(&pairs->items[2 * i], key) || value->type != DOC_STRING ||
-            value->count != type->count || memcmp(value->string, type->string, type->count) != 0)
+        if (!doc_string_equals(&pairs->items[2 * i], key) || !doc_equal(value, type))
             continue;
         *value = *typed;
         return true;

@@ -156,6 +156,13 @@ static bool fits(const struct rule *rule, const char *message, const char *field
            (!rule->field || strcmp(rule->field, field) == 0);
 }
 
+struct doc grpc_field_type(const struct grpc_field *field)
+{
+    const char *name = field->wire->name;
+
+    return (struct doc){.type = DOC_STRING, .count = (uint32_t)strcspn(name, "_"), .string = name};
+}
+
 void grpc_rule_apply(const char *message, struct grpc_field *field)
 {
     const struct rule *found = NULL;

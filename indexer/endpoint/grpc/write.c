@@ -13,11 +13,9 @@ static bool message_fits(const struct grpc_message *message, const struct doc *d
 
 static bool is_of_type(const struct grpc_field *field, const struct doc *doc)
 {
-    const struct doc *type = doc_get(doc, "type");
-    const size_t length = strcspn(field->wire->name, "_");
+    const struct doc *type = doc_get(doc, "type"), expected = grpc_field_type(field);
 
-    return type && type->type == DOC_STRING && type->count == length &&
-           memcmp(type->string, field->wire->name, length) == 0;
+    return type && doc_equal(type, &expected);
 }
 
 /* Whether the document is a value of that type. */

@@ -47,22 +47,32 @@ static void render_sparse_vectors(struct http_request *request,
     buffer_append_text(reply, "},");
 }
 
+/* The collection of the path, and a view of it. */
+static int open_collection(struct http_request *request,
+                           const struct config_collection **collection, struct query_view **view,
+                           struct error *error)
+{
+    const struct doc no_body = {.type = DOC_NULL};
+    struct parse_extras extras;
+
+    if (rest_request_collection(request, collection, error) != 0)
+        return error->code;
+    return parse_view(request, &no_body, *collection, &extras, view, error);
+}
+
 /* Every key that the clients' models require, and those their users read (points_count,
  * indexed_vectors_count). red: damage or a stopped shard; yellow: a segment is being built. */
 void rest_handle_collection(struct http_request *request)
 {
     const struct config_collection *collection;
-    const struct doc no_body = {.type = DOC_NULL};
     struct query_view *view = NULL;
     struct query_totals totals;
-    struct parse_extras extras;
     struct error error = {0};
     struct buffer schema = {0};
     struct doc indexes;
     const char *status;
 
-    if (rest_request_collection(request, &collection, &error) != 0 ||
-        parse_view(request, &no_body, collection, &extras, &view, &error) != 0 ||
+    if (open_collection(request, &collection, &view, &error) != 0 ||
         query_totals(view, &totals, &error) != 0 ||
         payload_indexes_read(request, collection, &indexes, &error) != 0 ||
         payload_indexes_render(view, &indexes, &request->arena, &schema, &error) != 0) {
@@ -108,14 +118,11 @@ void rest_handle_collection(struct http_request *request)
 void rest_handle_optimizations(struct http_request *request)
 {
     const struct config_collection *collection;
-    const struct doc no_body = {.type = DOC_NULL};
     struct query_view *view = NULL;
     struct query_totals totals;
-    struct parse_extras extras;
     struct error error = {0};
 
-    if (rest_request_collection(request, &collection, &error) == 0 &&
-        parse_view(request, &no_body, collection, &extras, &view, &error) == 0 &&
+    if (open_collection(request, &collection, &view, &error) == 0 &&
         query_totals(view, &totals, &error) == 0) {
         const unsigned long long waiting =
             totals.building && totals.points > totals.indexed ? totals.points - totals.indexed : 0;
@@ -177,15 +184,12 @@ static void append_shards(struct http_request *request, const struct query_shard
 void rest_handle_collection_cluster(struct http_request *request)
 {
     const struct config_collection *collection;
-    const struct doc no_body = {.type = DOC_NULL};
     struct query_shard_doc *shards;
     struct query_view *view = NULL;
-    struct parse_extras extras;
     struct error error = {0};
     size_t count;
 
-    if (rest_request_collection(request, &collection, &error) == 0 &&
-        parse_view(request, &no_body, collection, &extras, &view, &error) == 0 &&
+    if (open_collection(request, &collection, &view, &error) == 0 &&
         query_describe(view, &request->arena, &shards, &count, &error) == 0) {
         http_reply_begin(request);
         buffer_append_format(&request->reply, "{\"peer_id\":%llu,\"shard_count\":%zu,",

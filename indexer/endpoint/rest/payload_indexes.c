@@ -108,11 +108,11 @@ int payload_indexes_render(struct query_view *view, const struct doc *indexes, s
 
     buffer_append_byte(out, '{');
     for (uint32_t i = 0; i < indexes->count; i++) {
-        if (count_points(view, &indexes->items[2 * i], arena, &points, error) != 0)
-            return error->code;
         const struct doc *schema = &indexes->items[2 * i + 1];
         const struct doc *type = schema->type == DOC_MAP ? doc_get(schema, "type") : schema;
         static const struct doc any = {.type = DOC_STRING, .count = 7, .string = "keyword"};
+        if (count_points(view, &indexes->items[2 * i], arena, &points, error) != 0)
+            return error->code;
         if (i > 0)
             buffer_append_byte(out, ',');
         doc_write_json(out, &indexes->items[2 * i]);

@@ -153,8 +153,7 @@ static void render_sparse(const struct doc *sparse, struct buffer *out)
 static bool is_named(const struct doc *names, const struct doc *name)
 {
     for (uint32_t i = 0; names && i < names->count; i++)
-        if (names->items[i].count == name->count &&
-            memcmp(names->items[i].string, name->string, name->count) == 0)
+        if (doc_equal(&names->items[i], name))
             return true;
     return !names;
 }

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/bytes.h"
 #include "base/text.h"
 #include "indexer/query/filter/column.h"
 #include "indexer/query/filter/filter.h"
@@ -322,8 +323,8 @@ static bool match_has_part(const struct filter_condition *condition, struct filt
                                 &payload, &parts, subject->error)
             : query_row_body(subject->row, subject->scratch, &payload, &parts, subject->error);
     for (uint32_t i = 0; subject->code == 0 && i < parts.count; i++)
-        if (parts.items[2 * i].count == condition->key_bytes &&
-            memcmp(parts.items[2 * i].string, condition->key, condition->key_bytes) == 0)
+        if (bytes_equal(parts.items[2 * i].string, parts.items[2 * i].count, condition->key,
+                        condition->key_bytes))
             return true;
     return false;
 }

@@ -61,6 +61,30 @@ const char *fixture_path(void)
     return path;
 }
 
+uint8_t *fixture_read_file(size_t *size_bytes)
+{
+    FILE *stream = fopen(fixture_path(), "rb");
+    uint8_t *bytes;
+
+    ck_assert_ptr_nonnull(stream);
+    fseek(stream, 0, SEEK_END);
+    *size_bytes = (size_t)ftell(stream);
+    rewind(stream);
+    bytes = malloc(*size_bytes);
+    ck_assert_uint_eq(fread(bytes, 1, *size_bytes, stream), *size_bytes);
+    fclose(stream);
+    return bytes;
+}
+
+void fixture_write_file(const uint8_t *bytes, size_t size_bytes)
+{
+    FILE *stream = fopen(fixture_path(), "wb");
+
+    ck_assert_ptr_nonnull(stream);
+    ck_assert_uint_eq(fwrite(bytes, 1, size_bytes, stream), size_bytes);
+    ck_assert_int_eq(fclose(stream), 0);
+}
+
 static struct index_segment *open_segment(const struct fixture_data *data,
                                           enum vector_metric metric, uint64_t size_bytes)
 {

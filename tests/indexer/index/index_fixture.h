@@ -30,6 +30,10 @@ struct index_segment *fixture_ivf_segment(const struct fixture_data *data,
                                           const struct index_build_options *options);
 /** The path of that file. */
 const char *fixture_path(void);
+/** What is in it; the caller frees the bytes. */
+uint8_t *fixture_read_file(size_t *size_bytes);
+/** Puts other bytes into it. */
+void fixture_write_file(const uint8_t *bytes, size_t size_bytes);
 
 struct vector_row fixture_vector(void *context, uint32_t row, struct error *error);
 

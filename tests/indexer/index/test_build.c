@@ -202,33 +202,18 @@ START_TEST(the_widest_vectors_are_indexed)
 }
 END_TEST
 
-static char *read_all(size_t *size)
-{
-    FILE *file = fopen(fixture_path(), "rb");
-    char *bytes;
-
-    ck_assert_ptr_nonnull(file);
-    fseek(file, 0, SEEK_END);
-    *size = (size_t)ftell(file);
-    rewind(file);
-    bytes = malloc(*size);
-    ck_assert_uint_eq(fread(bytes, 1, *size, file), *size);
-    fclose(file);
-    return bytes;
-}
-
 START_TEST(same_seed_gives_the_same_file_with_any_number_of_threads)
 {
     uint64_t state = test_seed();
     struct fixture_data data = fixture_clusters(VECTOR_METRIC_L2, 6000, 40, 30, 0.5f, &state);
     struct index_build_options options = fixture_options(VECTOR_METRIC_L2, 40);
-    char *files[3];
+    uint8_t *files[3];
     size_t sizes[3];
 
     for (uint32_t i = 0; i < 3; i++) {
         options.thread_count = i + 1;
         index_segment_close(fixture_segment(&data, &options));
-        files[i] = read_all(&sizes[i]);
+        files[i] = fixture_read_file(&sizes[i]);
     }
     for (int i = 1; i < 3; i++) {
         ck_assert_uint_eq(sizes[i], sizes[0]);

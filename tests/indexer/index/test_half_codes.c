@@ -183,30 +183,12 @@ START_TEST(a_row_is_halved_to_the_nearest_levels)
 }
 END_TEST
 
-static uint8_t *read_file(size_t *size)
-{
-    FILE *stream = fopen(fixture_path(), "rb");
-    uint8_t *bytes;
-
-    ck_assert_ptr_nonnull(stream);
-    fseek(stream, 0, SEEK_END);
-    *size = (size_t)ftell(stream);
-    rewind(stream);
-    bytes = malloc(*size);
-    ck_assert_uint_eq(fread(bytes, 1, *size, stream), *size);
-    fclose(stream);
-    return bytes;
-}
-
 static int status_of(const uint8_t *bytes, size_t size, struct error *error)
 {
-    FILE *stream = fopen(fixture_path(), "wb");
     struct index_segment *segment;
     int status;
 
-    ck_assert_ptr_nonnull(stream);
-    ck_assert_uint_eq(fwrite(bytes, 1, size, stream), size);
-    ck_assert_int_eq(fclose(stream), 0);
+    fixture_write_file(bytes, size);
     status = index_segment_open(io_posix(), fixture_path(), FIXTURE_FILE_NUMBER, VECTOR_METRIC_L2,
                                 DIM, ROWS, &segment, error);
     if (status == 0)
@@ -224,7 +206,7 @@ START_TEST(what_a_file_says_of_half_codes_is_checked)
     uint8_t *bytes;
     size_t size;
 
-    bytes = read_file(&size);
+    bytes = fixture_read_file(&size);
     header = (void *)bytes;
     whole = *header;
     close_window(&window);

@@ -40,21 +40,6 @@ START_TEST(recall_is_high_for_all_metrics_and_thread_counts)
 }
 END_TEST
 
-static uint8_t *file_content(size_t *size)
-{
-    FILE *stream = fopen(fixture_path(), "rb");
-    uint8_t *bytes;
-
-    ck_assert_ptr_nonnull(stream);
-    fseek(stream, 0, SEEK_END);
-    *size = (size_t)ftell(stream);
-    rewind(stream);
-    bytes = malloc(*size);
-    ck_assert_uint_eq(fread(bytes, 1, *size, stream), *size);
-    fclose(stream);
-    return bytes;
-}
-
 START_TEST(the_same_seed_gives_the_same_file_whatever_the_threads)
 {
     uint64_t state = test_seed();
@@ -67,7 +52,7 @@ START_TEST(the_same_seed_gives_the_same_file_whatever_the_threads)
         options.thread_count = i == 1 ? 4 : 1;
         options.seed = i == 2 ? 2 : 1;
         index_segment_close(fixture_ivf_segment(&data, &options));
-        contents[i] = file_content(&sizes[i]);
+        contents[i] = fixture_read_file(&sizes[i]);
     }
     ck_assert_uint_eq(sizes[0], sizes[1]);
     ck_assert(memcmp(contents[0], contents[1], sizes[0]) == 0);

@@ -15,33 +15,16 @@ struct file {
     size_t size;
 };
 
-static void write_file(const uint8_t *bytes, size_t size)
-{
-    FILE *stream = fopen(fixture_path(), "wb");
-
-    ck_assert_ptr_nonnull(stream);
-    ck_assert_uint_eq(fwrite(bytes, 1, size, stream), size);
-    ck_assert_int_eq(fclose(stream), 0);
-}
-
 static struct file small_segment(void)
 {
     uint64_t state = 11;
     struct fixture_data data = fixture_clusters(VECTOR_METRIC_L2, ROWS, DIM, 4, 0.5f, &state);
     struct index_build_options options = fixture_options(VECTOR_METRIC_L2, DIM);
-    struct file file = {0};
-    FILE *stream;
+    struct file file;
 
     index_segment_close(fixture_ivf_segment(&data, &options));
     fixture_data_destroy(&data);
-    stream = fopen(fixture_path(), "rb");
-    ck_assert_ptr_nonnull(stream);
-    fseek(stream, 0, SEEK_END);
-    file.size = (size_t)ftell(stream);
-    rewind(stream);
-    file.bytes = malloc(file.size);
-    ck_assert_uint_eq(fread(file.bytes, 1, file.size, stream), file.size);
-    fclose(stream);
+    file.bytes = fixture_read_file(&file.size);
     return file;
 }
 
@@ -68,7 +51,7 @@ START_TEST(every_flipped_bit_is_found)
             matters |= at >= header->sections[i].offset &&
                        at < header->sections[i].offset + header->sections[i].size_bytes;
         file.bytes[at] ^= (uint8_t)(1u << at % 8);
-        write_file(file.bytes, file.size);
+        fixture_write_file(file.bytes, file.size);
         file.bytes[at] ^= (uint8_t)(1u << at % 8);
         ck_assert_msg((open_status(VECTOR_METRIC_L2, DIM, ROWS, &error) != 0) == matters,
                       "byte %zu", at);
@@ -88,7 +71,7 @@ START_TEST(truncated_files_and_files_of_something_else_are_refused)
     ck_assert_int_eq(open_status(VECTOR_METRIC_L2, DIM, ROWS + 1, &error), ERROR_CORRUPT);
     ck_assert_ptr_nonnull(strstr(error.text, fixture_path()));
     for (size_t size = 0; size < file.size; size += size < 4200 ? 97 : 1013) {
-        write_file(file.bytes, size);
+        fixture_write_file(file.bytes, size);
         ck_assert_int_ne(open_status(VECTOR_METRIC_L2, DIM, ROWS, &error), 0);
     }
     free(file.bytes);
@@ -112,7 +95,7 @@ static void check_refused(const struct file *file, uint8_t *changed, const char 
     struct error error;
 
     sign(changed);
-    write_file(changed, file->size);
+    fixture_write_file(changed, file->size);
     ck_assert_int_eq(open_status(VECTOR_METRIC_L2, DIM, ROWS, &error), ERROR_CORRUPT);
     ck_assert_msg(strstr(error.text, text) != NULL, "%s, not %s", error.text, text);
     memcpy(changed, file->bytes, file->size);
@@ -195,7 +178,7 @@ START_TEST(headers_out_of_bounds_are_found_behind_right_checksums)
         memcpy(changed, file.bytes, file.size);
         memcpy(changed + cases[i].offset, &cases[i].value, 4);
         header->checksum = index_ivf_header_checksum(header);
-        write_file(changed, file.size);
+        fixture_write_file(changed, file.size);
         ck_assert_msg(open_status(VECTOR_METRIC_L2, DIM, ROWS, &error) == ERROR_CORRUPT, "case %zu",
                       i);
         free(changed);
@@ -217,7 +200,7 @@ START_TEST(inspect_describes_lists_for_people_and_programs)
     ck_assert_ptr_nonnull(strstr(buffer_text(&json), "{\"kind\":\"ivf_pq\""));
     ck_assert_ptr_nonnull(strstr(buffer_text(&json), "\"rows\":300,\"dim\":20,\"metric\":\"l2\""));
     ck_assert_ptr_nonnull(strstr(buffer_text(&json), "\"valid\":true}"));
-    write_file(file.bytes, 5000);
+    fixture_write_file(file.bytes, 5000);
     ck_assert_int_eq(index_segment_inspect(io_posix(), fixture_path(), true, &json, &error),
                      ERROR_CORRUPT);
     buffer_destroy(&text);

@@ -226,18 +226,10 @@ static struct file outliers_file(bool lists)
     uint64_t state = 5;
     struct fixture_data data = normal_rows(300, far, FAR_ROWS, &state);
     struct file file = {.lists = lists};
-    FILE *stream;
 
     index_segment_close(build(&data, VECTOR_METRIC_L2, lists));
     fixture_data_destroy(&data);
-    stream = fopen(fixture_path(), "rb");
-    ck_assert_ptr_nonnull(stream);
-    fseek(stream, 0, SEEK_END);
-    file.size = (size_t)ftell(stream);
-    rewind(stream);
-    file.bytes = malloc(file.size);
-    ck_assert_uint_eq(fread(file.bytes, 1, file.size, stream), file.size);
-    fclose(stream);
+    file.bytes = fixture_read_file(&file.size);
     file.version = &((struct index_segment_header *)(void *)file.bytes)->version;
     file.outliers = lists ? &((struct index_ivf_header *)(void *)file.bytes)->outliers
                           : &((struct index_segment_header *)(void *)file.bytes)->outliers;
@@ -246,7 +238,6 @@ static struct file outliers_file(bool lists)
 
 static int open_file(const struct file *file, bool sum, struct error *error)
 {
-    FILE *stream = fopen(fixture_path(), "wb");
     struct index_segment *segment;
     int status;
 
@@ -256,9 +247,7 @@ static int open_file(const struct file *file, bool sum, struct error *error)
     else if (sum)
         ((struct index_segment_header *)(void *)file->bytes)->checksum =
             index_header_checksum((const void *)file->bytes);
-    ck_assert_ptr_nonnull(stream);
-    ck_assert_uint_eq(fwrite(file->bytes, 1, file->size, stream), file->size);
-    ck_assert_int_eq(fclose(stream), 0);
+    fixture_write_file(file->bytes, file->size);
     status = index_segment_open(io_posix(), fixture_path(), FIXTURE_FILE_NUMBER, VECTOR_METRIC_L2,
                                 DIM, 300, &segment, error);
     if (status == 0) {

@@ -15,26 +15,10 @@ struct file {
 
 static struct file read_file(void)
 {
-    struct file file = {0};
-    FILE *stream = fopen(fixture_path(), "rb");
+    struct file file;
 
-    ck_assert_ptr_nonnull(stream);
-    fseek(stream, 0, SEEK_END);
-    file.size = (size_t)ftell(stream);
-    rewind(stream);
-    file.bytes = malloc(file.size);
-    ck_assert_uint_eq(fread(file.bytes, 1, file.size, stream), file.size);
-    fclose(stream);
+    file.bytes = fixture_read_file(&file.size);
     return file;
-}
-
-static void write_file(const uint8_t *bytes, size_t size)
-{
-    FILE *stream = fopen(fixture_path(), "wb");
-
-    ck_assert_ptr_nonnull(stream);
-    ck_assert_uint_eq(fwrite(bytes, 1, size, stream), size);
-    ck_assert_int_eq(fclose(stream), 0);
 }
 
 static struct file small_segment(uint32_t rows, uint32_t dim)
@@ -102,7 +86,7 @@ START_TEST(every_flipped_bit_is_found)
             matters |= at >= header->sections[i].offset &&
                        at < header->sections[i].offset + header->sections[i].size_bytes;
         file.bytes[at] ^= (uint8_t)(1u << at % 8);
-        write_file(file.bytes, file.size);
+        fixture_write_file(file.bytes, file.size);
         file.bytes[at] ^= (uint8_t)(1u << at % 8);
         ck_assert_msg((open_status(200, 20, &error) != 0) == matters, "byte %zu", at);
     }
@@ -117,13 +101,13 @@ START_TEST(every_truncated_or_longer_file_is_refused)
     struct error error;
 
     for (size_t size = 0; size < file.size; size += size < 4200 ? 97 : 1013) {
-        write_file(file.bytes, size);
+        fixture_write_file(file.bytes, size);
         ck_assert_int_ne(open_status(200, 20, &error), 0);
     }
     memcpy(longer, file.bytes, file.size);
-    write_file(longer, file.size + 4096);
+    fixture_write_file(longer, file.size + 4096);
     ck_assert_int_eq(open_status(200, 20, &error), ERROR_CORRUPT);
-    write_file(file.bytes, file.size);
+    fixture_write_file(file.bytes, file.size);
     ck_assert_int_eq(open_status(200, 20, &error), 0);
     free(longer);
     free(file.bytes);
@@ -210,7 +194,7 @@ START_TEST(numbers_out_of_bounds_are_found_behind_right_checksums)
         memcpy(changed + header->sections[cases[i].section].offset + 4 * cases[i].word,
                &cases[i].value, 4);
         sign(changed);
-        write_file(changed, file.size);
+        fixture_write_file(changed, file.size);
         ck_assert_int_eq(open_status(2000, 20, &error), ERROR_CORRUPT);
         ck_assert_msg(strstr(error.text, cases[i].text) != NULL, "%s", error.text);
         free(changed);
@@ -231,14 +215,14 @@ START_TEST(places_of_links_agree_with_the_header)
 
     *behind = (uint16_t)(*behind + header->link_bits / 8);
     sign(file.bytes);
-    write_file(file.bytes, file.size);
+    fixture_write_file(file.bytes, file.size);
     ck_assert_int_eq(open_status(50, 20, &error), ERROR_CORRUPT);
     ck_assert_msg(strstr(error.text, "place of a node") != NULL, "%s", error.text);
     *behind = (uint16_t)(*behind - header->link_bits / 8);
     header->link_bytes++;
     header->sections[INDEX_SECTION_LINKS].size_bytes++;
     sign(file.bytes);
-    write_file(file.bytes, file.size);
+    fixture_write_file(file.bytes, file.size);
     ck_assert_int_eq(open_status(50, 20, &error), ERROR_CORRUPT);
     ck_assert_msg(strstr(error.text, "links end") != NULL, "%s", error.text);
     free(file.bytes);
@@ -268,7 +252,7 @@ START_TEST(the_width_and_size_of_links_are_checked)
         header->link_bits = cases[i].bits;
         header->link_bytes = cases[i].bytes;
         header->checksum = index_header_checksum(header);
-        write_file(file.bytes, file.size);
+        fixture_write_file(file.bytes, file.size);
         ck_assert_int_eq(open_status(50, 20, &error), ERROR_CORRUPT);
         ck_assert_msg(strstr(error.text, cases[i].text) != NULL, "%s", error.text);
     }
@@ -285,7 +269,7 @@ START_TEST(another_format_version_is_unsupported)
     for (uint32_t version = 0; version < 6; version++) {
         header->version = version;
         header->checksum = index_header_checksum(header);
-        write_file(file.bytes, file.size);
+        fixture_write_file(file.bytes, file.size);
         ck_assert_int_eq(open_status(50, 20, &error),
                          version == INDEX_SEGMENT_VERSION ? 0
                          : version == INDEX_SEGMENT_VERSION_HALF ||
@@ -372,7 +356,7 @@ START_TEST(a_row_that_appears_twice_is_found)
 
     rows[3] = rows[30];
     sign(file.bytes);
-    write_file(file.bytes, file.size);
+    fixture_write_file(file.bytes, file.size);
     ck_assert_int_eq(open_status(50, 20, &error), ERROR_CORRUPT);
     free(file.bytes);
 }
@@ -384,7 +368,7 @@ static void check_invalid(struct file *file, uint32_t rows, const char *text)
     struct error error = {0};
 
     sign(file->bytes);
-    write_file(file->bytes, file->size);
+    fixture_write_file(file->bytes, file->size);
     ck_assert_int_eq(index_segment_open(io_posix(), fixture_path(), FIXTURE_FILE_NUMBER,
                                         VECTOR_METRIC_L2, 20, rows, &segment, &error),
                      0);
@@ -409,7 +393,7 @@ START_TEST(the_check_of_a_segment_looks_at_its_run_and_its_graph)
         index_segment_check(io_posix(), path, FIXTURE_FILE_NUMBER + 1, 20, 300, &error), 0);
     repeat_link(&file);
     sign(file.bytes);
-    write_file(file.bytes, file.size);
+    fixture_write_file(file.bytes, file.size);
     ck_assert_int_eq(index_segment_check(io_posix(), path, FIXTURE_FILE_NUMBER, 20, 300, &error),
                      ERROR_CORRUPT);
     ck_assert_msg(strstr(error.text, "twice") != NULL, "%s", error.text);
@@ -464,7 +448,7 @@ START_TEST(the_validator_finds_broken_graphs)
     check_invalid(&file, 2000, "gap");
     links[0] = saved;
     sign(file.bytes);
-    write_file(file.bytes, file.size);
+    fixture_write_file(file.bytes, file.size);
     write_without_ways(2000);
     free(file.bytes);
     file = read_file();
@@ -485,7 +469,7 @@ START_TEST(inspect_describes_a_segment_for_people_and_programs)
     ck_assert_ptr_nonnull(strstr(buffer_text(&text), "graph         valid"));
     ck_assert_ptr_nonnull(strstr(buffer_text(&json), "\"rows\":300,\"dim\":20,\"metric\":\"l2\""));
     ck_assert_ptr_nonnull(strstr(buffer_text(&json), "\"valid\":true}"));
-    write_file(file.bytes, 100);
+    fixture_write_file(file.bytes, 100);
     ck_assert_int_eq(index_segment_inspect(io_posix(), fixture_path(), false, &text, &error),
                      ERROR_CORRUPT);
     buffer_destroy(&text);
