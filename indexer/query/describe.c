@@ -8,7 +8,7 @@
 #include "indexer/query/view.h"
 #include "store/snapshot.h"
 
-enum { WINDOW_KEYS = 20, CHOICE_KEYS = 5, SHARD_KEYS = 24, WINDOWS_MAX = 1 << 20 };
+enum { WINDOW_KEYS = 20, CHOICE_KEYS = 5, SHARD_KEYS = 24, WHY_BYTES = 160, WINDOWS_MAX = 1 << 20 };
 
 static const char *copy(struct arena *arena, const char *text)
 {
@@ -61,6 +61,8 @@ struct doc query_choice_doc(const struct index_segment *segment, struct arena *a
 /* A shard that is described. What the store says of it is newer than the view's snapshot and older than the
  * other one: a segment that came or went meanwhile is in one of them. */
 struct described_shard {
+    struct store_shard *shard;
+    const struct query_describer *describer; /* NULL: nobody knows more than the store. */
     const struct store_snapshot *before, *after;
 };
 
@@ -177,10 +179,29 @@ static struct doc merge_doc(const struct store_window_info *window, struct arena
     return map;
 }
 
+/* Why a sealed window has no segment. Builds know it where they gave the window up. */
+static const char *no_segment_reason(const struct config_collection *collection,
+                                     const struct described_shard *shard,
+                                     const struct store_window_info *window, struct arena *arena)
+{
+    const struct query_describer *describer = shard->describer;
+    char why[WHY_BYTES];
+
+    if (collection->index_kind == CONFIG_INDEX_FLAT)
+        return "index.kind is flat: the window is scanned";
+    if (describer && describer->why_scanned &&
+        describer->why_scanned(describer->context, shard->shard, window, why, sizeof(why)))
+        return copy(arena, why);
+    return window->run.rows < config_flat_below_rows(collection)
+               ? "fewer rows than index.flat_below (with spans, an eighth of it): the window "
+                 "is scanned"
+               : "no segment yet: the window is scanned until one is built";
+}
+
 /* Why a window is searched in the way it is. */
 static const char *reason_of(const struct config_collection *collection,
                              const struct described_shard *shard,
-                             const struct store_window_info *window)
+                             const struct store_window_info *window, struct arena *arena)
 {
     const struct store_segment_info *segment = &window->run.segment;
     const struct index_segment *opened = find_segment(shard, segment->file_number);
@@ -189,13 +210,8 @@ static const char *reason_of(const struct config_collection *collection,
 
     if (!window->sealed)
         return "open windows are scanned; large chunks of them have segments of their own";
-    if (collection->index_kind == CONFIG_INDEX_FLAT)
-        return "index.kind is flat: the window is scanned";
-    if (segment->file_number == 0)
-        return window->run.rows < config_flat_below_rows(collection)
-                   ? "fewer rows than index.flat_below (with spans, an eighth of it): the window "
-                     "is scanned"
-                   : "no segment yet: the window is scanned until one is built";
+    if (segment->file_number == 0 || collection->index_kind == CONFIG_INDEX_FLAT)
+        return no_segment_reason(collection, shard, window, arena);
     if (!chosen_here)
         return "index.kind names it";
     if (opened && index_segment_choice(opened)->how != INDEX_CHOICE_NONE)
@@ -230,7 +246,7 @@ static struct doc window_doc(const struct config_collection *collection,
     doc_put(&map, "segment", segment_doc(shard, &window->run.segment, arena));
     doc_put(&map, "span", spans_doc(shard, info, window, arena));
     doc_put(&map, "merge", merge_doc(window, arena));
-    doc_put(&map, "reason", doc_string(arena, reason_of(collection, shard, window)));
+    doc_put(&map, "reason", doc_string(arena, reason_of(collection, shard, window, arena)));
     return map;
 }
 
@@ -246,7 +262,8 @@ static void describe_shard(const struct query_view *view, size_t i, struct arena
     out->lease = view->shards[i].lease;
     store_shard_describe(out->lease->shard, arena, &out->info);
     after = store_snapshot_acquire(out->lease->shard, view->now_ms);
-    shard = (struct described_shard){view->shards[i].snapshot, after};
+    shard = (struct described_shard){out->lease->shard, view->describer, view->shards[i].snapshot,
+                                     after};
     count = (uint32_t)out->info.window_count;
     out->windows = doc_items(arena, count);
     for (uint32_t k = 0; k < count; k++)

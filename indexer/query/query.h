@@ -57,6 +57,10 @@ struct query_described {
 struct query_describer {
     void *context;
     void (*add)(void *context, struct query_described *shards, size_t count, struct arena *arena);
+    /* Writes why a sealed window has no segment and gets none for now; false: builds know of no reason.
+     * NULL: nobody here builds. */
+    bool (*why_scanned)(void *context, struct store_shard *shard,
+                        const struct store_window_info *window, char *why, size_t why_bytes);
 };
 
 struct query_view_options {

@@ -56,25 +56,12 @@ static void put_partition(struct doc *map, const struct ingest_partition_status 
     doc_put(map, "waiting", text_or_null(arena, partition ? partition->waiting : NULL));
 }
 
-/* The build knows better than the store why a window has no index. */
-static void put_why_scanned(const struct builds *builds, struct store_shard *shard,
-                            const struct store_window_info *info, struct doc *window,
-                            struct arena *arena)
-{
-    struct doc *reason = (struct doc *)(uintptr_t)doc_get(window, "reason");
-    char why[160];
-
-    if (reason && builds_why_scanned(builds, shard, info, why, sizeof(why)))
-        *reason = doc_string(arena, why);
-}
-
 static void add_shard(struct service *service, struct query_described *described,
                       const struct ingest_partition_status *partition, struct arena *arena)
 {
     const struct store_lease *lease = described->lease;
     const struct store_shard_info *info = &described->info;
     struct doc *map = &described->shard;
-    const struct builds *builds = service_builds(service);
     struct compaction_view view = {.info = *info};
 
     compaction_view_complete(&view, store_lease_collection(lease), io_wall_ms(service->io), arena);
@@ -87,13 +74,10 @@ static void add_shard(struct service *service, struct query_described *described
     doc_put(map, "memtable_bytes", u64_doc(info->memtable_bytes));
     doc_put(map, "log_bytes", u64_doc(info->log_bytes));
     doc_put(map, "total_bytes", u64_doc(info->total_bytes));
-    for (size_t i = 0; i < info->window_count; i++) {
+    for (size_t i = 0; i < info->window_count; i++)
         doc_put(
             &described->windows[i], "drop_blocked_by",
             text_or_null(arena, twcs_drop_blocker(&view.policy, &view.clock, &view.windows[i])));
-        if (builds)
-            put_why_scanned(builds, lease->shard, &info->windows[i], &described->windows[i], arena);
-    }
 }
 
 /* What the policy of time and Kafka say of shards of this process. */
@@ -110,9 +94,18 @@ static void add_shards(void *context, struct query_described *shards, size_t cou
                   partition_of(partitions, partition_count, shards[i].lease->shard), arena);
 }
 
+static bool status_why_scanned(void *context, struct store_shard *shard,
+                               const struct store_window_info *window, char *why, size_t why_bytes)
+{
+    const struct builds *builds = service_builds(context);
+
+    return builds && builds_why_scanned(builds, shard, window, why, why_bytes);
+}
+
 struct query_describer status_describer(struct service *service)
 {
-    return (struct query_describer){.context = service, .add = add_shards};
+    return (struct query_describer){
+        .context = service, .add = add_shards, .why_scanned = status_why_scanned};
 }
 
 /* The partitions that this process does not serve; null while it is not known which there are. */

@@ -1,4 +1,5 @@
 /* How far a search has to go is measured when a segment is built, and lies in its header. */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -266,30 +267,37 @@ START_TEST(numbers_out_of_bounds_are_damage)
 }
 END_TEST
 
-/* Nearly every row has rows of a larger product with it than itself, which are no copies of it. When
- * they were taken for such, walks began at the row itself, and .934 to .946 was found of .95. */
+/* Lengths as those of items in recommenders: the longest rows are the neighbours of most. A promise
+ * holds on average; 24 segments like these found .924 to .980, .961 in the mean. */
 START_TEST(products_of_unequal_lengths_keep_the_recall_that_was_asked)
 {
-    enum { ROWS = TEST_SANITIZED ? 1500 : 4000, DIM = 32, QUERIES = 500 };
+    enum { SEGMENTS = TEST_SANITIZED ? 1 : 3, ROWS = 8000, DIM = 48, QUERIES = 200 };
     uint64_t state = test_seed();
-    struct fixture_data data =
-        fixture_clusters(VECTOR_METRIC_L2, ROWS + QUERIES, DIM, 1, 50, &state);
-    struct fixture_data queries = {data.vectors + (size_t)ROWS * DIM, QUERIES, DIM};
-    struct index_build_options options = fixture_options(VECTOR_METRIC_DOT, DIM);
-    struct index_effort_sample sample = {.vectors = data.vectors, .count = ROWS, .dim = DIM};
-    struct index_segment *segment;
-    struct error error = {0};
-    double recall;
+    double sum = 0;
 
-    data.count = ROWS;
-    segment = fixture_segment(&data, &options);
-    ck_assert_int_eq(index_segment_measure_effort(segment, fixture_path(), &sample, &error), 0);
-    recall = fixture_recall(segment, VECTOR_METRIC_DOT, &data, &queries, 10,
-                            index_segment_default_ef(segment, 10, .95));
-    printf("ef %u, recall@10 %.4f\n", index_segment_default_ef(segment, 10, .95), recall);
-    ck_assert_double_ge(recall, .945);
-    index_segment_close(segment);
-    fixture_data_destroy(&data);
+    for (int i = 0; i < SEGMENTS; i++) {
+        struct fixture_data data =
+            fixture_clusters(VECTOR_METRIC_COSINE, ROWS + QUERIES, DIM, 40, .6f, &state);
+        struct fixture_data queries = {data.vectors + (size_t)ROWS * DIM, QUERIES, DIM};
+        struct index_segment *segment;
+        double recall;
+
+        data.count = ROWS;
+        for (uint32_t row = 0; row < ROWS; row++) {
+            float length = expf(1.2f * fixture_gauss(&state));
+            for (uint32_t d = 0; d < DIM; d++)
+                data.vectors[(size_t)row * DIM + d] *= length;
+        }
+        segment = build(&data, VECTOR_METRIC_DOT, false);
+        OK(measure(segment, &data, NULL, &ok_error));
+        recall = fixture_recall(segment, VECTOR_METRIC_DOT, &data, &queries, 10,
+                                index_segment_default_ef(segment, 10, .95));
+        printf("ef %u, recall@10 %.4f\n", index_segment_default_ef(segment, 10, .95), recall);
+        sum += recall;
+        index_segment_close(segment);
+        fixture_data_destroy(&data);
+    }
+    ck_assert_double_ge(sum / SEGMENTS, TEST_SANITIZED ? .9 : .925);
 }
 END_TEST
 

@@ -123,6 +123,41 @@ START_TEST(ordinary_rows_keep_their_recall_beside_outliers)
 }
 END_TEST
 
+static uint32_t effort_over(const struct fixture_data *data)
+{
+    struct index_segment *segment = build(data, VECTOR_METRIC_DOT, false);
+    uint32_t ef;
+
+    measure(segment, data);
+    ef = index_segment_effort(segment, K, 0.95);
+    index_segment_close(segment);
+    return ef;
+}
+
+/* With an outlier the product of nearly every row is larger than with itself. Rows that have such
+ * another row were taken for copies, walks began at the query's own row, and three quarters of the effort
+ * was noted. */
+START_TEST(effort_beside_outliers_is_that_of_the_ordinary_rows)
+{
+    static const uint32_t far[FAR_ROWS] = {17, 900, 1490};
+    enum { ROUNDS = TEST_SANITIZED ? 2 : 4 };
+    uint64_t state = test_seed();
+    double with = 0, without = 0;
+
+    for (int round = 0; round < ROUNDS; round++) {
+        struct fixture_data data = normal_rows(3000, far, FAR_ROWS, &state);
+        with += effort_over(&data);
+        for (int i = 0; i < FAR_ROWS; i++)
+            memcpy(data.vectors + (size_t)far[i] * DIM, data.vectors + (size_t)(far[i] + 1) * DIM,
+                   DIM * sizeof(float));
+        without += effort_over(&data);
+        fixture_data_destroy(&data);
+    }
+    printf("ef %.1f beside outliers, %.1f without\n", with / ROUNDS, without / ROUNDS);
+    ck_assert_double_ge(with, without * 0.85);
+}
+END_TEST
+
 /* Nobody accepts this row. */
 static bool is_not_refused(void *context, uint32_t row)
 {
@@ -320,6 +355,7 @@ END_TEST
 
 TEST_TABLE(TEST(rows_far_from_all_others_are_found), TEST(data_of_one_kind_have_no_outliers),
            TEST(ordinary_rows_keep_their_recall_beside_outliers),
+           TEST(effort_beside_outliers_is_that_of_the_ordinary_rows),
            TEST(an_outlier_is_a_hit_where_it_is_near_and_accepted),
            TEST(a_file_with_outliers_has_a_version_of_its_own),
            TEST(outliers_out_of_bounds_are_refused),

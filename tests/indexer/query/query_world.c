@@ -507,6 +507,7 @@ struct query_view *world_view(struct world *world)
         .registry = world->registry,
         .io = &world->clock.io,
         .pool = world->pool,
+        .describer = world->describer,
         /* A test asks hundreds of questions through one view, and may have
                                           * a tenth of a processor. */
         .timeout_ms = 10 * 60 * 1000,

@@ -27,6 +27,7 @@ struct world_io {
 };
 
 struct world {
+    const struct query_describer *describer; /* Of views; NULL: there is none. */
     struct world_io clock;
     char folder[200];
     struct store *store;

@@ -229,6 +229,66 @@ START_TEST(segments_that_came_after_the_view_are_described_in_full)
 }
 END_TEST
 
+/* Builds gave the second window up. */
+static bool say_why(void *context, struct store_shard *shard,
+                    const struct store_window_info *window, char *why, size_t why_bytes)
+{
+    (void)context;
+    (void)shard;
+    (void)snprintf(why, why_bytes, "given up");
+    return window->start_ms == START_MS + HOUR_MS;
+}
+
+static void add_nothing(void *context, struct query_described *shards, size_t count,
+                        struct arena *arena)
+{
+    (void)context;
+    (void)shards;
+    (void)count;
+    (void)arena;
+}
+
+/* An index at the first window, none at the others, the last one open. */
+START_TEST(the_reason_of_a_window_is_that_of_builds_where_they_have_one)
+{
+    static const char *const beginnings[] = {"younger than", "given up", "no segment yet",
+                                             "open windows"};
+    const struct query_describer describer = {.add = add_nothing, .why_scanned = say_why};
+    const struct doc *windows;
+    struct query_shard_doc *shards;
+    struct query_view *view;
+    struct error error = {0};
+    struct world world;
+    struct arena arena;
+    size_t count;
+
+    question_open_world(&world, VECTOR_METRIC_COSINE, 1, 0, test_seed());
+    world.describer = &describer;
+    atomic_store(&world.clock.now_ms, START_MS + 4 * HOUR_MS);
+    for (uint64_t id = 0; id < 400; id++)
+        world_upsert(&world, 0, id, START_MS + (int64_t)(id % 4) * HOUR_MS, 0, NULL);
+    world_flush(&world, 0);
+    for (int hour = 0; hour < 3; hour++)
+        world_seal(&world, 0, START_MS + hour * HOUR_MS);
+    world_index(&world, 0, START_MS);
+    view = world_view(&world);
+    arena_create(&arena, 0);
+    ck_assert_int_eq(query_describe(view, &arena, &shards, &count, &error), 0);
+    windows = doc_get(&shards[0].doc, "windows");
+    ck_assert_uint_eq(windows->count, 4);
+    for (uint32_t i = 0; i < windows->count; i++) {
+        const struct doc *reason = doc_get(&windows->items[i], "reason");
+        ck_assert(reason && reason->type == DOC_STRING);
+        ck_assert_msg(reason->count >= strlen(beginnings[i]) &&
+                          memcmp(reason->string, beginnings[i], strlen(beginnings[i])) == 0,
+                      "window %u: %.*s", i, (int)reason->count, reason->string);
+    }
+    arena_destroy(&arena);
+    query_view_close(view);
+    world_close(&world);
+}
+END_TEST
+
 /* Damage. */
 
 /* One bit in the middle of every second file of vectors. */
@@ -322,4 +382,5 @@ TEST_TABLE(TEST(searches_through_damaged_segments_end_and_say_so),
            TEST(graph_over_unequal_windows_answers_as_the_windows_would),
            TEST(lists_over_unequal_windows_answer_as_the_windows_would),
            TEST(cover_is_remembered_beside_the_version),
-           TEST(segments_that_came_after_the_view_are_described_in_full))
+           TEST(segments_that_came_after_the_view_are_described_in_full),
+           TEST(the_reason_of_a_window_is_that_of_builds_where_they_have_one))
