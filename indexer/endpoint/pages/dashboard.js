@@ -161,9 +161,11 @@ function tickTimes(range, most) {
   return times;
 }
 
+/* A button is at least 3px wide and a tick is a border of 1px: neither may stand out at the right, where a window has
+ * just begun. */
 function place(element, range, from, to) {
-  const width = range.to - range.from;
-  element.style.left = `${100 * (from - range.from) / width}%`;
+  const width = range.to - range.from, least = to === undefined ? '1px' : '3px';
+  element.style.left = `min(${100 * (from - range.from) / width}%, 100% - ${least})`;
   if (to !== undefined) element.style.width = `calc(${100 * (to - from) / width}% - 1px)`;
 }
 

@@ -123,7 +123,10 @@ static void ask(struct query_exchange *exchange, struct node *node)
     for (size_t i = 0; i < call->shard_count; i++)
         if (node->owns[call->shards[i][0] - '0'])
             shards[answer.shard_count++] = call->shards[i];
-    if (answer.shard_count == 0 || node->damage == SILENT)
+    if (answer.shard_count == 0)
+        return;
+    cluster->requests++;
+    if (node->damage == SILENT)
         return;
     stop_create(&stop, io_posix());
     if (node->out_of_time)
