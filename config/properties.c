@@ -531,7 +531,7 @@ const struct property properties[] = {
      .documentation = "What needs no API key: `dashboard` is the page itself, which holds no data and asks its user for a key; `metrics` is `/metrics`, which tells names of collections, topics and routes."},
     {"http.insecure", PROPERTY_CHOICE, 0, GLOBAL(http_insecure), .default_yaml = "false",
      CHOICES(flags),
-     .documentation = "`true` allows `http.listen` on an address that other machines reach without an API key, and any `Host`. Without it windrow refuses to start so."},
+     .documentation = "`true` allows `http.listen` on an address that other machines reach without an API key, and any `Host` unless `http.allowed_hosts` lists names. Without it windrow refuses to start so."},
     {"http.allow_create", PROPERTY_CHOICE, 0, GLOBAL(http_allow_create), .default_yaml = "false",
      CHOICES(flags),
      .documentation = "`true`: `PUT`, `PATCH` and `DELETE /collections/NAME` define collections, in files `conf.d/NAME.yaml` beside this one. Then no collection has to be defined here. In a cluster every node follows: set it on all of them."},

@@ -182,8 +182,9 @@ static bool host_is_ours(struct http_request *request)
     const char *const *allowed = (const char *const *)config->http_allowed_hosts;
     char name[256];
 
-    /* Who rebinds a name does not know the key; who listens openly has no list of names. */
-    if (!host || config->http_api_key || config->http_insecure == CONFIG_TRUE)
+    /* Who rebinds a name does not know the key. Who listens openly may not know his names, unless he lists some. */
+    if (!host || config->http_api_key ||
+        (config->http_insecure == CONFIG_TRUE && config->http_allowed_host_count == 0))
         return true;
     strip_port(host, name, sizeof(name));
     if (strcasecmp(name, "localhost") == 0 || strcmp(name, config->http_host) == 0 ||

@@ -463,6 +463,8 @@ START_TEST(without_a_key_the_host_must_be_ours)
     fixture.config.http_allowed_host_count = 2;
     check_browsers(&fixture, cases, sizeof(cases) / sizeof(cases[0]));
     fixture.config.http_insecure = CONFIG_TRUE;
+    check_browsers(&fixture, cases, sizeof(cases) / sizeof(cases[0]));
+    fixture.config.http_allowed_host_count = 0;
     check_browsers(&fixture, open, 1);
     fixture.config.http_insecure = CONFIG_FALSE;
     fixture.config.http_api_key = "secret";
