@@ -86,7 +86,11 @@ void nats_server_kill(struct nats_server *server)
 
 void nats_server_pause(const struct nats_server *server)
 {
+    siginfo_t stopped;
+
     ck_assert_int_eq(kill(server->process, SIGSTOP), 0);
+    /* The signal is only sent then: until all of its threads stand, the server answers. */
+    ck_assert_int_eq(waitid(P_PID, (id_t)server->process, &stopped, WSTOPPED), 0);
 }
 
 void nats_server_resume(const struct nats_server *server)
