@@ -136,12 +136,13 @@ static uint32_t effort_over(const struct fixture_data *data)
 
 /* With an outlier the product of nearly every row is larger than with itself. Rows that have such
  * another row were taken for copies, walks began at the query's own row, and three quarters of the effort
- * was noted. */
+ * was noted. Of two segments chance makes as much (1 draw in 20), so these are always the same: 170 to 151, with the
+ * fault 97 to 151. */
 START_TEST(effort_beside_outliers_is_that_of_the_ordinary_rows)
 {
     static const uint32_t far[FAR_ROWS] = {17, 900, 1490};
-    enum { ROUNDS = TEST_SANITIZED ? 2 : 4 };
-    uint64_t state = test_seed();
+    enum { ROUNDS = 2 };
+    uint64_t state = 3;
     double with = 0, without = 0;
 
     for (int round = 0; round < ROUNDS; round++) {
