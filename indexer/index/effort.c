@@ -474,3 +474,12 @@ int index_segment_raise_effort(struct index_segment *segment, const char *path, 
     segment->choice.cost *= (float)factor; /* a search costs about what its effort does */
     return write_header(segment, path, error);
 }
+
+int index_segment_take_effort(struct index_segment *segment, const char *path,
+                              const struct index_segment *from, struct error *error)
+{
+    segment->effort = from->effort;
+    segment->effort_logs = index_effort_logs(&segment->effort);
+    segment->choice = from->choice;
+    return write_header(segment, path, error);
+}

@@ -95,6 +95,24 @@ int index_ivf_build(const float *vectors, uint32_t count, const struct index_bui
                     struct index_ivf **ivf, struct error *error);
 void index_ivf_delete(struct index_ivf *ivf);
 
+/* Lists that are put together: what was coded once is copied from then on. */
+
+struct index_ivf_part {
+    const struct index_ivf *lists;
+    uint32_t first_row, row_count; /* of the lists' rows, those that the part consists of */
+};
+/** The lists of a segment, which lie in its file; NULL: it is a graph. */
+const struct index_ivf *index_segment_lists(const struct index_segment *segment);
+/** Codes rows with options->codebook as it is: whether it fits, and how many lists a search needs, is not looked
+ * at. For index_ivf_merge. */
+int index_ivf_code(const float *vectors, uint32_t count, const struct index_build_options *options,
+                   struct index_ivf **ivf, struct error *error);
+/** Lists over the rows of all parts, one part behind the other. Codes are copied, no vector is read. Parts of the
+ * same lists are given in the order of their rows, and share none. ERROR_INVALID unless all have one codebook;
+ * ERROR_UNSUPPORTED with more outliers than a segment may have. */
+int index_ivf_merge(const struct index_ivf_part *parts, uint32_t part_count, struct index_ivf **ivf,
+                    struct error *error);
+
 /** Writes the segment file and syncs it (not its folder). */
 int index_segment_write(struct io *io, const char *path, uint64_t file_number,
                         const struct index_hnsw_graph *graph, uint64_t *size_bytes,
@@ -163,6 +181,10 @@ int index_segment_measure_effort(struct index_segment *segment, const char *path
  * `recall` goes as far as `ef`. Nothing where it does already, or where nothing was measured. */
 int index_segment_raise_effort(struct index_segment *segment, const char *path, double k,
                                double recall, uint32_t ef, struct error *error);
+/** Notes, in the file too, what was measured of another segment of lists with the same codebook: of one that was put
+ * together no vectors are at hand. */
+int index_segment_take_effort(struct index_segment *segment, const char *path,
+                              const struct index_segment *from, struct error *error);
 /** The ef with which a search finds such a share of the nearest k rows of the segment; 0: it was
  * not measured (files of former versions). `k` may be a mean, also below 1: of a search over many
  * segments, the rows that this one has to bring. */
@@ -223,9 +245,17 @@ uint32_t index_segment_group(const struct index_segment *segment);
  * the same ef finds more. */
 bool index_uses_predicate_subgraph(uint64_t matching_rows, uint64_t rows);
 
+/* Rows [first, end) of a segment. */
+struct index_rows {
+    uint32_t first, end;
+};
+
 /* One segment of a group. */
 struct index_group_member {
     const struct index_segment *segment;
+    const struct index_rows
+        *ranges; /* lists: others are not looked at; ascending. NULL: all rows */
+    uint32_t range_count;
     uint32_t depth;               /* graphs: how far each is searched for itself; 0: by its share */
     const uint64_t *matching;     /* a bit a row: others are never accepted; NULL: all may be */
     uint64_t matching_rows;       /* bits set, when there are any */

@@ -12,7 +12,7 @@
  *
  * Codebook: centroids and codewords are trained on one window and used for those after it for as
  * long as the error of coding stays within three tenths. Windows of one codebook have the same
- * lists; merging them concatenates lists. Every file carries its own copy: a segment is one file,
+ * lists; merging them concatenates lists (ivf_merge.c). Every file carries its own copy: a segment is one file,
  * and an codebook ends when its last file goes. */
 #ifndef INDEXER_INDEX_IVF_H
 #define INDEXER_INDEX_IVF_H
@@ -51,10 +51,11 @@ struct index_ivf {
     float error; /* of this window */
     /* Lists that hold nearly all of the nearest 10 and 100 rows, measured when it was built. */
     uint32_t probes_10, probes_100;
-    uint32_t fixed_probes;          /* that a search reads, whatever it wants; 0: by the above */
-    const uint32_t *first_blocks;   /* list_count + 1 */
-    const uint32_t *sizes;          /* list_count: rows */
-    const uint32_t *rows;           /* block_count x 32, INDEX_IVF_NO_ROW behind a list's last */
+    uint32_t fixed_probes;        /* that a search reads, whatever it wants; 0: by the above */
+    const uint32_t *first_blocks; /* list_count + 1 */
+    const uint32_t *sizes;        /* list_count: rows */
+    const uint32_t
+        *rows; /* block_count x 32, ascending in a list, INDEX_IVF_NO_ROW behind its last */
     const uint16_t *biases;         /* the same; NULL unless L2 */
     const uint8_t *blocks;          /* block_count x index_pq_block_bytes */
     struct index_outliers outliers; /* Rows whose codes are those of other rows. */

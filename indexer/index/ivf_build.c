@@ -1,5 +1,6 @@
 /* Building: a codebook's tables, or new ones when they no longer fit; every row to its list; codes,
  * list by list. Besides the result it needs eight bytes a row and the samples (ivf_train.c). */
+#include <assert.h>
 #include <math.h>
 #include <string.h>
 
@@ -43,15 +44,21 @@ static bool codebook_fits(const struct index_ivf_build *build,
            error - doubts * doubt <= codebook->error * error_drift;
 }
 
+static bool measure_coded(const struct index_ivf_build *build)
+{
+    float doubt;
+
+    return index_ivf_measure_error(build, &build->ivf->codebook, &build->ivf->error, &doubt);
+}
+
 static bool find_codebook(const struct index_ivf_build *build)
 {
     const struct index_ivf_codebook *former = build->options->codebook;
     struct index_ivf *ivf = build->ivf;
-    float doubt;
 
     if (former && codebook_fits(build, former)) {
         index_ivf_codebook_copy(former, &ivf->codebook);
-        return index_ivf_measure_error(build, &ivf->codebook, &ivf->error, &doubt);
+        return measure_coded(build);
     }
     if (!index_ivf_train(build, &ivf->codebook))
         return false;
@@ -196,29 +203,62 @@ bool index_ivf_encode(const struct index_ivf_build *build)
     return done;
 }
 
-static bool run(const struct index_ivf_build *build)
+/* An outlier goes where its stand-in does. */
+static bool choose_lists(const struct index_ivf_build *build)
 {
-    struct index_ivf *ivf = build->ivf;
-    struct index_kmeans kmeans = {.quantiser = &ivf->codebook.quantiser,
-                                  .vectors = build->vectors,
-                                  .count = build->count,
-                                  .team = &build->team};
+    const struct index_ivf *ivf = build->ivf;
+    const struct index_kmeans kmeans = {.quantiser = &ivf->codebook.quantiser,
+                                        .vectors = build->vectors,
+                                        .count = build->count,
+                                        .centroid_count = ivf->codebook.list_count,
+                                        .team = &build->team};
 
-    if (!find_codebook(build))
-        return false;
-    report(build, 0.3);
-    kmeans.centroid_count = ivf->codebook.list_count;
     if (!index_kmeans_assign(&kmeans, ivf->codebook.centroids, build->nearest))
         return false;
     for (uint32_t i = 0; i < ivf->outliers.count; i++) {
         uint32_t row = ivf->outliers.rows[i];
         build->nearest[row] = build->nearest[index_outliers_stand_in(&ivf->outliers, row)];
     }
+    return true;
+}
+
+static bool run(const struct index_ivf_build *build)
+{
+    if (!find_codebook(build))
+        return false;
+    report(build, 0.3);
+    if (!choose_lists(build))
+        return false;
     report(build, 0.5);
     if (!index_ivf_encode(build))
         return false;
     report(build, 0.8);
     return index_ivf_measure_probes(build);
+}
+
+int index_ivf_code(const float *vectors, uint32_t count, const struct index_build_options *options,
+                   struct index_ivf **ivf, struct error *error)
+{
+    struct index_ivf_build build = {.vectors = vectors, .count = count, .options = options};
+    bool done;
+
+    *ivf = NULL;
+    assert(options->codebook && count > 0 && count <= INDEX_IVF_COUNT_MAX / 2);
+    build.ivf = index_allocate_zeroed(1, sizeof(*build.ivf));
+    build.ivf->fixed_probes = options->probes;
+    build.nearest = index_allocate(count, sizeof(uint32_t));
+    index_ivf_codebook_copy(options->codebook, &build.ivf->codebook);
+    index_outliers_find(vectors, count, options->dim, &build.ivf->outliers);
+    thread_team_create(&build.team, THREAD_BUILD, options->thread_count, options->cancel);
+    done = choose_lists(&build) && index_ivf_encode(&build) && measure_coded(&build);
+    thread_team_destroy(&build.team);
+    free(build.nearest);
+    if (!done) {
+        index_ivf_delete(build.ivf);
+        return error_set(error, ERROR_CANCELLED, "the build was cancelled");
+    }
+    *ivf = build.ivf;
+    return 0;
 }
 
 uint64_t index_ivf_build_bytes(uint32_t count, const struct index_build_options *options)

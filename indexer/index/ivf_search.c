@@ -13,13 +13,13 @@
 #include "base/bytes.h"
 #include "indexer/index/build_tools.h"
 #include "indexer/index/ivf_file.h"
+#include "indexer/index/ivf_slice.h"
 #include "indexer/index/rerank.h"
 #include "indexer/index/row_reads.h"
 #include "indexer/index/scratch.h"
 #include "indexer/index/segment.h"
 
 enum {
-    CHUNK_BLOCKS = 8,     /* scanned with one limit */
     KEEP_MIN = 64,        /* candidates: codes of 4 bits are coarse */
     KEEP_PER_HIT = 8,     /* for each hit wanted */
     KEEP_PER_EF = 2,      /* for each place of ef: with more lists alone the codes miss the rest */
@@ -45,9 +45,10 @@ struct room {
     float *products; /* part_count x 16 */
     float *query;    /* padded, less the origin */
     uint64_t *lists; /* list_count entries */
-    uint16_t sums[CHUNK_BLOCKS * INDEX_PQ_BLOCK_ROWS];
-    uint32_t masks[CHUNK_BLOCKS];
-    uint32_t matching[CHUNK_BLOCKS]; /* places that match, where blocks were looked at first */
+    uint16_t sums[INDEX_IVF_CHUNK_BLOCKS * INDEX_PQ_BLOCK_ROWS];
+    uint32_t masks[INDEX_IVF_CHUNK_BLOCKS];
+    uint32_t
+        matching[INDEX_IVF_CHUNK_BLOCKS]; /* places that match, where blocks were looked at first */
 };
 
 struct search {
@@ -59,7 +60,8 @@ struct search {
     uint32_t lists_read; /* of room.lists */
     uint64_t next_keep;  /* of the next pass */
     struct index_candidates candidates;
-    uint32_t count;    /* rows of all members */
+    uint64_t all;      /* rows of all members */
+    uint32_t count;    /* of them those that are looked at */
     uint64_t matching; /* of them that a filter accepts, as far as that is known */
     bool asks;         /* a row may have to be rejected */
     uint32_t hidden;   /* row that is as if it were not there */
@@ -205,65 +207,32 @@ static void reject(struct search *search, uint64_t candidate)
         search->rejected_limit = keep_smallest(rejected, REJECTED_KEEP);
 }
 
-static const struct index_ivf *lists_of(const struct index_group_member *member)
-{
-    return member->segment->ivf;
-}
-
-/* Blocks of a list that are scanned with one limit. */
-struct chunk {
-    const struct index_group_member *member;
-    uint32_t base;         /* number of the member's slot 0 among all */
-    uint32_t first, count; /* blocks */
-    uint32_t last_rows;    /* places of the last one that have a row */
-};
-
-static struct chunk chunk_of(const struct index_group_member *member, uint32_t base, uint32_t list,
-                             uint32_t block)
-{
-    const struct index_ivf *ivf = lists_of(member);
-    uint32_t left = ivf->first_blocks[list + 1] - block;
-    uint32_t rest = ivf->sizes[list] % INDEX_PQ_BLOCK_ROWS;
-    bool is_last = left <= CHUNK_BLOCKS;
-
-    return (struct chunk){.member = member,
-                          .base = base,
-                          .first = block,
-                          .count = is_last ? left : CHUNK_BLOCKS,
-                          .last_rows =
-                              is_last && rest > 0 ? (UINT32_C(1) << rest) - 1 : UINT32_MAX};
-}
-
-static uint32_t rows_of(const struct chunk *chunk, uint32_t at)
-{
-    return at + 1 == chunk->count ? chunk->last_rows : UINT32_MAX;
-}
-
 /* Those of a block's places in `mask` whose row the filter leaves. */
-static uint32_t matching_rows(const struct chunk *chunk, uint32_t at, uint32_t mask)
+static uint32_t matching_rows(const struct index_ivf_chunk *chunk, uint32_t at, uint32_t mask)
 {
     const struct index_group_member *member = chunk->member;
     const uint32_t *rows =
-        lists_of(member)->rows + (size_t)(chunk->first + at) * INDEX_PQ_BLOCK_ROWS;
+        index_ivf_of(member)->rows + (size_t)(chunk->first + at) * INDEX_PQ_BLOCK_ROWS;
 
     return member->matching ? index_kernels()->rows_marked(rows, member->matching, mask) : mask;
 }
 
 /* Whether rejected rows of the block are remembered. */
-static bool is_sampled(const struct search *search, const struct chunk *chunk, uint32_t at)
+static bool is_sampled(const struct search *search, const struct index_ivf_chunk *chunk,
+                       uint32_t at)
 {
     return search->reads_on && (!search->looks_first || (chunk->first + at) % REJECTED_WEIGHT == 0);
 }
 
 /* A block's rows below the limit; of them those that match. */
-static void offer_rows(struct search *search, const struct chunk *chunk, uint32_t at, uint32_t mask,
-                       uint32_t matching, int64_t offset)
+static void offer_rows(struct search *search, const struct index_ivf_chunk *chunk, uint32_t at,
+                       uint32_t mask, uint32_t matching, int64_t offset)
 {
     struct index_search_list *list = &search->scratch->nearest;
     const struct index_group_member *member = chunk->member;
     const uint16_t *sums = search->room.sums + at * INDEX_PQ_BLOCK_ROWS;
     uint32_t first_slot = (chunk->first + at) * INDEX_PQ_BLOCK_ROWS;
-    const uint32_t *rows = lists_of(member)->rows + first_slot;
+    const uint32_t *rows = index_ivf_of(member)->rows + first_slot;
 
     if (!is_sampled(search, chunk, at))
         mask = matching;
@@ -291,9 +260,9 @@ static uint16_t limit_in_list(const struct search *search, int64_t offset)
 }
 
 /* Blocks [from, to); tables, limit and scale are a query's. */
-static struct index_pq_scan scan_of(const struct chunk *chunk, uint32_t from, uint32_t to)
+static struct index_pq_scan scan_of(const struct index_ivf_chunk *chunk, uint32_t from, uint32_t to)
 {
-    const struct index_ivf *ivf = lists_of(chunk->member);
+    const struct index_ivf *ivf = index_ivf_of(chunk->member);
     size_t block = chunk->first + from;
 
     return (struct index_pq_scan){
@@ -305,11 +274,11 @@ static struct index_pq_scan scan_of(const struct chunk *chunk, uint32_t from, ui
 }
 
 /* What a scan of blocks [from, to) left in the room. */
-static void offer_blocks(struct search *search, const struct chunk *chunk, uint32_t from,
+static void offer_blocks(struct search *search, const struct index_ivf_chunk *chunk, uint32_t from,
                          uint32_t to, int64_t offset, bool looked)
 {
     for (uint32_t at = from; at < to; at++) {
-        uint32_t mask = search->room.masks[at] & rows_of(chunk, at);
+        uint32_t mask = search->room.masks[at] & index_ivf_chunk_rows(chunk, at);
         if (mask)
             offer_rows(search, chunk, at, mask,
                        looked ? search->room.matching[at] & mask : matching_rows(chunk, at, mask),
@@ -317,7 +286,7 @@ static void offer_blocks(struct search *search, const struct chunk *chunk, uint3
     }
 }
 
-static void scan_blocks(struct search *search, const struct chunk *chunk, uint32_t from,
+static void scan_blocks(struct search *search, const struct index_ivf_chunk *chunk, uint32_t from,
                         uint32_t to, int64_t offset, bool looked)
 {
     struct index_pq_scan scan = scan_of(chunk, from, to);
@@ -331,12 +300,13 @@ static void scan_blocks(struct search *search, const struct chunk *chunk, uint32
 }
 
 /* Blocks in which no row matches are scanned only where their rows are counted. */
-static void scan_matching_blocks(struct search *search, const struct chunk *chunk, int64_t offset)
+static void scan_matching_blocks(struct search *search, const struct index_ivf_chunk *chunk,
+                                 int64_t offset)
 {
     uint32_t from = 0;
 
     for (uint32_t at = 0; at < chunk->count; at++) {
-        search->room.matching[at] = matching_rows(chunk, at, rows_of(chunk, at));
+        search->room.matching[at] = matching_rows(chunk, at, index_ivf_chunk_rows(chunk, at));
         if (is_sampled(search, chunk, at) || search->room.matching[at])
             continue;
         if (from < at)
@@ -347,14 +317,10 @@ static void scan_matching_blocks(struct search *search, const struct chunk *chun
         scan_blocks(search, chunk, from, chunk->count, offset, true);
 }
 
-static void scan_list(struct search *search, const struct index_group_member *member, uint32_t base,
-                      uint32_t list, int64_t offset)
+static void scan_slice(struct search *search, const struct index_ivf_slice *slice, int64_t offset)
 {
-    const struct index_ivf *ivf = lists_of(member);
-    uint32_t end = ivf->first_blocks[list + 1];
-
-    for (uint32_t block = ivf->first_blocks[list]; block < end; block += CHUNK_BLOCKS) {
-        struct chunk chunk = chunk_of(member, base, list, block);
+    for (uint32_t block = slice->block; block < slice->end; block += INDEX_IVF_CHUNK_BLOCKS) {
+        struct index_ivf_chunk chunk = index_ivf_chunk_of(slice, block);
         if (limit_in_list(search, offset) == 0)
             return;
         if (search->looks_first)
@@ -364,9 +330,15 @@ static void scan_list(struct search *search, const struct index_group_member *me
     }
 }
 
-static uint32_t slots_of(const struct index_group_member *member)
+/* A list in one member. */
+static void scan_list(struct search *search, const struct index_group_member *member, uint32_t base,
+                      uint32_t list, int64_t offset)
 {
-    return lists_of(member)->block_count * INDEX_PQ_BLOCK_ROWS;
+    struct index_ivf_slice slice;
+    struct index_ivf_slices slices = index_ivf_slices(member, base, list);
+
+    while (index_ivf_next_slice(&slices, &slice))
+        scan_slice(search, &slice, offset);
 }
 
 static void scan_in_all(struct search *search, uint32_t list)
@@ -376,7 +348,7 @@ static void scan_in_all(struct search *search, uint32_t list)
 
     for (uint32_t i = 0; i < search->member_count; i++) {
         scan_list(search, &search->members[i], base, list, offset);
-        base += slots_of(&search->members[i]);
+        base += index_ivf_slots(&search->members[i]);
     }
 }
 
@@ -388,8 +360,10 @@ static uint32_t lists_for(const struct search *search, double k, uint32_t ef)
     uint32_t count = search->codebook->list_count, most = 1;
     double wanted = search->k;
 
+    k *= (double)search->all /
+         search->count; /* where few rows are looked at, the nearest lie further */
     for (uint32_t i = 0; i < search->member_count; i++) {
-        const struct index_ivf *ivf = lists_of(&search->members[i]);
+        const struct index_ivf *ivf = index_ivf_of(&search->members[i]);
         double near = ivf->probes_10 ? ivf->probes_10 : 1, lists = near;
         double far = ivf->probes_100 > ivf->probes_10 ? ivf->probes_100 : near;
         double default_ef = wanted > INDEX_IVF_EF_DEFAULT ? fmin(wanted, ef) : INDEX_IVF_EF_DEFAULT;
@@ -434,7 +408,7 @@ static uint32_t next_lists(struct search *search)
     if (search->scratch->accepted.count > 0) {
         nearest = nearest_rows(search, k);
         search->selective = nearest / SELECTIVE > k;
-        if (lists_of(search->members)->fixed_probes == 0)
+        if (index_ivf_of(search->members)->fixed_probes == 0)
             needed = lists_for(search, nearest, ef);
     }
     return needed;
@@ -469,8 +443,8 @@ static const struct index_group_member *member_of(const struct search *search, u
 {
     const struct index_group_member *member = search->members;
 
-    for (; *slot >= slots_of(member); member++)
-        *slot -= slots_of(member);
+    for (; *slot >= index_ivf_slots(member); member++)
+        *slot -= index_ivf_slots(member);
     return member;
 }
 
@@ -478,7 +452,7 @@ static struct vector_row vector_of_slot(void *context, uint32_t slot, struct err
 {
     const struct index_group_member *member = member_of(context, &slot);
 
-    return member->vector(member->vector_context, lists_of(member)->rows[slot], error);
+    return member->vector(member->vector_context, index_ivf_of(member)->rows[slot], error);
 }
 
 static void pass_begin(struct search *search)
@@ -515,7 +489,7 @@ static void pass_scan(struct search *search)
         .reach = REACH,
         .patience = search->selective ? PATIENCE_FILTERED * search->ef : search->ef,
         .constant = -constant,
-        .error_square = search->selective ? lists_of(search->members)->error : 0,
+        .error_square = search->selective ? index_ivf_of(search->members)->error : 0,
         .entries = list->entries,
         .count = list->count};
 }
@@ -553,7 +527,7 @@ static void name_rows(const struct search *search, struct index_hit *hits, uint3
 {
     for (uint32_t i = 0; i < count; i++) {
         const struct index_group_member *member = member_of(search, &hits[i].row);
-        struct index_hit hit = {lists_of(member)->rows[hits[i].row], hits[i].score};
+        struct index_hit hit = {index_ivf_of(member)->rows[hits[i].row], hits[i].score};
 
         index_hit_append(hits, hit_members, i, hit, (uint32_t)(member - search->members));
     }
@@ -588,9 +562,10 @@ static int search_begin(struct search *search, struct error *error)
         return error_set(error, ERROR_UNSUPPORTED, "two codebooks have the same number");
     for (uint32_t i = 0; i < search->member_count; i++) {
         const struct index_group_member *member = &search->members[i];
-        search->count += lists_of(member)->count;
-        slots += slots_of(member);
-        search->matching += member->matching ? member->matching_rows : lists_of(member)->count;
+        search->count += index_ivf_rows(member);
+        search->all += index_ivf_of(member)->count;
+        slots += index_ivf_slots(member);
+        search->matching += member->matching ? member->matching_rows : index_ivf_rows(member);
         search->asks = search->asks || member->accept || member->matching;
     }
     if (slots > INT32_MAX)
@@ -660,7 +635,7 @@ struct reader {
 
 /* Reads a chunk of a member for a few queries. */
 static void read_chunk(const struct reader *const *readers, uint32_t count, uint32_t member,
-                       struct chunk chunk)
+                       struct index_ivf_chunk chunk)
 {
     const struct index_kernels *kernels = index_kernels();
     struct index_pq_scan scan = scan_of(&chunk, 0, chunk.count);
@@ -692,16 +667,19 @@ static void read_list(const struct reader *readers, uint32_t reader_count, uint3
                       uint32_t base, uint32_t list)
 {
     const struct index_group_member *first = &readers[0].search->members[member];
-    uint32_t end = lists_of(first)->first_blocks[list + 1];
+    struct index_ivf_slices slices = index_ivf_slices(first, base, list);
+    struct index_ivf_slice slice;
 
-    for (uint32_t block = lists_of(first)->first_blocks[list]; block < end; block += CHUNK_BLOCKS) {
+    if (!index_ivf_next_slice(&slices, &slice))
+        return;
+    for (uint32_t block = slice.block; block < slice.end; block += INDEX_IVF_CHUNK_BLOCKS) {
         const struct reader *some[INDEX_PQ_QUERIES];
         uint32_t count = 0;
         for (uint32_t i = 0; i < reader_count; i++) {
             if (limit_in_list(readers[i].search, readers[i].offset) > 0)
                 some[count++] = &readers[i];
             if (count == INDEX_PQ_QUERIES || (i + 1 == reader_count && count > 0)) {
-                read_chunk(some, count, member, chunk_of(first, base, list, block));
+                read_chunk(some, count, member, index_ivf_chunk_of(&slice, block));
                 count = 0;
             }
         }
@@ -720,7 +698,7 @@ static void read_in_all(struct search *searches, const uint64_t *wanting, uint32
     }
     for (uint32_t i = 0; i < searches[0].member_count; i++) {
         read_list(readers, count, i, base, list);
-        base += slots_of(&searches[0].members[i]);
+        base += index_ivf_slots(&searches[0].members[i]);
     }
 }
 

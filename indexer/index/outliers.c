@@ -195,10 +195,18 @@ static void insert(struct merging *merging, struct index_hit hit, uint32_t membe
         merging->hit_members[at] = member;
 }
 
+static bool is_looked_at(const struct index_group_member *member, uint32_t row)
+{
+    for (uint32_t i = 0; i < member->range_count; i++)
+        if (row >= member->ranges[i].first && row < member->ranges[i].end)
+            return true;
+    return !member->ranges;
+}
+
 static bool may_be_hit(const struct index_group_member *member, const struct index_search *search,
                        uint32_t row)
 {
-    if (search->hides && search->hidden_row == row)
+    if ((search->hides && search->hidden_row == row) || !is_looked_at(member, row))
         return false;
     if (member->matching && !(member->matching[row / 64] >> row % 64 & 1))
         return false;

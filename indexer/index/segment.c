@@ -298,6 +298,11 @@ uint64_t index_segment_codebook(const struct index_segment *segment)
     return segment->ivf ? segment->ivf->codebook.id : 0;
 }
 
+const struct index_ivf *index_segment_lists(const struct index_segment *segment)
+{
+    return segment->ivf;
+}
+
 uint64_t index_segment_bytes(const struct index_segment *segment)
 {
     return segment->size_bytes;
@@ -334,10 +339,22 @@ int index_group_search(const struct index_group_member *members, uint32_t member
     return status;
 }
 
+/* Queries that look at different rows of a list do not read it together. */
+static bool any_has_ranges(const struct index_group_query *queries, uint32_t query_count,
+                           uint32_t member_count)
+{
+    for (uint32_t i = 0; i < query_count; i++)
+        for (uint32_t j = 0; j < member_count; j++)
+            if (queries[i].members[j].ranges)
+                return true;
+    return false;
+}
+
 void index_group_searches(struct index_group_query *queries, uint32_t query_count,
                           uint32_t member_count)
 {
-    if (query_count > 1 && member_count > 0 && queries[0].members[0].segment->ivf) {
+    if (query_count > 1 && member_count > 0 && queries[0].members[0].segment->ivf &&
+        !any_has_ranges(queries, query_count, member_count)) {
         index_reads_begin();
         index_ivf_searches(queries, query_count, member_count);
         for (uint32_t i = 0; i < query_count; i++) {
