@@ -234,6 +234,7 @@ struct twcs_span_window {
     uint64_t rows; /* of its sealed run, and of what is not sealed */
     bool settled;  /* sealed, not busy, and nothing waits to be folded in */
     int64_t max_expiry_ms;
+    bool in_tail, in_base; /* twcs_decide_history: its run is a live part of such a span */
 };
 
 /* A span that there is. */
@@ -241,6 +242,7 @@ struct twcs_span {
     uint8_t tier;
     int64_t start_ms, end_ms; /* of its first window, of its last */
     uint64_t rows, live_rows;
+    bool lists; /* twcs_decide_history: else it is a graph */
 };
 
 enum twcs_span_action {
@@ -254,6 +256,7 @@ struct twcs_span_decision {
     int64_t start_ms, end_ms;          /* build: of the group of windows */
     size_t first_window, window_count; /* build: index into the given windows; of the settled ones
                                           those of the first one's length are meant */
+    bool beside_base;                  /* build: of those, the ones that no base has */
     size_t span;                       /* drop: index into the given spans */
 };
 
@@ -263,6 +266,24 @@ size_t twcs_decide_spans(const struct twcs_policy *policy, const struct twcs_clo
                          const struct twcs_span_window *windows, size_t window_count,
                          const struct twcs_span *spans, size_t span_count,
                          struct twcs_span_decision *decisions, size_t max);
+
+/* Base and tail: spans of lists, which cost little to put together (history.c). */
+
+enum {
+    TWCS_TAIL_TIER = 1,
+    TWCS_BASE_TIER = 2,
+    TWCS_TAIL_PART = 8,           /* of the base's rows, one in so many lies in the tail at most */
+    TWCS_HISTORY_WINDOWS_MIN = 4, /* with fewer, windows are searched by themselves */
+    TWCS_HISTORY_GRAPHS_MAX =
+        15, /* windows whose graphs, and graphs over eight, are as fast as lists over all */
+    TWCS_HISTORY_WINDOWS_MAX = 1024 /* the newest so many */
+};
+
+/** As twcs_decide_spans, for a shard whose spans are lists: at most one build, drops behind it. Needs no
+ * more room than two and one for each span. */
+size_t twcs_decide_history(const struct twcs_span_window *windows, size_t window_count,
+                           const struct twcs_span *spans, size_t span_count,
+                           struct twcs_span_decision *decisions, size_t max);
 
 /* FIFO over a collection. */
 

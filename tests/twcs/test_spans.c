@@ -153,8 +153,10 @@ START_TEST(span_whose_larger_part_is_dead_is_built_again_or_dropped)
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         struct world world;
         create(&world, 0, FANOUT, FANOUT + 1, cases[i].ttl_hours);
-        world.spans[0] =
-            (struct twcs_span){1, 0, FANOUT * HOUR_MS, FANOUT * 10, cases[i].live_rows};
+        world.spans[0] = (struct twcs_span){.tier = 1,
+                                            .end_ms = FANOUT * HOUR_MS,
+                                            .rows = FANOUT * 10,
+                                            .live_rows = cases[i].live_rows};
         world.span_count = 1;
         decide(&world);
         ck_assert_msg(builds(&world, 1) == cases[i].builds, "%s", cases[i].what);
