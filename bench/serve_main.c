@@ -4,7 +4,7 @@
  *                         [--kind hnsw|ivf_pq|auto] [--graphs N] [--windows 1,10] [--shards 1,4]
  *                         [--ef LIST] [--shuffle]
  *                         [--recall R] [--threads N] [--no-filters] [--dir DIR] [--builders N [--nice M]]
- *                         [--spans [auto]] [--range PART] [--half-life HOURS]
+ *                         [--spans [auto]] [--tail N] [--range PART] [--half-life HOURS]
  *                         [--passing 50,10,1,0.1] [--fields n,near,time] [--vary] [--rounds N]
  *
  * Rows of the base file go through the real store, in file order as time (or shuffled over the
@@ -16,7 +16,8 @@
  * build the windows (with --spans: the spans) again and swap them, beside those without, in turns.
  * With --spans: the spans that twcs decides on are built as well. With --kind auto or --spans auto the
  * service's own builders make segments and spans, as a running windrow does it: small windows get
- * none, and of graphs and lists it builds what it measures to be faster. With --range: over such a part of
+ * none, and of graphs and lists it builds what it measures to be faster. With --tail the newest N windows
+ * seal when it has built what the others need. With --range: over such a part of
  * the time in the middle. With --half-life: scores decay, as seen from the end of the last window.
  * Filters let --passing percent of the rows pass: by a number that has nothing to do with the vector
  * (n), by the rank along a direction of the vector space, so that all is near a query or all far away
@@ -372,8 +373,14 @@ static void build(struct bench *bench, const char *folder)
     struct index_ivf_codebook *codebook = NULL;
 
     if (bench->kind == SERVE_AUTO || bench->service_spans) {
+        uint32_t settled = bench->windows > bench->tail ? bench->windows - bench->tail : 0;
         for (uint32_t i = 0; i < bench->shard_count; i++)
-            serve_seal(bench, bench->shards[i]);
+            serve_seal(bench->shards[i], 0, settled);
+        serve_index_as_service(bench, folder);
+        if (settled == bench->windows)
+            return;
+        for (uint32_t i = 0; i < bench->shard_count; i++)
+            serve_seal(bench->shards[i], settled, bench->windows);
         serve_index_as_service(bench, folder);
         return;
     }
@@ -435,7 +442,8 @@ static const char usage[] =
     "           [--kind hnsw|ivf_pq|auto] [--graphs N] [--windows 1,10] [--shards 1,4] [--ef "
     "LIST]\n"
     "           [--shuffle] [--recall R] [--threads N] [--no-filters] [--dir DIR]\n"
-    "           [--builders N [--nice M]] [--spans [auto]] [--range PART] [--half-life HOURS]\n"
+    "           [--builders N [--nice M]] [--spans [auto]] [--tail N] [--range PART] [--half-life "
+    "HOURS]\n"
     "           [--passing 50,10,1,0.1] [--fields n,near,time] [--vary] [--rounds N]\n"
     "           [--in-turns]\n";
 
@@ -489,6 +497,7 @@ int main(int argc, char **argv)
                           .kind = (enum serve_kind)kind,
                           .lists = kind == SERVE_IVF_PQ,
                           .spans = has_flag(argc, argv, "--spans"),
+                          .tail = (uint32_t)atoi(option(argc, argv, "--tail", "0")),
                           .service_spans = strcmp(option(argc, argv, "--spans", ""), "auto") == 0,
                           .vary = has_flag(argc, argv, "--vary"),
                           .in_turns = has_flag(argc, argv, "--in-turns"),

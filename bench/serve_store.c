@@ -331,11 +331,11 @@ void serve_index_spans(struct bench *bench, struct store_shard *shard,
     store_snapshot_release(snapshot);
 }
 
-void serve_seal(struct bench *bench, struct store_shard *shard)
+void serve_seal(struct store_shard *shard, uint32_t first, uint32_t end)
 {
     struct error error = {0};
 
-    for (uint32_t i = 0; i < bench->windows; i++)
+    for (uint32_t i = first; i < end; i++)
         serve_check(store_shard_compact(shard,
                                         &(struct store_compaction_request){
                                             .kind = STORE_COMPACTION_SEAL,
@@ -352,7 +352,7 @@ void serve_seal_and_index(struct bench *bench, struct store_shard *shard,
     const struct store_source *sources;
     size_t count;
 
-    serve_seal(bench, shard);
+    serve_seal(shard, 0, bench->windows);
     snapshot = store_snapshot_acquire(shard, 0);
     sources = store_snapshot_sources(snapshot, &count);
     for (size_t i = 0; i < count; i++) {

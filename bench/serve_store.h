@@ -35,6 +35,7 @@ struct bench {
     uint32_t graphs;        /* with lists: the youngest so many windows are HNSW all the same */
     bool spans;             /* those that twcs decides on */
     bool service_spans;     /* as the service makes them */
+    uint32_t tail;          /* newest windows, which seal after the others were built */
     bool vary;              /* each query has a filter of its own */
     uint32_t rounds;        /* of each measurement */
     double range;           /* part of the time that is searched */
@@ -68,8 +69,8 @@ void serve_index_span(struct bench *bench, struct store_shard *shard, uint8_t ti
 /** Builds the spans that twcs decides on. */
 void serve_index_spans(struct bench *bench, struct store_shard *shard,
                        const struct index_ivf_codebook *codebook);
-/** Seals the windows of a shard. */
-void serve_seal(struct bench *bench, struct store_shard *shard);
+/** Seals windows [first, end) of a shard. */
+void serve_seal(struct store_shard *shard, uint32_t first, uint32_t end);
 /** With all shards sealed: has the service's builders make segments and spans, by a configuration that is
  * written into the folder. */
 void serve_index_as_service(struct bench *bench, const char *folder);

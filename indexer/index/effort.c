@@ -480,6 +480,5 @@ int index_segment_take_effort(struct index_segment *segment, const char *path,
 {
     segment->effort = from->effort;
     segment->effort_logs = index_effort_logs(&segment->effort);
-    segment->choice = from->choice;
     return write_header(segment, path, error);
 }

@@ -287,3 +287,25 @@ int index_ivf_merge(const struct index_ivf_part *parts, uint32_t part_count, str
     *ivf = merging.result;
     return 0;
 }
+
+uint32_t index_lists_count(const struct index_ivf *lists)
+{
+    return lists->codebook.list_count;
+}
+
+float index_lists_error(const struct index_ivf *lists)
+{
+    return lists->error;
+}
+
+float index_lists_trained_error(const struct index_ivf *lists)
+{
+    return lists->codebook.error;
+}
+
+void index_ivf_take_probes(struct index_ivf *lists, const struct index_ivf *from)
+{
+    lists->probes_10 = from->probes_10;
+    lists->probes_100 = from->probes_100;
+    lists->fixed_probes = from->fixed_probes;
+}

@@ -3,16 +3,18 @@
  *
  * Tiers are looked at from below. A span takes the sources of its live parts when it costs less than
  * they do now: by themselves, scanned, or through spans of the tier below. What is dead of a span, or
- * outside of the time range, still has to be met on the way (search_segment_cost), so a span of which
- * little is wanted loses. A source that another span takes leaves the former one: its rows there are
- * not returned, and every row is looked for in one place.
+ * outside of the time range, still has to be met on the way through a graph (search_segment_cost), so
+ * one of which little is wanted loses. Of lists it is a slice that nobody reads. A source that another
+ * span takes leaves the former one: its rows there are not returned, and every row is looked for in one
+ * place.
  *
  * A cover is remembered beside the version (store_note), for searches with no filter and no time range:
  * looking at 672 files for each of them took a tenth of a search through 168 windows of four partitions.
  *
  * Under decay a raw score is worth something else in each window. A span is searched alone then, and
  * wider until nothing behind the last hit can be better in its youngest window: it is used where
- * decay differs little between its windows (bench/notes/search.md). */
+ * decay differs little between its windows (bench/notes/search.md). Lists are searched in stretches of
+ * such windows, one after the other. */
 #include "indexer/query/searcher.h"
 #include "store/snapshot.h"
 
@@ -107,49 +109,80 @@ static struct source_search *part_source(const struct cover *cover, size_t shard
     return source && is_wanted(source) ? source : NULL;
 }
 
-static bool decays_alike(const struct cover *cover, size_t shard, const struct store_span *span)
+/* Parts of a span. */
+struct stretch {
+    size_t shard;
+    const struct store_span *span;
+    uint32_t first, end;
+};
+
+/* How far from its first part on decay differs little: of lists any parts can be searched, of a graph only all. */
+static uint32_t alike_end(const struct cover *cover, const struct stretch *stretch)
 {
     double min = INFINITY, max = 0;
 
-    for (uint32_t i = 0; i < span->part_count; i++) {
-        const struct source_search *source = part_source(cover, shard, span, i);
+    for (uint32_t i = stretch->first; i < stretch->span->part_count; i++) {
+        const struct source_search *source = part_source(cover, stretch->shard, stretch->span, i);
         min = source ? fmin(min, source->decay_min) : min;
         max = source ? fmax(max, source->decay_max) : max;
+        if (max > min * SPAN_DECAY_MAX)
+            return i;
     }
-    return max <= min * SPAN_DECAY_MAX;
+    return stretch->span->part_count;
 }
 
 /* Takes the sources when that is cheaper than what they cost now. */
-static void try_span(struct cover *cover, size_t shard, const struct store_span *span)
+static void try_stretch(struct cover *cover, const struct stretch *stretch)
 {
     struct searcher *searcher = cover->searcher;
-    double before = 0, rows = 0;
-    double cost = search_segment_cost(searcher, span->segment->object, span->row_count);
+    const struct store_span *span = stretch->span;
     struct segment_search *segment = &cover->segments[cover->count];
+    double before = 0, rows = 0, cost;
 
-    for (uint32_t i = 0; i < span->part_count; i++) {
-        const struct source_search *source = part_source(cover, shard, span, i);
+    for (uint32_t i = stretch->first; i < stretch->end; i++) {
+        const struct source_search *source = part_source(cover, stretch->shard, span, i);
         before += source ? source->cover_cost : 0;
         rows += source ? source->source->row_count : 0;
     }
-    if (before <= cost || !knows_way(searcher, span->segment->object) ||
-        !decays_alike(cover, shard, span))
+    /* Of lists only what is wanted is met. */
+    cost = search_segment_cost(searcher, span->segment->object,
+                               span->segment->info.kind == SEGMENT_IVF_PQ ? (uint64_t)rows
+                                                                          : span->row_count);
+    if (before <= cost)
         return;
     cover->count++;
     *segment = (struct segment_search){.segment = span->segment->object,
-                                       .shard = shard,
+                                       .shard = stretch->shard,
                                        .spans = span->parts,
                                        .part_count = span->part_count,
                                        .row_count = span->row_count};
     segment->parts =
         arena_calloc(searcher->search->arena, span->part_count, sizeof(struct source_search *));
-    for (uint32_t i = 0; i < span->part_count; i++) {
-        struct source_search *source = part_source(cover, shard, span, i);
+    for (uint32_t i = stretch->first; i < stretch->end; i++) {
+        struct source_search *source = part_source(cover, stretch->shard, span, i);
         if (!source)
             continue;
         source->through = segment;
         source->cover_cost = cost * source->source->row_count / rows;
         segment->parts[i] = source;
+    }
+}
+
+static void try_span(struct cover *cover, size_t shard, const struct store_span *span)
+{
+    struct stretch stretch = {.shard = shard, .span = span};
+
+    if (!knows_way(cover->searcher, span->segment->object))
+        return;
+    for (; stretch.first < span->part_count; stretch.first = stretch.end) {
+        stretch.end = alike_end(cover, &stretch);
+        if (stretch.end == stretch.first) /* one window, which is searched by itself */
+            stretch.end++;
+        else if (stretch.end - stretch.first == span->part_count ||
+                 span->segment->info.kind == SEGMENT_IVF_PQ)
+            try_stretch(cover, &stretch);
+        else
+            return;
     }
 }
 
@@ -173,17 +206,11 @@ static void start(struct cover *cover, struct source_search *sources, size_t cou
 {
     const struct query_view *view = cover->searcher->view;
     struct arena *arena = cover->searcher->search->arena;
-    size_t most = count + 1;
 
     cover->by_place = arena_calloc(arena, view->shard_count + 1, sizeof(struct source_search **));
-    for (size_t i = 0; i < view->shard_count; i++) {
-        size_t spans;
-        (void)store_snapshot_spans(view->shards[i].snapshot, &spans);
+    for (size_t i = 0; i < view->shard_count; i++)
         cover->by_place[i] =
             arena_calloc(arena, view->shards[i].source_count + 1, sizeof(struct source_search *));
-        most += spans;
-    }
-    cover->segments = arena_calloc(arena, most, sizeof(*cover->segments));
     for (size_t i = 0; i < count; i++) {
         struct source_search *source = &sources[i];
         cover->by_place[source->shard][source->source - view->shards[source->shard].sources] =
@@ -192,6 +219,22 @@ static void start(struct cover *cover, struct source_search *sources, size_t cou
         if (is_wanted(source))
             cover->searcher->segment_accepted += source->matching_rows;
     }
+}
+
+/* Room for a segment of each source and for each span, in stretches of a window at least under decay. */
+static void make_room(struct cover *cover, size_t count)
+{
+    const struct searcher *searcher = cover->searcher;
+    size_t most = count + 1;
+
+    for (size_t i = 0; i < searcher->view->shard_count; i++) {
+        size_t spans;
+        (void)store_snapshot_spans(searcher->view->shards[i].snapshot, &spans);
+        most += spans;
+    }
+    if (searcher->search->half_life_ms > 0)
+        most += count * STORE_SPAN_TIERS;
+    cover->segments = arena_calloc(searcher->search->arena, most, sizeof(*cover->segments));
 }
 
 /* What each source costs by itself, which needs to be known of how many rows the answer is. */
@@ -356,15 +399,19 @@ static void read_note(struct cover *cover, size_t shard, const struct cover_note
 static bool read_notes(struct cover *cover)
 {
     const struct query_view *view = cover->searcher->view;
+    struct arena *arena = cover->searcher->search->arena;
     const struct cover_note **notes =
-        arena_calloc(cover->searcher->search->arena, view->shard_count + 1, sizeof(*notes));
+        arena_calloc(arena, view->shard_count + 1, sizeof(struct cover_note *));
+    size_t segments = 1;
 
     for (size_t i = 0; i < view->shard_count; i++) {
         size_t count;
         notes[i] = find_note(cover, i, &count);
         if (!notes[i])
             return false;
+        segments += notes[i]->segment_count;
     }
+    cover->segments = arena_calloc(arena, segments, sizeof(*cover->segments));
     for (size_t i = 0; i < view->shard_count; i++)
         read_note(cover, i, notes[i]);
     return true;
@@ -432,6 +479,7 @@ struct segment_search *search_cover(struct searcher *searcher, struct source_sea
     searcher->segment_accepted = 0;
     start(&cover, sources, count);
     if (!is_common(searcher) || !read_notes(&cover)) {
+        make_room(&cover, count);
         find_costs(&cover, sources, count);
         if (!searcher->exact)
             try_spans(&cover);

@@ -45,13 +45,20 @@ static bool accept_row(void *context, uint32_t row)
     return segment->matching ? search_row_eligible(source, row) : search_row_accepted(source, row);
 }
 
-/* A look at each row costs more than its codes. */
-static bool has_to_ask(const struct segment_search *segment)
+static bool has_lists(const struct segment_search *segment)
 {
+    return index_segment_kind(segment->segment) == SEGMENT_IVF_PQ;
+}
+
+/* A look at each row costs more than its codes. Rows of parts that are not wanted are not met in lists. */
+static bool has_to_ask(const struct searcher *searcher, const struct segment_search *segment)
+{
+    bool meets_all = !has_lists(segment);
+
     for (uint32_t i = 0; i < segment->part_count; i++)
-        if (!segment->parts[i] || !segment->parts[i]->all_eligible)
+        if (segment->parts[i] ? !segment->parts[i]->all_eligible : meets_all)
             return true;
-    return segment->parts[0]->searcher->filter && !segment->matching;
+    return searcher->filter && !segment->matching;
 }
 
 /* Of rows that were accepted; where several examples are asked, of any. */
@@ -121,6 +128,31 @@ static struct source_search *hit_source(const struct group_search *group, uint32
     return search_segment_source(group->segments[group->owners[hit]], row);
 }
 
+/* Rows of the parts that are wanted, where some are not: neighbours together. NULL: all rows. */
+static const struct index_rows *wanted_rows(struct group_search *group,
+                                            const struct segment_search *segment, uint32_t *count)
+{
+    struct index_rows *ranges = NULL;
+    bool all = true;
+
+    *count = 0;
+    for (uint32_t i = 0; i < segment->part_count; i++)
+        all = all && segment->parts[i];
+    if (all || !has_lists(segment))
+        return NULL;
+    ranges = arena_calloc(&group->arena, segment->part_count, sizeof(*ranges));
+    for (uint32_t i = 0; i < segment->part_count; i++) {
+        uint32_t first = segment->spans[i].first_row, end = first + segment->spans[i].row_count;
+        if (!segment->parts[i])
+            continue;
+        if (*count > 0 && ranges[*count - 1].end == first)
+            ranges[*count - 1].end = end;
+        else
+            ranges[(*count)++] = (struct index_rows){first, end};
+    }
+    return ranges;
+}
+
 /* What the index is asked. */
 static void make_question(struct group_search *group)
 {
@@ -144,10 +176,11 @@ static void make_question(struct group_search *group)
             .depth = search_segment_depth(group->searcher, segment, group->wanted),
             .matching = segment->matching,
             .matching_rows = segment->matching_rows,
-            .accept = has_to_ask(segment) ? accept_row : NULL,
+            .accept = has_to_ask(group->searcher, segment) ? accept_row : NULL,
             .accept_context = segment,
             .vector = find_vector,
             .vector_context = segment};
+        members[i].ranges = wanted_rows(group, segment, &members[i].range_count);
     }
     *question = (struct index_group_query){
         .members = members,
@@ -294,7 +327,7 @@ static int search_rounds(struct group_search *group, bool *enough, struct error 
 /* How explain calls it. */
 static const char *segment_name(const struct segment_search *segment)
 {
-    bool lists = index_segment_kind(segment->segment) == SEGMENT_IVF_PQ;
+    bool lists = has_lists(segment);
 
     if (segment->spans)
         return lists ? "ivf_pq_span" : "hnsw_span";

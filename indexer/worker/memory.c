@@ -57,6 +57,33 @@ void build_memory_give(struct build_memory *memory, uint64_t bytes)
     pthread_mutex_unlock(&memory->lock);
 }
 
+bool build_memory_take_turn(struct build_memory *memory, const atomic_bool *cancel,
+                            struct thread_pool *pool)
+{
+    bool taken;
+
+    pthread_mutex_lock(&memory->lock);
+    if (memory->turn_taken) {
+        bool left = pool && thread_pool_wait_begin(pool);
+        while (memory->turn_taken && !atomic_load(cancel))
+            pthread_cond_wait(&memory->given, &memory->lock);
+        if (left)
+            thread_pool_wait_end(pool);
+    }
+    taken = !memory->turn_taken;
+    memory->turn_taken = true;
+    pthread_mutex_unlock(&memory->lock);
+    return taken;
+}
+
+void build_memory_give_turn(struct build_memory *memory)
+{
+    pthread_mutex_lock(&memory->lock);
+    memory->turn_taken = false;
+    pthread_cond_broadcast(&memory->given);
+    pthread_mutex_unlock(&memory->lock);
+}
+
 void build_memory_wake(struct build_memory *memory)
 {
     pthread_mutex_lock(&memory->lock);

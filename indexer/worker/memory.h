@@ -16,6 +16,7 @@ struct build_memory {
     pthread_cond_t given;        /* some was given back, or a build that may wait was cancelled */
     const uint64_t *limit_bytes; /* of the configuration */
     uint64_t taken_bytes;
+    bool turn_taken; /* build_memory_take_turn */
     struct metric *gauge;
 };
 
@@ -29,6 +30,10 @@ bool build_memory_take(struct build_memory *memory, uint64_t bytes, const atomic
                        struct thread_pool *pool);
 /** 0 is fine. */
 void build_memory_give(struct build_memory *memory, uint64_t bytes);
+/** Waits for its turn among builds of which one goes on at a time; otherwise as build_memory_take. */
+bool build_memory_take_turn(struct build_memory *memory, const atomic_bool *cancel,
+                            struct thread_pool *pool);
+void build_memory_give_turn(struct build_memory *memory);
 /** After a cancel flag was set: whoever waits looks at it. */
 void build_memory_wake(struct build_memory *memory);
 uint64_t build_memory_taken(struct build_memory *memory);

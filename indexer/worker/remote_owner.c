@@ -276,8 +276,11 @@ int worker_remote_codebook(struct worker_pool *pool, const struct worker_run *ru
     int code = here_enter(&here, pool, run, error);
 
     if (code == 0) {
-        codebook = worker_source_codebook(pool->options.registry, run->collection, run->start_ms,
-                                          io_wall_ms(pool->options.io));
+        struct store_registry *registry = pool->options.registry;
+        int64_t now_ms = io_wall_ms(pool->options.io);
+        codebook = run->span_tier > 0 && worker_has_history(here.collection)
+                       ? worker_source_base_codebook(registry, run->collection, now_ms)
+                       : worker_source_codebook(registry, run->collection, run->start_ms, now_ms);
         code = codebook ? index_codebook_pack(codebook, &packed, error)
                         : error_set(error, ERROR_NOT_FOUND, "no window of %s has lists yet",
                                     run->collection);

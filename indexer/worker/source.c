@@ -126,7 +126,7 @@ static bool is_better(const struct choice *choice, int64_t start_ms, uint64_t nu
     return number < choice->number;
 }
 
-static void choose(struct choice *choice, const struct store_snapshot *snapshot, int64_t own)
+static void choose_window(struct choice *choice, const struct store_snapshot *snapshot, int64_t own)
 {
     size_t count;
     const struct store_source *sources = store_snapshot_sources(snapshot, &count);
@@ -140,10 +140,24 @@ static void choose(struct choice *choice, const struct store_snapshot *snapshot,
     }
 }
 
+static void choose_base(struct choice *choice, const struct store_snapshot *snapshot)
+{
+    size_t count;
+    const struct store_span *spans = store_snapshot_spans(snapshot, &count);
+
+    for (size_t i = 0; i < count; i++) {
+        const struct index_segment *segment = spans[i].segment->object;
+        uint64_t number = index_segment_codebook(segment);
+        if (spans[i].tier == STORE_SPAN_TIERS && number != 0 &&
+            (!choice->segment || number < choice->number))
+            *choice = (struct choice){segment, number, 0};
+    }
+}
+
 /* All snapshots are held until the copy is made: the chosen segment is mapped by one of them. */
-struct index_ivf_codebook *worker_source_codebook(struct store_registry *registry,
-                                                  const char *collection, int64_t start_ms,
-                                                  int64_t now_ms)
+static struct index_ivf_codebook *find_codebook(struct store_registry *registry,
+                                                const char *collection, const int64_t *start_ms,
+                                                int64_t now_ms)
 {
     struct index_ivf_codebook *codebook = NULL;
     struct store_lease *leases;
@@ -157,7 +171,10 @@ struct index_ivf_codebook *worker_source_codebook(struct store_registry *registr
     snapshots = arena_calloc(&arena, count + 1, sizeof(struct store_snapshot *));
     for (size_t i = 0; i < count; i++) {
         snapshots[i] = store_snapshot_acquire(leases[i].shard, now_ms);
-        choose(&choice, snapshots[i], start_ms);
+        if (start_ms)
+            choose_window(&choice, snapshots[i], *start_ms);
+        else
+            choose_base(&choice, snapshots[i]);
     }
     if (choice.segment)
         codebook = index_segment_copy_codebook(choice.segment);
@@ -167,4 +184,17 @@ struct index_ivf_codebook *worker_source_codebook(struct store_registry *registr
     }
     arena_destroy(&arena);
     return codebook;
+}
+
+struct index_ivf_codebook *worker_source_codebook(struct store_registry *registry,
+                                                  const char *collection, int64_t start_ms,
+                                                  int64_t now_ms)
+{
+    return find_codebook(registry, collection, &start_ms, now_ms);
+}
+
+struct index_ivf_codebook *worker_source_base_codebook(struct store_registry *registry,
+                                                       const char *collection, int64_t now_ms)
+{
+    return find_codebook(registry, collection, NULL, now_ms);
 }

@@ -53,5 +53,8 @@ int worker_rows_copy(const struct worker_rows *rows, uint32_t first, uint32_t co
 struct index_ivf_codebook *worker_source_codebook(struct store_registry *registry,
                                                   const char *collection, int64_t start_ms,
                                                   int64_t now_ms);
+/** The same of the bases (history.h). */
+struct index_ivf_codebook *worker_source_base_codebook(struct store_registry *registry,
+                                                       const char *collection, int64_t now_ms);
 
 #endif

@@ -17,13 +17,42 @@
 #include "store/store.h"
 #include "twcs/twcs.h"
 
+static_assert((int)TWCS_HISTORY_WINDOWS_MAX == (int)STORE_SPAN_PARTS_MAX,
+              "what is decided can be stored");
 static_assert((int)TWCS_SPAN_TIERS == (int)STORE_SPAN_TIERS, "what is decided can be stored");
 static_assert((int)TWCS_SPAN_FANOUT == (int)CONFIG_SPAN_WINDOWS, "config tells how many wait");
+
+bool worker_has_history(const struct config_collection *collection)
+{
+    return config_has_spans(collection) && (collection->index_kind == CONFIG_INDEX_AUTO ||
+                                            collection->index_kind == CONFIG_INDEX_IVF_PQ);
+}
 
 static bool is_settled(const struct store_window_info *window)
 {
     return window->sealed && !window->busy && window->chunk_count == 0 &&
            window->memtable_rows == 0 && window->run.rows > 0 && window->run.rows <= INT32_MAX;
+}
+
+/* Windows and parts are both in the order of time. */
+static void mark_covered(const struct store_shard_info *info, const struct store_span_info *span,
+                         struct twcs_span_window *windows)
+{
+    size_t at = 0;
+
+    for (uint32_t i = 0; i < span->part_count && span->segment.kind == SEGMENT_IVF_PQ; i++) {
+        const struct store_span_part *part = &span->parts[i];
+        while (at < info->window_count && info->windows[at].start_ms < part->window_start_ms)
+            at++;
+        for (size_t j = at; j < info->window_count && span->live[i] &&
+                            info->windows[j].start_ms == part->window_start_ms;
+             j++) {
+            if (info->windows[j].run.file_number != part->file_number)
+                continue;
+            windows[j].in_base |= span->tier == TWCS_BASE_TIER;
+            windows[j].in_tail |= span->tier == TWCS_TAIL_TIER;
+        }
+    }
 }
 
 static struct twcs_span_window *describe_windows(const struct store_shard_info *info,
@@ -42,6 +71,8 @@ static struct twcs_span_window *describe_windows(const struct store_shard_info *
         for (size_t j = 0; j < window->chunk_count; j++)
             windows[i].rows += window->chunks[j].rows;
     }
+    for (size_t i = 0; i < info->span_count; i++)
+        mark_covered(info, &info->spans[i], windows);
     return windows;
 }
 
@@ -57,7 +88,8 @@ static struct twcs_span *describe_spans(const struct store_shard_info *info, str
                                       .start_ms = span->parts[0].window_start_ms,
                                       .end_ms = last->window_start_ms + span->window_length_ms,
                                       .rows = span->rows,
-                                      .live_rows = span->live_rows};
+                                      .live_rows = span->live_rows,
+                                      .lists = span->segment.kind == SEGMENT_IVF_PQ};
     }
     return spans;
 }
@@ -73,11 +105,28 @@ static enum segment_kind kind_of(const struct config *config,
 
     if (span->rows > INT32_MAX)
         return SEGMENT_FLAT;
+    if (span->history && span->tier == TWCS_BASE_TIER && wanted == SEGMENT_FLAT)
+        return SEGMENT_FLAT;
+    if (span->history) /* vectors are read piece by piece */
+        return worker_fitting_kind(config, collection, SEGMENT_IVF_PQ, span->rows, false);
     return worker_fitting_kind(config, collection, wanted, span->rows, true);
 }
 
+/* Where either will do, lists once there are many windows. */
+static bool takes_lists(const struct config_collection *collection,
+                        const struct twcs_span_window *windows, size_t count)
+{
+    size_t settled = 0;
+
+    for (size_t i = 0; i < count; i++)
+        settled += windows[i].settled;
+    return worker_has_history(collection) &&
+           (collection->index_kind == CONFIG_INDEX_IVF_PQ || settled > TWCS_HISTORY_GRAPHS_MAX);
+}
+
 static struct worker_span make_span(const struct twcs_span_decision *decision,
-                                    const struct store_shard_info *info, struct arena *arena)
+                                    const struct store_shard_info *info,
+                                    const struct twcs_span_window *described, struct arena *arena)
 {
     const struct store_window_info *windows = &info->windows[decision->first_window];
     struct worker_span span = {.tier = decision->tier,
@@ -87,7 +136,8 @@ static struct worker_span make_span(const struct twcs_span_decision *decision,
 
     span.parts = memory_checked(arena_calloc(arena, decision->window_count, sizeof(*span.parts)));
     for (size_t i = 0; i < decision->window_count && span.part_count < STORE_SPAN_PARTS_MAX; i++) {
-        if (!is_settled(&windows[i]) || windows[i].length_ms != span.window_length_ms)
+        if (!is_settled(&windows[i]) || windows[i].length_ms != span.window_length_ms ||
+            (decision->beside_base && described[decision->first_window + i].in_base))
             continue;
         span.parts[span.part_count++] =
             (struct store_span_part){.window_start_ms = windows[i].start_ms,
@@ -111,18 +161,22 @@ struct worker_span_plan worker_spans_plan(const struct config *config,
                                        .max_bytes = collection->max_bytes};
     const struct twcs_clock clock = {.watermark_ms = info->clock.watermark_ms,
                                      .safe_wall_ms = info->clock.safe_wall_ms};
-    size_t max = info->window_count * TWCS_SPAN_TIERS + info->span_count;
+    size_t max = info->window_count * TWCS_SPAN_TIERS + info->span_count + 2;
     struct twcs_span_decision *decisions =
         memory_checked(arena_calloc(arena, max + 1, sizeof(*decisions)));
+    const struct twcs_span_window *windows = describe_windows(info, arena);
+    const struct twcs_span *spans = describe_spans(info, arena);
     struct worker_span_plan plan = {0};
     size_t count = 0;
 
     plan.wanted = memory_checked(arena_calloc(arena, max + 1, sizeof(*plan.wanted)));
     plan.dropped = memory_checked(arena_calloc(arena, max + 1, sizeof(*plan.dropped)));
-    if (config_has_spans(collection))
-        count =
-            twcs_decide_spans(&policy, &clock, describe_windows(info, arena), info->window_count,
-                              describe_spans(info, arena), info->span_count, decisions, max);
+    if (takes_lists(collection, windows, info->window_count))
+        count = twcs_decide_history(windows, info->window_count, spans, info->span_count, decisions,
+                                    max);
+    else if (config_has_spans(collection))
+        count = twcs_decide_spans(&policy, &clock, windows, info->window_count, spans,
+                                  info->span_count, decisions, max);
     else /* switched off: the shard is as if there never were any */
         for (size_t i = 0; i < info->span_count; i++)
             plan.dropped[plan.dropped_count++] = info->spans[i].segment.file_number;
@@ -132,7 +186,8 @@ struct worker_span_plan worker_spans_plan(const struct config *config,
             plan.dropped[plan.dropped_count++] = info->spans[decisions[i].span].segment.file_number;
             continue;
         }
-        span = make_span(&decisions[i], info, arena);
+        span = make_span(&decisions[i], info, windows, arena);
+        span.history = takes_lists(collection, windows, info->window_count);
         span.kind = kind_of(config, collection, &span, now_ms);
         if (span.kind != SEGMENT_FLAT)
             plan.wanted[plan.wanted_count++] = span;
@@ -171,7 +226,7 @@ const struct worker_span *worker_span_find(const struct config *config,
     return NULL;
 }
 
-static int reserve_here(struct build *build, struct error *error)
+int worker_span_reserve(struct build *build, struct error *error)
 {
     (void)error;
     store_shard_reserve_segment(build->reserve_context, &build->file_number, build->path,
@@ -239,7 +294,7 @@ int worker_span_build(struct worker_task *task, const struct worker_span *span, 
     struct worker_job wanted = task->delivery->job;
     int code;
 
-    build.reserve = reserve_here;
+    build.reserve = worker_span_reserve;
     build.reserve_context = shard;
     build.span = span;
     wanted.kind = span->kind;

@@ -14,6 +14,7 @@
 #include "base/logger.h"
 #include "base/text.h"
 #include "indexer/worker/choice.h"
+#include "indexer/worker/history.h"
 #include "indexer/worker/remote.h"
 #include "indexer/worker/segment_kind.h"
 #include "indexer/worker/source.h"
@@ -321,7 +322,8 @@ static enum worker_outcome build_span(struct worker_task *task, const struct sto
     if (!claim(task, &outcome))
         return outcome;
     atomic_fetch_add(&task->pool->building, 1);
-    code = worker_span_build(task, span, &low_recall, error);
+    code = span->history ? worker_history_build(task, span, &low_recall, error)
+                         : worker_span_build(task, span, &low_recall, error);
     atomic_fetch_sub(&task->pool->building, 1);
     job_tracker_set(&task->pool->tracker, &task->delivery->job, JOB_NONE, 0);
     if (code == 0 && !low_recall)

@@ -15,7 +15,8 @@
  * the version (version_drop_dead_spans).
  *
  * Tiers. Spans of one tier never share a window: attaching one replaces those that it meets. Spans
- * of different tiers lie over each other; a search takes what covers its time range best. */
+ * of different tiers lie over each other; a search takes what covers its time range best. Lists have two
+ * spans: the tail in tier 1, the base in tier 2 (twcs/history.c). */
 #ifndef STORE_FILES_SPAN_H
 #define STORE_FILES_SPAN_H
 

@@ -1,5 +1,6 @@
 /* Lists put together from coded rows, and searches of a part of their rows. */
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 

@@ -345,8 +345,54 @@ static void measure_effort(struct world *world, const float *vectors, uint32_t r
     index_segment_close(segment);
 }
 
+/* As a worker does it: lists over the sources whose codes are copied from a span of lists where that has
+ * them. NULL: there is none. */
+static struct index_ivf *merge_lists(struct world *world, const struct store_snapshot *snapshot,
+                                     const struct store_source *const *sources, size_t count)
+{
+    enum { PARTS_MAX = 200 };
+    struct index_build_options build = {.metric = vector_metric_ranking(world->collection.metric),
+                                        .dim = world->collection.dim,
+                                        .thread_count = 1};
+    struct index_ivf *pieces[PARTS_MAX], *merged = NULL;
+    struct index_ivf_part parts[PARTS_MAX];
+    struct index_ivf_codebook *codebook;
+    const struct store_span *old = NULL;
+    size_t span_count, piece_count = 0;
+    const struct store_span *spans = store_snapshot_spans(snapshot, &span_count);
+
+    for (size_t i = 0; i < span_count; i++)
+        old = spans[i].segment->info.kind == SEGMENT_IVF_PQ ? &spans[i] : old;
+    if (!old)
+        return NULL;
+    build.codebook = codebook = index_segment_copy_codebook(old->segment->object);
+    for (size_t i = 0; i < count; i++) {
+        uint32_t rows = sources[i]->row_count;
+        float *vectors;
+        parts[i] = (struct index_ivf_part){0};
+        for (uint32_t j = 0; j < old->part_count; j++)
+            if (old->parts[j].file_number == sources[i]->file_number)
+                parts[i] = (struct index_ivf_part){index_segment_lists(old->segment->object),
+                                                   old->parts[j].first_row, rows};
+        if (parts[i].lists)
+            continue;
+        vectors = malloc((size_t)rows * build.dim * sizeof(float));
+        gather(sources[i], build.dim, vectors);
+        OK(index_ivf_code(vectors, rows, &build, &pieces[piece_count], &ok_error));
+        parts[i] = (struct index_ivf_part){pieces[piece_count++], 0, rows};
+        free(vectors);
+    }
+    OK(index_ivf_merge(parts, (uint32_t)count, &merged, &ok_error));
+    index_ivf_take_probes(merged, index_segment_lists(old->segment->object));
+    for (size_t i = 0; i < piece_count; i++)
+        index_ivf_delete(pieces[i]);
+    index_codebook_delete(codebook);
+    return merged;
+}
+
+/* `ivf` (may be NULL) is what there is of lists already. */
 static void write_segment(struct world *world, const float *vectors, uint32_t rows, bool lists,
-                          const char *path, struct store_segment_info *info)
+                          struct index_ivf *ivf, const char *path, struct store_segment_info *info)
 {
     struct index_build_options build = {.metric = vector_metric_ranking(world->collection.metric),
                                         .dim = world->collection.dim,
@@ -355,10 +401,10 @@ static void write_segment(struct world *world, const float *vectors, uint32_t ro
                                         .thread_count = 1,
                                         .seed = 7};
     struct index_hnsw_graph *graph = NULL;
-    struct index_ivf *ivf = NULL;
 
     if (lists) {
-        OK(index_ivf_build(vectors, rows, &build, &ivf, &ok_error));
+        if (!ivf)
+            OK(index_ivf_build(vectors, rows, &build, &ivf, &ok_error));
         OK(index_ivf_write(&world->clock.io, path, info->file_number, ivf, &info->bytes,
                            &ok_error));
     } else {
@@ -376,7 +422,8 @@ static void write_segment(struct world *world, const float *vectors, uint32_t ro
 /* A segment over the rows of the sources, one after another; its file's name in `final`. */
 static struct store_segment build_segment(struct world *world, size_t shard,
                                           const struct store_source *const *sources, size_t count,
-                                          bool lists, char final[PATH_MAX])
+                                          bool lists, struct index_ivf *merged,
+                                          char final[PATH_MAX])
 {
     struct store_segment segment = {.info = {.recall = -1}, .release = index_segment_close};
     uint32_t dim = world->collection.dim, rows = 0;
@@ -394,7 +441,7 @@ static struct store_segment build_segment(struct world *world, size_t shard,
     }
     store_shard_reserve_segment(world->shards[shard], &segment.info.file_number, temporary,
                                 sizeof(temporary));
-    write_segment(world, vectors, rows, lists, temporary, &segment.info);
+    write_segment(world, vectors, rows, lists, merged, temporary, &segment.info);
     free(vectors);
     snprintf(final, PATH_MAX, "%.*s", (int)(strlen(temporary) - 4), temporary);
     OK(io_rename(&world->clock.io, temporary, final, &ok_error));
@@ -422,7 +469,7 @@ static void index_source(struct world *world, size_t shard, const struct store_s
                          bool lists)
 {
     char path[PATH_MAX];
-    struct store_segment segment = build_segment(world, shard, &source, 1, lists, path);
+    struct store_segment segment = build_segment(world, shard, &source, 1, lists, NULL, path);
     struct error error = {0};
     int code = store_shard_attach(world->shards[shard], source->file_number, &segment, &error);
 
@@ -454,7 +501,9 @@ bool world_span(struct world *world, size_t shard, int64_t from_ms, int64_t to_m
     }
     if (part_count > 0) {
         char path[PATH_MAX];
-        struct store_segment segment = build_segment(world, shard, chosen, part_count, lists, path);
+        struct index_ivf *merged = lists ? merge_lists(world, snapshot, chosen, part_count) : NULL;
+        struct store_segment segment =
+            build_segment(world, shard, chosen, part_count, lists, merged, path);
         struct error error = {0};
         int code = store_shard_attach_span(world->shards[shard], &segment, tier,
                                            world->collection.window_ms, parts, part_count, &error);

@@ -61,6 +61,18 @@ static void check_questions(struct world *world, struct recall *recall)
     query_view_close(view);
 }
 
+/* The span's first part is not wanted, and of the others every row is. */
+static void check_all_but_the_first_window(struct world *world, struct recall *recall)
+{
+    struct query_view *view = world_view(world);
+    struct question question = {
+        .limit = 10, .from_ms = START_MS + HOUR_MS, .to_ms = START_MS + 6 * HOUR_MS};
+
+    world_random_vector(world, question.vector);
+    question_ask_and_check(world, view, &question, recall);
+    query_view_close(view);
+}
+
 static void check_span_of_unequal_windows(bool lists, uint64_t seed)
 {
     static const uint32_t rows[] = {1, 700, 3, 0, 1900, 40};
@@ -87,6 +99,7 @@ static void check_span_of_unequal_windows(bool lists, uint64_t seed)
     check_decayed_spans(&world, view, 100 * HOUR_MS, 5);
     check_decayed_spans(&world, view, HOUR_MS, 0); /* scores differ too much between windows */
     query_view_close(view);
+    check_all_but_the_first_window(&world, &recall);
     check_questions(&world, &recall);
     for (uint64_t i = 701; i < 704; i++) /* all rows of a window, whose run stays */
         world_delete(&world, 0, i, START_MS + 2 * HOUR_MS);
