@@ -575,7 +575,7 @@ static enum awaited awaits_owner(const struct query_exchange *exchange)
     return awaited;
 }
 
-/* Whether this process has become the owner. */
+/* Whether this process has become the owner. A copy that others have more of answers when they do not (gather.c). */
 static bool has_come(const struct query_exchange *exchange, const struct wanted *wanted)
 {
     struct store_registry *registry = exchange->exchanger->options.registry;
@@ -586,7 +586,7 @@ static bool has_come(const struct query_exchange *exchange, const struct wanted 
         !store_registry_acquire_shard(registry, exchange->call->collection->name, wanted->name,
                                       &lease))
         return false;
-    whole = !lease.behind && !lease.handed_over;
+    whole = !lease.behind && !lease.handed_over && !lease.late;
     store_registry_release(registry, &lease);
     return whole;
 }

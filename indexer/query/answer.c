@@ -85,7 +85,7 @@ static int take_explain(const struct gather_answer *answer, const struct doc *fi
     if (items[0].integer < 0 || (size_t)items[0].integer >= answer->shard_count)
         return error_set(error, ERROR_INVALID, "peer: an explanation is not sound");
     *entry = (struct query_explain){.shard = answer->shards[items[0].integer],
-                                    .node = arena_copy(arena, answer->node, strlen(answer->node)),
+                                    .node = answer->node,
                                     .window_start_ms = items[1].integer,
                                     .window_length_ms = items[2].integer,
                                     .source = arena_copy(arena, items[3].string, items[3].count),
@@ -197,8 +197,9 @@ static int read_request(const struct config *config, const struct doc *whole, st
         read_shards(&whole->items[0], arena, options, error) != 0 ||
         read_offsets(offsets, arena, options, error) != 0)
         return error->code;
-    options->collection =
-        config_collection_find(config, arena_copy(arena, name->string, name->count));
+    if (config)
+        options->collection =
+            config_collection_find(config, arena_copy(arena, name->string, name->count));
     if (!options->collection)
         return error_set(error, ERROR_NOT_FOUND, "peer: this process has no such collection");
     if (options->collection->dim != dim)
@@ -242,7 +243,7 @@ static struct doc shards_of(struct query_view *view, struct arena *arena)
 static int open_view(const struct query_view_options *options, struct query_view **view,
                      struct error *error)
 {
-    bool waits = options->pool && options->min_offset_count > 0;
+    bool waits = options->pool && options->min_offset_count > 0 && !options->lacking;
     int code;
 
     if (waits && !thread_pool_wait_begin(options->pool))

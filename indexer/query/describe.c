@@ -361,7 +361,6 @@ static int take_describe(void *context, const struct gather_answer *answer, stru
 {
     struct taken *taken = context;
     const struct doc *list;
-    const char *node;
 
     if (wire_get(answer->result, "shards", DOC_ARRAY, &list, error) != 0)
         return error->code;
@@ -370,10 +369,11 @@ static int take_describe(void *context, const struct gather_answer *answer, stru
     for (uint32_t i = 0; i < list->count; i++)
         if (check_shard(&list->items[i], answer->shards[i], error) != 0)
             return error->code;
-    node = copy(taken->arena, answer->node);
     for (uint32_t i = 0; i < list->count; i++)
-        taken->shards[taken->count++] = (struct query_shard_doc){
-            .shard = copy(taken->arena, answer->shards[i]), .node = node, .doc = list->items[i]};
+        taken->shards[taken->count++] =
+            (struct query_shard_doc){.shard = copy(taken->arena, answer->shards[i]),
+                                     .node = answer->node,
+                                     .doc = list->items[i]};
     return 0;
 }
 

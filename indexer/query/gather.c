@@ -7,13 +7,18 @@
  *
  * An answer counts as a whole or not at all: the head, the list of shards and the result are checked
  * before anything of it is kept, and a shard counts once, whoever answers first. What is refused
- * here is asked for at the shard's next owner. */
+ * here is asked for at the shard's next owner.
+ *
+ * Of a shard that peers have more of, an older copy may be open here. When nobody else has answered, it does, in the
+ * way in which a peer would: the same request, the same answer, named as one that lacks records. Better old than not
+ * at all, but only if the answer says so. */
 #include "indexer/query/gather.h"
 
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/logger.h"
 #include "base/memory.h"
 
 static const struct doc_limits answer_limits = {.max_bytes = (size_t)512 << 20, .max_depth = 96};
@@ -102,15 +107,25 @@ static int take_shards(struct gather *gather, const struct query_peer_answer *an
     return 0;
 }
 
-/* Time that is over is over everywhere. Anything else may be that node's trouble alone, an older
- * version for example: the request was checked by this process before it was sent. */
+/* Whether each shard of the answer has a copy here, for which the rest of the time is. */
+static bool all_are_here(const struct gather *gather, const struct query_peer_answer *answer)
+{
+    bool here = true;
+
+    for (size_t i = 0; i < answer->shard_count; i++)
+        here &= query_view_remote(gather->view, answer->shards[i])->here;
+    return here;
+}
+
+/* Time that is over is over everywhere, but for copies that are here. Anything else may be that node's trouble alone, an
+ * older version for example: the request was checked by this process before it was sent. */
 static int take_error(struct gather *gather, const struct query_peer_answer *answer,
                       const struct doc *pair, struct error *error)
 {
     if (pair->type != DOC_ARRAY || pair->count != 2 || pair->items[0].type != DOC_INT ||
         pair->items[1].type != DOC_STRING)
         return error_set(error, ERROR_INVALID, "peer: the error is not sound");
-    if (pair->items[0].integer != ERROR_TIMEOUT)
+    if (pair->items[0].integer != ERROR_TIMEOUT || all_are_here(gather, answer))
         return error_set(error, ERROR_UNAVAILABLE, "%.*s", (int)pair->items[1].count,
                          pair->items[1].string);
     (void)error_set(&gather->failure, ERROR_TIMEOUT, "%.*s", (int)pair->items[1].count,
@@ -140,12 +155,20 @@ static int check_head(const struct gather *gather, const struct doc *whole, stru
     return 0;
 }
 
+/* What one answer of the view lacked, the view lacks, whoever answers its next operation. */
+static void note_lack(struct view_remote *remote, struct wire_lack lack)
+{
+    remote->lack.lacks |= lack.lacks;
+    if (lack.known_offset > remote->lack.known_offset)
+        remote->lack.known_offset = lack.known_offset;
+}
+
 static int accept_answer(void *context, const struct query_peer_answer *answer, struct error *error)
 {
     struct gather *gather = context;
     struct arena *arena = gather->arena;
     const uint8_t *body = memory_checked(arena_copy(arena, answer->body, answer->body_bytes));
-    struct gather_answer taken = {.node = answer->node};
+    struct gather_answer taken = {0};
     const struct doc *list;
     struct view_remote **remotes;
     size_t body_bytes = answer->body_bytes;
@@ -160,6 +183,8 @@ static int accept_answer(void *context, const struct query_peer_answer *answer, 
     if (wire_get(&whole, "shards", DOC_ARRAY, &list, error) != 0 ||
         wire_get(&whole, "result", DOC_MAP, &taken.result, error) != 0)
         return error->code;
+    if (answer->node)
+        taken.node = arena_copy(arena, answer->node, strlen(answer->node));
     taken.shards =
         memory_checked(arena_calloc(arena, answer->shard_count + 1, sizeof(*taken.shards)));
     remotes =
@@ -170,14 +195,79 @@ static int accept_answer(void *context, const struct query_peer_answer *answer, 
         return error->code;
     }
     for (size_t i = 0; i < taken.shard_count; i++) {
+        struct wire_lack lack;
         remotes[i]->answered = true;
         remotes[i]->answered_now = true;
         remotes[i]->next_offset = list->items[i].items[1].integer;
         remotes[i]->watermark_ms = list->items[i].items[2].integer;
         (void)wire_to_residues(&list->items[i], &remotes[i]->residues);
-        (void)wire_to_lack(&list->items[i], &remotes[i]->lack);
+        (void)wire_to_lack(&list->items[i], &lack);
+        note_lack(remotes[i], lack);
     }
     return 0;
+}
+
+/* Copies of this process. */
+
+/* Those that no peer has answered for, in the gather's arena. */
+static const char **unanswered_here(const struct gather *gather, size_t *count)
+{
+    const struct query_view *view = gather->view;
+    const char **names =
+        memory_checked(arena_calloc(gather->arena, view->remote_count + 1, sizeof(*names)));
+
+    *count = 0;
+    for (size_t i = 0; i < view->remote_count; i++) {
+        const struct view_remote *remote = &view->remotes[i];
+        if (remote->here && !remote->answered_now && !remote->left_out)
+            names[(*count)++] = remote->name;
+    }
+    return names;
+}
+
+/* A copy that has become level with what the view knew lacks nothing. One that is the freshest by now, because nobody
+ * else is heard any more, lacks what the others had. */
+static void note_own_lack(const struct gather *gather, const struct query_peer_answer *answer)
+{
+    for (size_t i = 0; i < answer->shard_count; i++) {
+        struct view_remote *remote = query_view_remote(gather->view, answer->shards[i]);
+        if (answer->served[i] && remote->next_offset < remote->known_offset)
+            note_lack(remote, (struct wire_lack){true, remote->known_offset});
+    }
+}
+
+static void answer_from_copies(struct gather *gather)
+{
+    const struct query_view *view = gather->view;
+    const struct query_view_options options = {.collection = view->collection,
+                                               .registry = view->registry,
+                                               .io = view->io,
+                                               .stop = view->stop,
+                                               .pool = view->pool,
+                                               .shared_work_min = view->shared_work_min,
+                                               .describer = view->describer,
+                                               .lacking = true};
+    struct buffer request = {0}, reply = {0};
+    struct query_peer_answer answer = {0};
+    struct error error = {0};
+
+    answer.shards = unanswered_here(gather, &answer.shard_count);
+    if (answer.shard_count == 0 || gather->failure.code != 0)
+        return;
+    answer.served =
+        memory_checked(arena_calloc(gather->arena, answer.shard_count, sizeof(*answer.served)));
+    query_peer_request(&gather->call, answer.shards, answer.shard_count, &request);
+    if (query_answer(NULL, &options, request.data, request.size, &reply, &error) == 0) {
+        answer.body = reply.data;
+        answer.body_bytes = reply.size;
+        if (accept_answer(gather, &answer, &error) == 0)
+            note_own_lack(gather, &answer);
+    }
+    if (error.code != 0)
+        log_debug("query", "no peer answers for a shard, and the copy that is here does not: %s",
+                  error.text);
+    buffer_destroy(&request);
+    buffer_destroy(&reply);
 }
 
 int gather_hits(const struct gather_answer *answer, uint32_t dim, struct query_wants wants,
@@ -200,12 +290,16 @@ int gather_hits(const struct gather_answer *answer, uint32_t dim, struct query_w
 
 /* Exchange. */
 
-/* The rest of the time is for what peers answer at the last moment. */
+/* The rest of the time is for what peers answer at the last moment, or for the copies that are here if they do not. */
 static int64_t peers_deadline(const struct query_view *view)
 {
-    enum { SHARE = 32 };
+    enum { SHARE = 32, SHARE_HERE = 8 };
+    int64_t share = SHARE;
 
-    return view->stop->deadline_ns - (view->stop->deadline_ns - io_monotonic_ns(view->io)) / SHARE;
+    for (size_t i = 0; i < view->remote_count; i++)
+        if (view->remotes[i].here && !view->remotes[i].left_out)
+            share = SHARE_HERE;
+    return view->stop->deadline_ns - (view->stop->deadline_ns - io_monotonic_ns(view->io)) / share;
 }
 
 /* Who closes a shard sleeps until its leases are back. */
@@ -271,6 +365,8 @@ int gather_finish(struct gather *gather, int local,
     gather->take = take;
     gather->context = context;
     view->peers->finish(gather->exchange, local != 0, &view->peer_counts);
+    if (local == 0)
+        answer_from_copies(gather);
     buffer_destroy(&gather->body);
     if (local != 0)
         return local;

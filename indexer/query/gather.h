@@ -14,7 +14,7 @@
 
 /* What a node answered, while `take` reads it. */
 struct gather_answer {
-    const char *node;
+    const char *node;         /* NULL: this process; in the gather's arena */
     const struct doc *result; /* in the gather's arena */
     const char **shards;      /* names that rows refer to; valid until the view closes */
     size_t shard_count;

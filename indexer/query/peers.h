@@ -100,8 +100,8 @@ void query_peer_request(const struct query_peer_call *call, const char *const *s
 
 struct query_view_options;
 
-/** Answers such a body from the shards that are open here. `options` without collection, shards,
- * offsets and peers; the caller is a task of its pool. Appends the answer. ERROR_INVALID: the body is not one, or of another version
+/** Answers such a body from the shards that are open here. `options` without shards, offsets and peers, and with a
+ * collection only where `config`, in which it is looked up else, is NULL; the caller is a task of its pool. Appends the answer. ERROR_INVALID: the body is not one, or of another version
  * of the protocol; ERROR_NOT_FOUND: no such collection; else as the operations. */
 int query_answer(const struct config *config, const struct query_view_options *options,
                  const void *body, size_t body_bytes, struct buffer *out, struct error *error);

@@ -83,6 +83,8 @@ struct query_view_options {
     /* The view has these shards only, as far as they are open here, and asks nobody. NULL: all. */
     const char *const *shards;
     size_t shard_count;
+    /* With `shards`: those that lack records, too, but not below min_offsets, which nobody waits for. */
+    bool lacking;
     int64_t score_now_ms; /* the time that ages count from; 0: the clock of this process */
 };
 
@@ -92,7 +94,8 @@ struct query_view_options {
  * names them.
  *
  * With peers, shards that are not open here are asked for by each operation, and their min_offsets
- * travel along. Which of them nobody answered for is known after the operation: under `whole` it
+ * travel along. So are those of which a peer has more: where none of them answers, the copy that is here does, and
+ * query_view_coverage names it. Which of them nobody answered for is known after the operation: under `whole` it
  * fails with ERROR_UNAVAILABLE, else query_view_coverage names them. Under `whole` owners of shards that have none
  * are waited for, before and during the operations: ten seconds at most, and three quarters of the time. */
 int query_view_open(const struct query_view_options *options, struct query_view **view,

@@ -43,10 +43,13 @@ const struct key_residues *query_shard_residues(struct view_shard *shard)
     return &shard->residues;
 }
 
-/* What was given up stands still: an offset that it does not have comes elsewhere, if anywhere. */
+/* What was given up stands still: an offset that it does not have comes elsewhere, if anywhere. A copy that stands in
+ * for a peer is not waited for either. */
 static bool stands_below(const struct query_view_options *options, const struct store_lease *lease)
 {
-    for (size_t i = 0; lease->handed_over && i < options->min_offset_count; i++)
+    const bool stands = lease->handed_over || options->lacking;
+
+    for (size_t i = 0; stands && i < options->min_offset_count; i++)
         if (store_shard_next_offset(lease->shard) <= options->min_offsets[i].offset &&
             strcmp(options->min_offsets[i].shard, store_shard_name(lease->shard)) == 0)
             return true;
@@ -65,7 +68,8 @@ static size_t keep_wanted(struct query_view *view, const struct query_view_optio
         size_t k = 0;
         while (k < options->shard_count && strcmp(options->shards[k], name) != 0)
             k++;
-        if (k < options->shard_count && !leases[i].behind && !stands_below(options, &leases[i]))
+        if (k < options->shard_count && (options->lacking || !leases[i].behind) &&
+            !stands_below(options, &leases[i]))
             leases[kept++] = leases[i];
         else
             store_registry_release(view->registry, &leases[i]);
@@ -106,12 +110,12 @@ static bool is_stopped(const struct store_lease *lease)
 
 bool view_shard_lacks(const struct view_shard *shard)
 {
-    return shard->lease->late || is_stopped(shard->lease);
+    return shard->lease->late || shard->lease->behind || is_stopped(shard->lease);
 }
 
 /* A shard that has just come, or whose assignment is not known yet, lacks records; so does one that stopped, and one
- * that another process is known to have more of. Whoever has them is asked instead; if nobody has, the shard is
- * searched, and counts as missing where it is certain that there is more. */
+ * that another process is known to have more of. Whoever has them is asked instead, and what is here answers if they
+ * fail (gather.c); if nobody has, the shard is searched, and counts as missing where it is certain that there is more. */
 static size_t leave_to_peers(struct query_view *view, const struct query_view_options *options,
                              struct store_lease *leases)
 {
@@ -129,8 +133,11 @@ static size_t leave_to_peers(struct query_view *view, const struct query_view_op
         label = label_of(view, &labels, name);
         if ((behind || leases[i].late) &&
             view->peers->serves(view->peers->context, view->collection, name)) {
-            view->remotes[view->remote_count++] = (struct view_remote){
-                .name = arena_copy(&view->arena, name, strlen(name)), .label = label};
+            view->remotes[view->remote_count++] =
+                (struct view_remote){.name = arena_copy(&view->arena, name, strlen(name)),
+                                     .label = label,
+                                     .here = true,
+                                     .known_offset = leases[i].known_offset};
             store_registry_release(view->registry, &leases[i]);
         } else {
             if (behind || is_stopped(&leases[i]))

@@ -26,7 +26,9 @@ struct view_remote {
     int64_t next_offset, watermark_ms;
     struct key_residues residues; /* of its ids, as of the last answer */
     bool left_out;                /* of the next operation */
-    struct wire_lack lack;        /* as of the last answer */
+    struct wire_lack lack;        /* what any of the answers lacked */
+    bool here; /* a copy is open here that lacks records: it answers where no peer does */
+    int64_t known_offset; /* up to which the shard was known to go when the view left it to peers */
 };
 
 struct query_view {
@@ -60,7 +62,7 @@ struct query_view {
     size_t all_count;
 };
 
-/** Whether the shard's records are known to be fewer than others have, or its partition stopped. */
+/** Whether the shard's records are known to be fewer than there are, or its partition stopped. */
 bool view_shard_lacks(const struct view_shard *shard);
 /** The shard among those that peers are asked for, or NULL. */
 struct view_remote *query_view_remote(const struct query_view *view, const char *name);

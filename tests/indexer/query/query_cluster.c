@@ -148,7 +148,7 @@ static void ask(struct query_exchange *exchange, struct node *node)
     cluster->refused += code != 0;
     if (spoiled)
         ck_assert_int_ne(code, 0);
-    else
+    else if (!node->out_of_time) /* it has no use where there is a copy at the asking node */
         ck_assert_msg(code == 0, "%s", error.text);
     buffer_destroy(&request);
     buffer_destroy(&reply);

@@ -1,0 +1,110 @@
+/* A copy that is behind a peer's is left to that peer. When the peer fails, it answers after all. */
+#include <string.h>
+
+#include "store/registry.h"
+#include "tests/indexer/query/query_comparison.h"
+#include "tests/support/test_main.h"
+
+enum { KNOWN = 1000000 }; /* up to which a shard is known to go */
+
+/* Node 0 has an old copy of shard "0", by what node 4 has announced. */
+static void open_late_cluster(struct cluster *cluster)
+{
+    struct store_registry *registry;
+
+    cluster_open(cluster, 5, VECTOR_METRIC_COSINE, test_seed());
+    cluster_fill(cluster);
+    registry = cluster->nodes[0].world.registry;
+    store_registry_watch_others(registry, 1000, INT64_MAX);
+    store_registry_note_others(registry, "world", "0", KNOWN, INT64_MAX);
+    cluster->nodes[4].owns[0] = true;
+}
+
+/* The peer has the shard, with one record. */
+static void open_at_peer(struct cluster *cluster)
+{
+    struct world *fresh = &cluster->nodes[4].world;
+    struct error error = {0};
+
+    ck_assert_int_eq(
+        store_registry_claim(fresh->registry, &fresh->collection, "0", &fresh->shards[0], &error),
+        0);
+    world_upsert_near(fresh, 0, IDS + 1, start_ms, 0.5F);
+}
+
+static void check_that_shard_lacks(const struct query_view *view)
+{
+    const struct store_coverage *coverage = query_view_coverage(view);
+    const struct query_shard_freshness *shards;
+    size_t count;
+
+    ck_assert_uint_eq(coverage->missing_count, 1);
+    ck_assert_str_eq(coverage->missing[0], "topic[0]");
+    shards = query_view_freshness(view, &count);
+    ck_assert_uint_eq(count, SHARDS);
+    for (size_t i = 0; i < count; i++)
+        ck_assert_int_eq(shards[i].lacks, i == 0);
+    ck_assert_int_eq(shards[0].known_offset, KNOWN);
+}
+
+/* Whatever a request asks for, however its peer fails: it is answered as it would be if the copy were alone, and says that it
+ * lacks records. */
+START_TEST(a_late_copy_answers_where_its_peer_fails_and_is_named)
+{
+    static struct cluster cluster;
+    const enum damage damages = TEST_SANITIZED ? HALF : DAMAGES;
+
+    open_late_cluster(&cluster);
+    for (enum damage damage = SOUND; damage < damages; damage++) {
+        struct query_view *view;
+        struct error error = {0};
+        uint64_t count;
+        if (damage == SILENT) /* before, it answers that it has not got the shard */
+            open_at_peer(&cluster);
+        cluster.nodes[4].damage = damage;
+        store_registry_set_behind(cluster.nodes[0].world.registry, "world", "0", damage % 2 == 0);
+        view = cluster_view(&cluster, false);
+        comparison_run(&cluster, view);
+        check_that_shard_lacks(view);
+        query_view_close(view);
+        view = cluster_view(&cluster, true);
+        ck_assert_int_eq(query_count(view, NULL, &count, &error), ERROR_UNAVAILABLE);
+        ck_assert_ptr_nonnull(strstr(error.text, "topic[0]"));
+        query_view_close(view);
+    }
+    cluster_close(&cluster);
+}
+END_TEST
+
+/* A peer that answers is preferred, each time. Once it has failed, what the view said before is not all there was. */
+START_TEST(a_view_that_a_late_copy_answered_once_stays_incomplete)
+{
+    static struct cluster cluster;
+    struct query_view *view;
+    struct error error = {0};
+    uint64_t old, count;
+
+    open_late_cluster(&cluster);
+    open_at_peer(&cluster);
+    view = cluster_view(&cluster, false);
+    ck_assert_int_eq(query_count(view, NULL, &count, &error), 0);
+    ck_assert(query_view_whole(view));
+    cluster.nodes[4].damage = SILENT;
+    ck_assert_int_eq(query_count(view, NULL, &old, &error), 0);
+    ck_assert_uint_gt(old, count); /* the peer's copy has one record */
+    check_that_shard_lacks(view);
+    cluster.nodes[4].damage = SOUND;
+    cluster.nodes[4].out_of_time = true;
+    ck_assert_msg(query_count(view, NULL, &old, &error) == 0, "%s", error.text);
+    ck_assert_uint_gt(old, count);
+    cluster.nodes[4].out_of_time = false;
+    ck_assert_int_eq(query_count(view, NULL, &old, &error), 0);
+    ck_assert_uint_eq(old, count);
+    check_that_shard_lacks(view);
+    query_view_close(view);
+    cluster_close(&cluster);
+}
+END_TEST
+
+TEST_TABLE(TEST(a_late_copy_answers_where_its_peer_fails_and_is_named),
+           TEST(a_view_that_a_late_copy_answered_once_stays_incomplete))
