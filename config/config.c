@@ -228,7 +228,8 @@ bool config_shard_partition(const struct config_collection *collection, const ch
     const char *number = dash ? dash + 1 : name;
     uint64_t value;
 
-    if (text_parse_u64(number, strlen(number), &value) != 0 || value > INT32_MAX)
+    if (collection->topic_count == 0 || text_parse_u64(number, strlen(number), &value) != 0 ||
+        value > INT32_MAX)
         return false;
     *partition = (int32_t)value;
     *topic = dash ? NULL : collection->topics[0];
@@ -238,6 +239,43 @@ bool config_shard_partition(const struct config_collection *collection, const ch
             *topic = collection->topics[i];
     }
     return *topic != NULL;
+}
+
+void config_shard_folder(const struct config_collection *collection, const char *shard,
+                         char folder[CONFIG_SHARD_NAME_BYTES])
+{
+    const char *topic;
+    int32_t partition;
+
+    if (!config_shard_partition(collection, shard, &topic, &partition))
+        (void)snprintf(folder, CONFIG_SHARD_NAME_BYTES, "%s", shard);
+    else if (topic[0] == '.')
+        (void)snprintf(folder, CONFIG_SHARD_NAME_BYTES, "%%%s-%d", topic + 1, partition);
+    else
+        (void)snprintf(folder, CONFIG_SHARD_NAME_BYTES, "%s-%d", topic, partition);
+}
+
+bool config_shard_of_folder(const struct config_collection *collection, const char *folder,
+                            char shard[CONFIG_SHARD_NAME_BYTES])
+{
+    const char *dash = strrchr(folder, '-');
+    char same[CONFIG_SHARD_NAME_BYTES];
+    uint64_t partition;
+
+    if (collection->topic_count == 0) {
+        (void)snprintf(shard, CONFIG_SHARD_NAME_BYTES, "%s", folder);
+        return true;
+    }
+    if (!dash || text_parse_u64(dash + 1, strlen(dash + 1), &partition) != 0 ||
+        partition > INT32_MAX)
+        return false;
+    for (size_t i = 0; i < collection->topic_count; i++) {
+        config_shard_name(collection, i, (int32_t)partition, shard);
+        config_shard_folder(collection, shard, same);
+        if (strcmp(same, folder) == 0)
+            return true;
+    }
+    return false;
 }
 
 void config_consumer_group(const struct config *config, char out[CONFIG_GROUP_BYTES])

@@ -289,6 +289,14 @@ void config_shard_name(const struct config_collection *collection, size_t topic,
 bool config_shard_partition(const struct config_collection *collection, const char *name,
                             const char **topic, int32_t *partition);
 
+/** The folder of that shard: "clicks-3", whichever place its topic has in the list. A dot at the beginning, which
+ * no folder of a shard has, becomes a '%', which no topic has. A shard of no topic of the collection keeps its name. */
+void config_shard_folder(const struct config_collection *collection, const char *shard,
+                         char folder[CONFIG_SHARD_NAME_BYTES]);
+/** The name of the shard with this folder; false when it is of no topic of the collection. */
+bool config_shard_of_folder(const struct config_collection *collection, const char *folder,
+                            char shard[CONFIG_SHARD_NAME_BYTES]);
+
 /** Takes over what is logged, in which format, of a config read later. */
 void config_adopt_log(struct config *running, const struct config *fresh);
 

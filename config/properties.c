@@ -579,7 +579,7 @@ const struct property properties[] = {
     {"collections.*.topics", PROPERTY_TEXT_LIST, 0, OF(topics),
      .extra_offset = offsetof(struct config_collection, topic_count), .default_yaml = "[]",
      .default_words = "the collection's name", .check = check_topic,
-     .documentation = "Kafka topics that feed the collection; a topic feeds one collection. Partition 3 of the first topic is shard `3`, of a later one `TOPIC-3`."},
+     .documentation = "Kafka topics that feed the collection; a topic feeds one collection. Partition 3 of the first topic is shard `3`, of a later one `TOPIC-3`. The order may change: each topic [keeps its shards](operations.md#changing-topics)."},
     {"collections.*.format", PROPERTY_CHOICE, 0, OF(format), .default_yaml = "auto",
      CHOICES(formats), .documentation = "Encoding of the records' values; `auto` goes by the `content-type` header, then by the first byte."},
     {"collections.*.key", PROPERTY_CHOICE, 0, OF(key), .default_yaml = "auto", CHOICES(keys),

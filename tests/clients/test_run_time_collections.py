@@ -82,7 +82,7 @@ class RunTimeCollections(unittest.TestCase):
         self.assertTrue(self.client.delete_collection(name))
         self.assertFalse(self.client.collection_exists(name))
         self.assertEqual(self.windrow.request("GET", f"/collections/{name}").status, 404)
-        self.assertFalse(os.path.exists(os.path.join(self.windrow.folder, "data", name)))
+        self.assertFalse(os.path.exists(os.path.join(self.windrow.folder, "data", "collections.d", name)))
         self.assertEqual(os.listdir(os.path.join(self.windrow.folder, "conf.d")), [])
         self.windrow.stop()
         self.start()

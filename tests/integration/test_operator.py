@@ -91,6 +91,34 @@ class Operators(unittest.TestCase):
         self.assertEqual(reply["partial"], bool(reply["missing"]))
         return reply["missing"]
 
+    def read_topics(self, *topics):
+        self.windrow.tree["collections"][COLLECTION]["topics"] = topics
+        self.windrow.configure(self.windrow.tree)
+        self.windrow.start()
+
+    def test_topics_change_their_order_and_keep_their_records(self):
+        """A shard is its topic's and partition's, whatever place the topic has in the list."""
+        self.configure()
+        first, second = self.topic, f"{self.topic}.second"
+        self.send(range(10))
+        self.topic = second
+        self.send(range(10, 40))
+        self.read_topics(first, second)
+        self.windrow.wait_caught_up({"0": 10, f"{second}-0": 30})
+        self.windrow.stop()
+        self.read_topics(second, first)
+        self.windrow.wait_caught_up({"0": 30, f"{first}-0": 10})
+        self.assertEqual(set(self.windrow.scroll()), set(range(40)))
+        self.send(range(40, 50))
+        self.windrow.wait_caught_up({"0": 40, f"{first}-0": 10})
+        self.windrow.stop()
+        self.read_topics(second)
+        self.windrow.wait_caught_up({"0": 40})
+        self.assertEqual(set(self.windrow.scroll()), set(range(10, 50)))
+        self.assertIn(f"{COLLECTION}/{first}-0 is of a topic that the collection does not read", self.windrow.log())
+        self.assertEqual(self.windrow.stop(), 0)
+        self.assertEqual(self.windrow.command("verify").returncode, 0)
+
     def test_what_retention_took_is_skipped_on_an_operators_word(self):
         self.configure()
         self.windrow.start()

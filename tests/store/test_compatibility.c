@@ -1,7 +1,9 @@
 /* Stores that earlier versions wrote: see fixtures/README.md. */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "store/store.h"
 #include "store/tools/verify.h"
@@ -166,5 +168,111 @@ START_TEST(store_of_an_earlier_version_is_verified)
 }
 END_TEST
 
-TEST_TABLE(TEST(store_of_an_earlier_version_opens_with_every_row_and_goes_on),
+/* Operations on names that happen before all of them fail, as when the process dies. */
+static unsigned names_left;
+
+static int last_rename(struct io *io, const char *from, const char *to)
+{
+    if (names_left == 0)
+        return -EIO;
+    names_left--;
+    return io_posix()->operations->rename(io, from, to);
+}
+
+static int last_make_directory(struct io *io, const char *path)
+{
+    if (names_left == 0)
+        return -EIO;
+    names_left--;
+    return io_posix()->operations->make_directory(io, path);
+}
+
+static int last_sync_directory(struct io *io, const char *path)
+{
+    if (names_left == 0)
+        return -EIO;
+    names_left--;
+    return io_posix()->operations->sync_directory(io, path);
+}
+
+static void add_collection(const char *data_dir)
+{
+    char command[1024];
+
+    snprintf(command, sizeof(command), "cp -R '%s/news' '%s/clicks'", data_dir, data_dir);
+    ck_assert_int_eq(system(command), 0);
+}
+
+static bool has_folder(const char *data_dir, const char *name)
+{
+    char path[512];
+
+    snprintf(path, sizeof(path), "%s/%s", data_dir, name);
+    return access(path, F_OK) == 0;
+}
+
+/* Two collections move with one rename each; wherever that ends, the next start goes on. */
+START_TEST(move_of_collections_that_was_cut_off_goes_on_with_the_next_start)
+{
+    struct io_operations operations = *io_posix()->operations;
+    struct io io = {&operations};
+    struct model model = {0};
+    unsigned cut = 0;
+    bool whole = false;
+
+    operations.rename = last_rename;
+    operations.make_directory = last_make_directory;
+    operations.sync_directory = last_sync_directory;
+    tell_story(&model);
+    for (; !whole && cut < 30; cut++) {
+        char command[512];
+        const char *data_dir = copy_fixture(cut % 2);
+        struct store_options options = {.data_dir = data_dir, .io = &io};
+        struct store *store;
+        struct error error = {0};
+
+        add_collection(data_dir);
+        names_left = cut;
+        whole = store_open(&options, &store, &error) == 0;
+        if (whole)
+            store_close(store);
+        if (cut % 5 == 0)
+            check_shard(data_dir, "raw", &model);
+        store = fixture_store(fixture_io(NULL), data_dir, 64 * 1024);
+        store_close(store);
+        ck_assert(!has_folder(data_dir, "news") && !has_folder(data_dir, "clicks"));
+        ck_assert(has_folder(data_dir, "collections.d/news/raw/CURRENT") &&
+                  has_folder(data_dir, "collections.d/clicks/raw/CURRENT"));
+        snprintf(command, sizeof(command), "rm -R '%s'", data_dir);
+        ck_assert_int_eq(system(command), 0);
+    }
+    ck_assert(whole);
+    ck_assert_uint_gt(cut, 4);
+    model_destroy(&model);
+}
+END_TEST
+
+/* An earlier windrow was started again after the move, and wrote beside LOCK. */
+START_TEST(collection_in_both_places_is_refused_and_both_stay)
+{
+    const char *data_dir = copy_fixture(1);
+    struct store_options options = {.data_dir = data_dir};
+    struct error error = {0};
+    struct store *store = fixture_store(fixture_io(NULL), data_dir, 64 * 1024);
+    char command[512];
+
+    store_close(store);
+    snprintf(command, sizeof(command), "cp -R '%s/collections.d/news' '%s/news'", data_dir,
+             data_dir);
+    ck_assert_int_eq(system(command), 0);
+    ck_assert_int_eq(store_open(&options, &store, &error), ERROR_EXISTS);
+    ck_assert_ptr_nonnull(strstr(error.text, "is of an earlier windrow"));
+    ck_assert(has_folder(data_dir, "news/raw/CURRENT"));
+    ck_assert(has_folder(data_dir, "collections.d/news/raw/CURRENT"));
+}
+END_TEST
+
+TEST_TABLE(TEST(move_of_collections_that_was_cut_off_goes_on_with_the_next_start),
+           TEST(collection_in_both_places_is_refused_and_both_stay),
+           TEST(store_of_an_earlier_version_opens_with_every_row_and_goes_on),
            TEST(store_of_an_earlier_version_is_verified))
