@@ -218,18 +218,20 @@ struct config {
 /* How many collections may be added to a running service. */
 enum { CONFIG_COLLECTIONS_ADDED_MAX = 256 };
 
-/* Files beside the configuration, in the order of their names, define more collections. */
+/* Files beside the configuration, and then below data_dir, in the order of their names, define more collections. */
 #define CONFIG_FOLDER "conf.d"
 /** The folder of such files, for the configuration at `path`. */
 void config_folder(const char *path, char folder[PATH_MAX]);
+/** That of what is made at run time: the service may write there, wherever its configuration is. */
+void config_state_folder(const struct config *config, char folder[PATH_MAX]);
 
 /** Reads and checks a file and those of its folder. On failure every problem found is appended to `report`, one
  * "FILE:LINE:COL: message (hint)" a line, and the return is ERROR_INVALID (or ERROR_NOT_FOUND when
  * the file is not there). Warnings (too many windows a TTL) are lines that start with the place and
  * "warning:" and do not fail. The config owns all strings. */
 int config_load(const char *path, struct config **config, struct buffer *report);
-/** The same as if the folder's file `name` had this text. */
-int config_load_with(const char *path, const char *name, const char *text, struct config **config,
+/** The same as if `file` of one of the folders, with its path, had this text. */
+int config_load_with(const char *path, const char *file, const char *text, struct config **config,
                      struct buffer *report);
 /** Puts the collection of a fresh config behind those of the running one, which owns the fresh one
  * from then on. One thread at a time; others may read. NULL, and nothing changes, without room. */

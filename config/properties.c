@@ -534,7 +534,7 @@ const struct property properties[] = {
      .documentation = "`true` allows `http.listen` on an address that other machines reach without an API key, and any `Host` unless `http.allowed_hosts` lists names. Without it windrow refuses to start so."},
     {"http.allow_create", PROPERTY_CHOICE, 0, GLOBAL(http_allow_create), .default_yaml = "false",
      CHOICES(flags),
-     .documentation = "`true`: `PUT`, `PATCH` and `DELETE /collections/NAME` define collections, in files `conf.d/NAME.yaml` beside this one. Then no collection has to be defined here. In a cluster every node follows: set it on all of them."},
+     .documentation = "`true`: `PUT`, `PATCH` and `DELETE /collections/NAME` define collections, in files `conf.d/NAME.yaml` of `data_dir`. Then no collection has to be defined here. In a cluster every node follows: set it on all of them."},
     {"http.allowed_hosts", PROPERTY_TEXT_LIST, 0, GLOBAL(http_allowed_hosts),
      .extra_offset = offsetof(struct config, http_allowed_host_count), .default_yaml = "[]",
      .check = check_not_empty,

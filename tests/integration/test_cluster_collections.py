@@ -54,7 +54,7 @@ class MadeOverHttp(Nodes):
         return node.request("GET", f"/collections/{name}").json()["result"]["config"]["params"]["vectors"]["size"]
 
     def files(self, node):
-        folder = os.path.join(node.folder, "conf.d")
+        folder = os.path.join(node.folder, "data", "conf.d")
         return sorted(os.listdir(folder)) if os.path.isdir(folder) else []
 
     def test_a_collection_made_through_one_node_comes_to_all_and_goes_from_all(self):
