@@ -214,7 +214,8 @@ static bool check(struct world *world, bool acknowledged, int64_t replaced)
     else
         problem = compare(world, count, false, replaced);
     ck_assert_msg(is_new || world->is_damaged || !problem, "neither old nor new: %s", problem);
-    ck_assert_int_eq(io_list(world->io, "/data/collections.d", find_shadow, &has_shadow, ERROR_IGNORED), 0);
+    ck_assert_int_eq(
+        io_list(world->io, "/data/collections.d", find_shadow, &has_shadow, ERROR_IGNORED), 0);
     ck_assert(!has_shadow);
     return is_new;
 }

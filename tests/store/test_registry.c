@@ -655,7 +655,8 @@ START_TEST(a_copy_that_cannot_be_opened_leaves_what_was_there)
 
     for (int had = 0; had < 2; had++) {
         setup(&world, true);
-        (void)snprintf(unreadable, sizeof(unreadable), "%s/collections.d/news/0/", test_directory());
+        (void)snprintf(unreadable, sizeof(unreadable), "%s/collections.d/news/0/",
+                       test_directory());
         copied = make_copy(&world, folder);
         before = -1;
         if (had) {
