@@ -91,9 +91,12 @@ class Operators(unittest.TestCase):
         self.assertEqual(reply["partial"], bool(reply["missing"]))
         return reply["missing"]
 
-    def read_topics(self, *topics):
+    def list_topics(self, *topics):
         self.windrow.tree["collections"][COLLECTION]["topics"] = topics
         self.windrow.configure(self.windrow.tree)
+
+    def read_topics(self, *topics):
+        self.list_topics(*topics)
         self.windrow.start()
 
     def test_topics_change_their_order_and_keep_their_records(self):
@@ -102,6 +105,8 @@ class Operators(unittest.TestCase):
         first, second = self.topic, f"{self.topic}.second"
         self.send(range(10))
         self.topic = second
+        self.list_topics(second)
+        self.windrow.create_topic(1)
         self.send(range(10, 40))
         self.read_topics(first, second)
         self.windrow.wait_caught_up({"0": 10, f"{second}-0": 30})
