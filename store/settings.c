@@ -79,9 +79,13 @@ static int compare_shard(void *context, const char *name)
     struct store_settings stored;
     struct manifest_state state = {0};
     struct error error = {0};
-    char directory[PATH_MAX];
+    char directory[PATH_MAX], shard[CONFIG_SHARD_NAME_BYTES];
     int code;
 
+    /* A shard of a topic that left the list is not opened. One of digits alone is an earlier windrow's. */
+    if (!config_shard_of_folder(collection, name, shard) &&
+        strspn(name, "0123456789") != strlen(name))
+        return 0;
     if ((size_t)snprintf(directory, sizeof(directory), "%s/%s", comparison->folder, name) >=
         sizeof(directory))
         return 0;
