@@ -37,6 +37,7 @@
 #include "store/install.h"
 #include "store/lease.h"
 #include "store/listen.h"
+#include "store/places.h"
 #include "store/registry_internal.h"
 #include "store/settings.h"
 #include "store/shard.h"
@@ -178,41 +179,6 @@ static int open_entry(struct store_registry *registry, const struct config_colle
     return 0;
 }
 
-/* Of a folder as an earlier windrow named it: the partition of whichever topic came first in its config. */
-static bool is_of_first_topic(const char *folder)
-{
-    return folder[0] && strspn(folder, "0123456789") == strlen(folder);
-}
-
-/* One whose place is taken is of a topic that is not the first one any more: none is renamed then. */
-static int name_by_topics(struct store *store, const struct config_collection *collection,
-                          const char **folders, size_t count, struct error *error)
-{
-    char name[CONFIG_SHARD_NAME_BYTES];
-    int code = 0;
-
-    if (collection->topic_count == 0)
-        return 0;
-    for (size_t i = 0; i < count; i++) {
-        config_shard_folder(collection, folders[i], name);
-        for (size_t j = 0; j < count && is_of_first_topic(folders[i]); j++)
-            if (strcmp(folders[j], name) == 0)
-                return error_set(error, ERROR_INVALID,
-                                 "collection %s: shard %s of an earlier windrow is of the topic "
-                                 "that came first in "
-                                 "its config, which was not %s: that one has shard %s. Start once "
-                                 "with the topics "
-                                 "in their former order",
-                                 collection->name, folders[i], collection->topics[0], name);
-    }
-    for (size_t i = 0; i < count && code == 0; i++)
-        if (is_of_first_topic(folders[i])) {
-            config_shard_folder(collection, folders[i], name);
-            code = store_shard_rename(store, collection->name, folders[i], name, error);
-        }
-    return code;
-}
-
 static int open_folders(struct store_registry *registry, const struct config_collection *collection,
                         const char **folders, size_t count, struct error *error)
 {
@@ -244,9 +210,7 @@ int store_registry_open_existing(struct store_registry *registry, const struct c
         const struct config_collection *collection = &config->collections[i];
         const char **folders;
         size_t count;
-        code = store_shard_list(store, collection->name, &arena, &folders, &count, error);
-        if (code == 0)
-            code = name_by_topics(store, collection, folders, count, error);
+        code = places_name_shards(store, collection, error);
         if (code == 0)
             code = store_shard_list(store, collection->name, &arena, &folders, &count, error);
         if (code == 0)

@@ -179,6 +179,15 @@ int store_shard_remove(struct store *store, const char *collection, const char *
     return code == 0 ? io_remove_directory(store->io, directory, error) : code;
 }
 
+void store_collection_forget(struct store *store, const char *collection)
+{
+    char path[PATH_MAX];
+
+    (void)snprintf(path, sizeof(path), "%.3000s/%.255s", store->collections, collection);
+    (void)io_remove_directory(store->io, path, ERROR_IGNORED);
+    places_forget(store->io, store->data_dir, collection);
+}
+
 struct name_list {
     struct arena *arena;
     const char **names;

@@ -51,6 +51,8 @@ struct store_shard;
 
 /* Below the data folder: the collections' folders. */
 #define STORE_COLLECTIONS "collections.d"
+/* In DATA_DIR/COLLECTION, where an earlier windrow looks: no shard (store/places.c). */
+#define STORE_NOTICE "moved-to-" STORE_COLLECTIONS
 
 struct store_options {
     const char *data_dir;
@@ -103,6 +105,9 @@ int store_shard_rename(struct store *store, const char *collection, const char *
  * either all there or gone. A shard that is not there is not an error. */
 int store_shard_remove(struct store *store, const char *collection, const char *folder,
                        struct error *error);
+
+/** Removes the folder of a collection that has no shards any more, if nothing else is in it. */
+void store_collection_forget(struct store *store, const char *collection);
 
 /** Folders of the shards of a collection that exist on disk, as an array of strings in `arena`. */
 int store_shard_list(struct store *store, const char *collection, struct arena *arena,

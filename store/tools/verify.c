@@ -394,7 +394,7 @@ static void verify_folder(struct verification *verification, const char *path, i
             int length = snprintf(inner, sizeof(inner), "%s/%s", path, names.items[i]);
             if (length < 0 || (size_t)length >= sizeof(inner))
                 note(verification, "%s: path too long", path);
-            else
+            else if (strcmp(names.items[i], STORE_NOTICE) != 0)
                 verify_folder(
                     verification, inner,
                     depth == 0 && strcmp(names.items[i], STORE_COLLECTIONS) == 0 ? 0 : depth + 1);

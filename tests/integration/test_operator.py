@@ -2,12 +2,14 @@
 
 import json
 import os
+import shutil
 import sys
 import time
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 import harness
+import releases
 
 harness.require_client("confluent_kafka")
 
@@ -123,6 +125,41 @@ class Operators(unittest.TestCase):
         self.assertIn(f"{COLLECTION}/{first}-0 is of a topic that the collection does not read", self.windrow.log())
         self.assertEqual(self.windrow.stop(), 0)
         self.assertEqual(self.windrow.command("verify").returncode, 0)
+
+    def test_the_last_release_says_why_it_does_not_start_and_goes_back(self):
+        """Its folders are renamed, and named back as docs/operations.md says."""
+        self.configure()
+        first, second = self.topic, f"{self.topic}.second"
+        self.send(range(10))
+        self.topic = second
+        self.list_topics(second)
+        self.windrow.create_topic(1)
+        self.send(range(10, 40))
+        ends = {"0": 10, f"{second}-0": 30}
+        before, now = releases.binary(releases.latest()), self.windrow.binary
+        data = os.path.join(self.windrow.folder, "data")
+        self.windrow.binary = before
+        self.read_topics(first, second)
+        self.windrow.wait_caught_up(ends)
+        self.assertEqual(self.windrow.stop(), 0)
+        self.windrow.binary = now
+        self.windrow.start()
+        self.windrow.wait_caught_up(ends)
+        self.assertEqual(set(self.windrow.scroll()), set(range(40)))
+        self.assertEqual(sorted(os.listdir(os.path.join(data, "collections.d", COLLECTION))), [f"{first}-0", f"{second}-0"])
+        self.assertEqual(self.windrow.stop(), 0)
+        self.assertEqual(self.windrow.command("verify").returncode, 0)
+
+        self.windrow.binary = before
+        refused = self.windrow.command("run")
+        self.assertNotEqual(refused.returncode, 0)
+        self.assertRegex(refused.stderr, "moved-to-collections.d.*a newer windrow wrote it")
+        shutil.rmtree(os.path.join(data, COLLECTION))
+        os.rename(os.path.join(data, "collections.d", COLLECTION), os.path.join(data, COLLECTION))
+        os.rename(os.path.join(data, COLLECTION, f"{first}-0"), os.path.join(data, COLLECTION, "0"))
+        self.windrow.start()
+        self.windrow.wait_caught_up(ends)
+        self.assertEqual(set(self.windrow.scroll()), set(range(40)))
 
     def test_what_retention_took_is_skipped_on_an_operators_word(self):
         self.configure()

@@ -9,6 +9,7 @@
 #include "store/lease.h"
 #include "store/registry.h"
 #include "store/store.h"
+#include "tests/store/cut_names.h"
 #include "tests/support/shard_fixture.h"
 #include "tests/support/test_main.h"
 
@@ -24,7 +25,7 @@ struct world {
     struct error error;
 };
 
-static void start(struct world *world, const char *first, const char *second)
+static void start_on(struct world *world, struct io *io, const char *first, const char *second)
 {
     memset(world, 0, sizeof(*world));
     world->topics[0] = first;
@@ -36,8 +37,13 @@ static void start(struct world *world, const char *first, const char *second)
                                                    .topics = world->topics,
                                                    .topic_count = second ? 2 : 1};
     world->config = (struct config){.collections = &world->collection, .collection_count = 1};
-    world->store = fixture_store(fixture_io(NULL), test_directory(), 64 * 1024);
+    world->store = fixture_store(io, test_directory(), 64 * 1024);
     world->registry = store_registry_new(&(struct store_registry_options){.store = world->store});
+}
+
+static void start(struct world *world, const char *first, const char *second)
+{
+    start_on(world, fixture_io(NULL), first, second);
 }
 
 static int open_existing(struct world *world)
@@ -160,7 +166,7 @@ START_TEST(folders_of_an_earlier_windrow_are_named_by_their_topics)
     ck_assert_int_eq(end_of(&world, "clicks-0"), 5);
     stop(&world);
     ck_assert(is_there("collections.d/news/news-0") && !is_there("collections.d/news/0"));
-    ck_assert(!is_there("news"));
+    ck_assert(!is_there("news/clicks-0") && !is_there("collections.d/news/FIRST_TOPIC"));
 }
 END_TEST
 
@@ -178,6 +184,67 @@ START_TEST(order_that_changed_with_the_upgrade_is_refused_before_anything_is_nam
     ck_assert_int_eq(open_existing(&world), 0);
     ck_assert_int_eq(end_of(&world, "0"), 3);
     stop(&world);
+}
+END_TEST
+
+/* A process of a cluster has some partitions: those of both topics need not have a number in common. */
+START_TEST(order_that_changed_shows_by_other_partitions_too)
+{
+    struct world world;
+
+    start(&world, news, clicks);
+    write_up_to(&world, "1", 3);
+    write_up_to(&world, "clicks-0", 5);
+    stop(&world);
+    move("collections.d/news/news-1", "collections.d/news/1");
+    start(&world, clicks, news);
+    ck_assert_int_eq(open_existing(&world), ERROR_INVALID);
+    ck_assert_ptr_nonnull(strstr(world.error.text, "which was not clicks"));
+    stop(&world);
+    ck_assert(is_there("collections.d/news/1") && is_there("collections.d/news/clicks-0"));
+}
+END_TEST
+
+/* Of two folders, wherever the process ends: the next start names both alike, and one with another order none. */
+START_TEST(naming_that_was_cut_off_goes_on_with_the_topic_that_it_began_with)
+{
+    bool whole = false;
+    unsigned cut = 0;
+
+    for (; !whole && cut < 60; cut++) {
+        struct world world;
+        char command[1024];
+        bool begun;
+
+        start(&world, news, clicks);
+        write_up_to(&world, "0", 3);
+        write_up_to(&world, "1", 4);
+        stop(&world);
+        move("collections.d/news/news-0", "collections.d/news/0");
+        move("collections.d/news/news-1", "collections.d/news/1");
+        start_on(&world, cut_names_io(1000), news, clicks);
+        (void)cut_names_io(cut);
+        whole = open_existing(&world) == 0;
+        (void)cut_names_io(1000);
+        stop(&world);
+        begun = is_there("collections.d/news/FIRST_TOPIC");
+        if (begun) {
+            start(&world, clicks, news);
+            ck_assert_int_eq(open_existing(&world),
+                             is_there("collections.d/news/1") ? ERROR_INVALID : 0);
+            stop(&world);
+        }
+        start(&world, news, clicks);
+        ck_assert_msg(open_existing(&world) == 0, "%s", world.error.text);
+        ck_assert_int_eq(end_of(&world, "0"), 3);
+        ck_assert_int_eq(end_of(&world, "1"), 4);
+        stop(&world);
+        ck_assert(!is_there("collections.d/news/FIRST_TOPIC") && !is_there("collections.d/news/1"));
+        (void)snprintf(command, sizeof(command), "rm -R '%s'/*", test_directory());
+        ck_assert_int_eq(system(command), 0);
+    }
+    ck_assert(whole);
+    ck_assert_uint_gt(cut, 6);
 }
 END_TEST
 
@@ -227,5 +294,7 @@ TEST_TABLE(TEST(each_topic_keeps_its_shards_when_the_order_changes),
            TEST(shards_of_a_topic_that_left_the_list_are_kept_and_not_served),
            TEST(folders_of_an_earlier_windrow_are_named_by_their_topics),
            TEST(order_that_changed_with_the_upgrade_is_refused_before_anything_is_named),
+           TEST(order_that_changed_shows_by_other_partitions_too),
+           TEST(naming_that_was_cut_off_goes_on_with_the_topic_that_it_began_with),
            TEST(folder_of_a_shard_tells_its_topic_and_partition),
            TEST(folder_that_no_shard_has_is_of_no_topic))

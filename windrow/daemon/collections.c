@@ -591,9 +591,7 @@ static int remove_data(struct collections *collections, const struct config_coll
         snprintf(path, sizeof(path), files[i], service->config->data_dir, name);
         code = io_unlink(service->io, path, error);
     }
-    snprintf(path, sizeof(path), "%.3000s/" STORE_COLLECTIONS "/%.200s", service->config->data_dir,
-             name);
-    (void)io_remove_directory(service->io, path, ERROR_IGNORED);
+    store_collection_forget(service->store, name);
     return code;
 }
 
