@@ -105,6 +105,7 @@ struct transfer {
     char reason[CURL_ERROR_SIZE];
     char id[SNAPSHOT_ID_BYTES];
     int64_t next_offset;
+    char place[CONFIG_SHARD_NAME_BYTES]; /* the name that the shard's folder has */
     char folder[PATH_MAX];
 };
 
@@ -329,7 +330,7 @@ static int fetch_file(struct transfer *transfer, const struct remote_file *wante
     int file, code;
 
     (void)snprintf(path, sizeof(path), "%.3000s/%s/%s/%s", transfer->folder,
-                   transfer->fetch->collection->name, transfer->fetch->shard, wanted->name);
+                   transfer->fetch->collection->name, transfer->place, wanted->name);
     code = io_open(io, path, IO_WRITE | IO_CREATE | IO_TRUNCATE, &file, error);
     if (code != 0)
         return code;
@@ -354,7 +355,7 @@ static int fetch_files(struct transfer *transfer, const struct remote_file *file
 {
     const struct cluster_fetch *fetch = transfer->fetch;
     const struct store_copy_wanted wanted = {.collection = fetch->collection->name,
-                                             .name = fetch->shard,
+                                             .name = transfer->place,
                                              .dim = fetch->collection->dim,
                                              .metric = fetch->collection->metric,
                                              .next_offset = transfer->next_offset};
@@ -382,8 +383,9 @@ static int fetch_all(struct transfer *transfer, struct error *error)
     int code;
 
     arena_create(&arena, 0);
+    config_shard_folder(fetch->collection, fetch->shard, transfer->place);
     code = store_copy_incoming(options->io, options->config->data_dir, fetch->collection->name,
-                               fetch->shard, transfer->folder, error);
+                               transfer->place, transfer->folder, error);
     if (code == 0)
         code = make_snapshot(transfer, error);
     if (code == 0)

@@ -156,7 +156,7 @@ static int fill(struct snapshot_source *source, struct session *session,
         code = store_shard_backup(lease->shard, session->folder, lease->closing, &done, error);
     session->next_offset = done.next_offset;
     (void)snprintf(session->path, sizeof(session->path), "%.3000s/%s/%s", session->folder,
-                   session->collection->name, session->shard);
+                   session->collection->name, done.folder ? done.folder : session->shard);
     return code;
 }
 

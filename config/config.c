@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/bytes.h"
@@ -40,10 +41,9 @@ static int read_file(const char *path, struct buffer *text, struct buffer *repor
     return failure == ENOENT ? ERROR_NOT_FOUND : ERROR_INVALID;
 }
 
-/* The files of a folder, in the order of their names. */
+/* The files of both folders, each in the order of their names. */
 
 struct folder {
-    char path[PATH_MAX];
     struct loaded_source *sources; /* the first is the configuration itself */
     size_t count;
     int code;
@@ -55,6 +55,11 @@ void config_folder(const char *path, char folder[PATH_MAX])
 
     (void)snprintf(folder, PATH_MAX, "%.*s" CONFIG_FOLDER, slash ? (int)(slash - path + 1) : 0,
                    path);
+}
+
+void config_state_folder(const struct config *config, char folder[PATH_MAX])
+{
+    (void)snprintf(folder, PATH_MAX, "%.2048s/" CONFIG_FOLDER, config->data_dir);
 }
 
 static int is_yaml(const struct dirent *entry)
@@ -93,32 +98,58 @@ static void add_source(struct folder *folder, const char *path, struct buffer *r
                                                               .size_bytes = text.size - 1};
 }
 
-/* A folder that is not there has no files. */
-static void add_folder(struct folder *folder, struct buffer *report)
+/* A folder that is not there has no files. That of the state is the service's: others may check the
+ * configuration without it. */
+static void add_folder(struct folder *folder, const char *path, bool of_state,
+                       struct buffer *report)
 {
     struct dirent **entries = NULL;
-    int count = scandir(folder->path, &entries, is_yaml, by_name);
+    int count = scandir(path, &entries, is_yaml, by_name);
 
-    if (count < 0 && errno != ENOENT && errno != ENOTDIR) {
-        buffer_append_format(report, "%s: cannot read: %s\n", folder->path, strerror(errno));
+    if (count < 0 && of_state && errno == EACCES) {
+        buffer_append_format(report, "%s: warning: cannot read what was made over HTTP: %s\n", path,
+                             strerror(errno));
+    } else if (count < 0 && errno != ENOENT && errno != ENOTDIR) {
+        buffer_append_format(report, "%s: cannot read: %s\n", path, strerror(errno));
         folder->code = ERROR_INVALID;
     }
     for (int i = 0; i < count; i++) {
-        char path[PATH_MAX + NAME_MAX + 2];
-        (void)snprintf(path, sizeof(path), "%s/%s", folder->path, entries[i]->d_name);
-        add_source(folder, path, report);
+        char file[PATH_MAX + NAME_MAX + 2];
+        (void)snprintf(file, sizeof(file), "%s/%s", path, entries[i]->d_name);
+        add_source(folder, file, report);
         free(entries[i]);
     }
     free(entries);
 }
 
-/* In place of the file that is there, or behind the others: it is not written yet. */
-static void put_source(struct folder *folder, const char *name, const char *text)
+static bool is_same_folder(const char *a, const char *b)
 {
-    char path[PATH_MAX + NAME_MAX + 2];
+    struct stat found[2];
+
+    return stat(a, &found[0]) == 0 && stat(b, &found[1]) == 0 &&
+           found[0].st_dev == found[1].st_dev && found[0].st_ino == found[1].st_ino;
+}
+
+static void add_folders(struct folder *folder, const char *path, struct buffer *report)
+{
+    char *data_dir = loaded_config_data_dir(&folder->sources[0]);
+    char beside[PATH_MAX], state[PATH_MAX];
+
+    config_folder(path, beside);
+    add_folder(folder, beside, false, report);
+    if (data_dir && strlen(data_dir) < PATH_MAX / 2) {
+        (void)snprintf(state, sizeof(state), "%.2048s/" CONFIG_FOLDER, data_dir);
+        if (folder->code == 0 && !is_same_folder(beside, state))
+            add_folder(folder, state, true, report);
+    }
+    free(data_dir);
+}
+
+/* In place of the file that is there, or behind the others: it is not written yet. */
+static void put_source(struct folder *folder, const char *path, const char *text)
+{
     struct loaded_source source = {.size_bytes = strlen(text)};
 
-    (void)snprintf(path, sizeof(path), "%s/%s", folder->path, name);
     source.path = memory_checked(strdup(path));
     source.text = memory_checked(strdup(text));
     for (size_t i = 1; i < folder->count; i++)
@@ -136,7 +167,7 @@ int config_load(const char *path, struct config **config, struct buffer *report)
     return config_load_with(path, NULL, NULL, config, report);
 }
 
-int config_load_with(const char *path, const char *name, const char *text, struct config **config,
+int config_load_with(const char *path, const char *file, const char *text, struct config **config,
                      struct buffer *report)
 {
     struct loaded_config *loaded = NULL;
@@ -144,12 +175,11 @@ int config_load_with(const char *path, const char *name, const char *text, struc
     int code;
 
     *config = NULL;
-    config_folder(path, folder.path);
     add_source(&folder, path, report);
     if (folder.code == 0)
-        add_folder(&folder, report);
-    if (folder.code == 0 && name)
-        put_source(&folder, name, text);
+        add_folders(&folder, path, report);
+    if (folder.code == 0 && file)
+        put_source(&folder, file, text);
     code = folder.code;
     if (code == 0)
         code = loaded_config_parse_all(folder.sources, folder.count, &loaded, report);
@@ -228,7 +258,8 @@ bool config_shard_partition(const struct config_collection *collection, const ch
     const char *number = dash ? dash + 1 : name;
     uint64_t value;
 
-    if (text_parse_u64(number, strlen(number), &value) != 0 || value > INT32_MAX)
+    if (collection->topic_count == 0 || text_parse_u64(number, strlen(number), &value) != 0 ||
+        value > INT32_MAX)
         return false;
     *partition = (int32_t)value;
     *topic = dash ? NULL : collection->topics[0];
@@ -238,6 +269,43 @@ bool config_shard_partition(const struct config_collection *collection, const ch
             *topic = collection->topics[i];
     }
     return *topic != NULL;
+}
+
+void config_shard_folder(const struct config_collection *collection, const char *shard,
+                         char folder[CONFIG_SHARD_NAME_BYTES])
+{
+    const char *topic;
+    int32_t partition;
+
+    if (!config_shard_partition(collection, shard, &topic, &partition))
+        (void)snprintf(folder, CONFIG_SHARD_NAME_BYTES, "%s", shard);
+    else if (topic[0] == '.')
+        (void)snprintf(folder, CONFIG_SHARD_NAME_BYTES, "%%%s-%d", topic + 1, partition);
+    else
+        (void)snprintf(folder, CONFIG_SHARD_NAME_BYTES, "%s-%d", topic, partition);
+}
+
+bool config_shard_of_folder(const struct config_collection *collection, const char *folder,
+                            char shard[CONFIG_SHARD_NAME_BYTES])
+{
+    const char *dash = strrchr(folder, '-');
+    char same[CONFIG_SHARD_NAME_BYTES];
+    uint64_t partition;
+
+    if (collection->topic_count == 0) {
+        (void)snprintf(shard, CONFIG_SHARD_NAME_BYTES, "%s", folder);
+        return true;
+    }
+    if (!dash || text_parse_u64(dash + 1, strlen(dash + 1), &partition) != 0 ||
+        partition > INT32_MAX)
+        return false;
+    for (size_t i = 0; i < collection->topic_count; i++) {
+        config_shard_name(collection, i, (int32_t)partition, shard);
+        config_shard_folder(collection, shard, same);
+        if (strcmp(same, folder) == 0)
+            return true;
+    }
+    return false;
 }
 
 void config_consumer_group(const struct config *config, char out[CONFIG_GROUP_BYTES])

@@ -218,18 +218,20 @@ struct config {
 /* How many collections may be added to a running service. */
 enum { CONFIG_COLLECTIONS_ADDED_MAX = 256 };
 
-/* Files beside the configuration, in the order of their names, define more collections. */
+/* Files beside the configuration, and then below data_dir, in the order of their names, define more collections. */
 #define CONFIG_FOLDER "conf.d"
 /** The folder of such files, for the configuration at `path`. */
 void config_folder(const char *path, char folder[PATH_MAX]);
+/** That of what is made at run time: the service may write there, wherever its configuration is. */
+void config_state_folder(const struct config *config, char folder[PATH_MAX]);
 
 /** Reads and checks a file and those of its folder. On failure every problem found is appended to `report`, one
  * "FILE:LINE:COL: message (hint)" a line, and the return is ERROR_INVALID (or ERROR_NOT_FOUND when
  * the file is not there). Warnings (too many windows a TTL) are lines that start with the place and
  * "warning:" and do not fail. The config owns all strings. */
 int config_load(const char *path, struct config **config, struct buffer *report);
-/** The same as if the folder's file `name` had this text. */
-int config_load_with(const char *path, const char *name, const char *text, struct config **config,
+/** The same as if `file` of one of the folders, with its path, had this text. */
+int config_load_with(const char *path, const char *file, const char *text, struct config **config,
                      struct buffer *report);
 /** Puts the collection of a fresh config behind those of the running one, which owns the fresh one
  * from then on. One thread at a time; others may read. NULL, and nothing changes, without room. */
@@ -288,6 +290,14 @@ void config_shard_name(const struct config_collection *collection, size_t topic,
 /** The partition that a shard's name stands for; false when it is of no topic of the collection. */
 bool config_shard_partition(const struct config_collection *collection, const char *name,
                             const char **topic, int32_t *partition);
+
+/** The folder of that shard: "clicks-3", whichever place its topic has in the list. A dot at the beginning, which
+ * no folder of a shard has, becomes a '%', which no topic has. A shard of no topic of the collection keeps its name. */
+void config_shard_folder(const struct config_collection *collection, const char *shard,
+                         char folder[CONFIG_SHARD_NAME_BYTES]);
+/** The name of the shard with this folder; false when it is of no topic of the collection. */
+bool config_shard_of_folder(const struct config_collection *collection, const char *folder,
+                            char shard[CONFIG_SHARD_NAME_BYTES]);
 
 /** Takes over what is logged, in which format, of a config read later. */
 void config_adopt_log(struct config *running, const struct config *fresh);

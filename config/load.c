@@ -11,6 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/memory.h"
 #include "config/nearest.h"
 
 enum { PATH_BYTES = 512, KEY_BYTES_MAX = 64 };
@@ -379,18 +380,14 @@ static const char *host_name(struct arena *arena)
     return arena_copy(arena, name, strlen(name));
 }
 
-int loaded_config_parse_all(const struct loaded_source *sources, size_t count,
-                            struct loaded_config **out, struct buffer *messages)
+/* Whatever is wrong with it is in the report. */
+static struct loaded_config *load_sources(const struct loaded_source *sources, size_t count,
+                                          struct report *report)
 {
-    struct loaded_config *loaded = calloc(1, sizeof(*loaded));
-    struct report *report = calloc(1, sizeof(*report));
-    struct loaded_source *kept;
+    struct loaded_config *loaded = memory_new(1, sizeof(*loaded));
     struct loader loader = {loaded, report};
-    int code = 0;
+    struct loaded_source *kept;
 
-    *out = NULL;
-    if (!loaded || !report)
-        abort();
     arena_create(&loaded->arena, 0);
     report->arena = &loaded->arena;
     kept = arena_calloc(&loaded->arena, count, sizeof(*kept));
@@ -402,6 +399,17 @@ int loaded_config_parse_all(const struct loaded_source *sources, size_t count,
     loaded->marks = arena_calloc(&loaded->arena, property_count, sizeof(*loaded->marks));
     set_defaults(&loader, false, loaded);
     load_all(&loader, kept, count);
+    return loaded;
+}
+
+int loaded_config_parse_all(const struct loaded_source *sources, size_t count,
+                            struct loaded_config **out, struct buffer *messages)
+{
+    struct report *report = memory_new(1, sizeof(*report));
+    struct loaded_config *loaded = load_sources(sources, count, report);
+    int code = 0;
+
+    *out = NULL;
     if (!loaded->config.node)
         loaded->config.node = host_name(&loaded->arena);
     report_write(report, messages);
@@ -413,6 +421,18 @@ int loaded_config_parse_all(const struct loaded_source *sources, size_t count,
     }
     free(report);
     return code;
+}
+
+char *loaded_config_data_dir(const struct loaded_source *source)
+{
+    struct report *report = memory_new(1, sizeof(*report));
+    struct loaded_config *loaded = load_sources(source, 1, report);
+    char *data_dir =
+        loaded->config.data_dir ? memory_checked(strdup(loaded->config.data_dir)) : NULL;
+
+    config_free(&loaded->config);
+    free(report);
+    return data_dir;
 }
 
 int loaded_config_parse(const char *path, const char *text, size_t size_bytes,

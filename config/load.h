@@ -45,6 +45,8 @@ int loaded_config_parse_all(const struct loaded_source *sources, size_t count,
 /** The same for one. */
 int loaded_config_parse(const char *path, const char *text, size_t size_bytes,
                         struct loaded_config **loaded, struct buffer *report);
+/** `data_dir` as the file says it, or the environment, whatever else is wrong; NULL: it has none. To be freed. */
+char *loaded_config_data_dir(const struct loaded_source *source);
 
 /** Reads `node` into the field of `base` (a struct loaded_config or a struct config_collection) or
  * reports why not, in which case the field stays as it is. `path` names the value in messages. */

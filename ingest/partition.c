@@ -231,7 +231,7 @@ static int64_t own_offset(const struct partition *partition)
     int64_t next_offset;
 
     if (!store_registry_acquire_shard(registry, collection, partition->name.shard, &lease))
-        return store_shard_peek(store_registry_store(registry), collection, partition->name.shard);
+        return store_registry_peek(registry, partition->name.collection, partition->name.shard);
     next_offset = store_shard_next_offset(lease.shard);
     store_registry_release(registry, &lease);
     return next_offset;

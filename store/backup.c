@@ -50,6 +50,7 @@ static int back_up(struct store_shard *shard, const char *path, const atomic_boo
     garbage_collect_behind(shard);
     done->collection = shard->collection;
     done->name = shard->name;
+    done->folder = shard->folder;
     done->next_offset = state.next_offset;
     done->file_count = files.file_count;
     done->bytes = files.bytes;
@@ -70,7 +71,7 @@ int store_shard_backup(struct store_shard *shard, const char *folder, const atom
     if (code == 0)
         code = store_shard_flush(shard, error);
     if (code == 0)
-        code = backup_make_shard(shard->io, folder, shard->collection, shard->name, path, error);
+        code = backup_make_shard(shard->io, folder, shard->collection, shard->folder, path, error);
     if (code == 0)
         code = back_up(shard, path, cancel, done, error);
     if (code != 0)

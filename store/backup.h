@@ -10,10 +10,10 @@
 struct store_shard;
 
 struct store_backup_shard {
-    const char *collection, *name; /* those of the shard */
-    int64_t next_offset;           /* filled: everything below is in the copy; -1: nothing */
-    uint64_t file_count, bytes;    /* filled */
-    uint64_t copied_bytes;         /* filled: of these; the others are hard links */
+    const char *collection, *name, *folder; /* those of the shard */
+    int64_t next_offset;        /* filled: everything below is in the copy; -1: nothing */
+    uint64_t file_count, bytes; /* filled */
+    uint64_t copied_bytes;      /* filled: of these; the others are hard links */
 };
 
 /** Flushes the shard and puts a copy of what is flushed into the folder; the shard goes on

@@ -49,13 +49,14 @@ int store_folder_remove(struct io *io, const char *folder, struct error *error)
     return code == 0 ? io_remove_directory(io, folder, error) : code;
 }
 
-int64_t store_shard_peek(struct store *store, const char *collection, const char *name)
+int64_t store_shard_peek(struct store *store, const char *collection, const char *shard_folder)
 {
     struct manifest_state state = {0};
     char directory[PATH_MAX];
     int64_t next_offset = -1;
 
-    (void)snprintf(directory, sizeof(directory), "%s/%s/%s", store->data_dir, collection, name);
+    (void)snprintf(directory, sizeof(directory), "%s/%s/%s", store->collections, collection,
+                   shard_folder);
     if (manifest_read_current(store->io, directory, &state, ERROR_IGNORED) == 0)
         next_offset = state.next_offset;
     manifest_state_destroy(&state);
@@ -68,25 +69,25 @@ struct install {
 };
 
 static void find_places(const struct store *store, const char *folder, const char *collection,
-                        const char *name, struct install *install)
+                        const char *shard_folder, struct install *install)
 {
-    (void)snprintf(install->from, PATH_MAX, "%.3000s/%s/%s", folder, collection, name);
+    (void)snprintf(install->from, PATH_MAX, "%.3000s/%s/%s", folder, collection, shard_folder);
     (void)snprintf(install->aside, PATH_MAX, "%.3000s/replaced", folder);
-    (void)snprintf(install->parent, PATH_MAX, "%.3000s/%s", store->data_dir, collection);
-    (void)snprintf(install->to, PATH_MAX, "%.3500s/%s", install->parent, name);
+    (void)snprintf(install->parent, PATH_MAX, "%.3000s/%s", store->collections, collection);
+    (void)snprintf(install->to, PATH_MAX, "%.3500s/%s", install->parent, shard_folder);
 }
 
 int store_shard_install(struct store *store, const char *folder, const char *collection,
-                        const char *name, struct error *error)
+                        const char *shard_folder, struct error *error)
 {
     struct io *io = store->io;
     struct install install;
     int code;
 
-    find_places(store, folder, collection, name, &install);
+    find_places(store, folder, collection, shard_folder, &install);
     code = io_make_directory(io, install.parent, error);
     if (code == 0)
-        code = io_sync_directory(io, store->data_dir, error);
+        code = io_sync_directory(io, store->collections, error);
     if (code == 0)
         code = io_rename(io, install.to, install.aside, error);
     if (code == ERROR_NOT_FOUND)
@@ -105,13 +106,13 @@ static int find_any(void *context, const char *name)
 
 /* A copy that is not in its own folder any more is in the shard's place. */
 int store_shard_uninstall(struct store *store, const char *folder, const char *collection,
-                          const char *name, struct error *error)
+                          const char *shard_folder, struct error *error)
 {
     struct io *io = store->io;
     struct install install;
     int code = 0;
 
-    find_places(store, folder, collection, name, &install);
+    find_places(store, folder, collection, shard_folder, &install);
     if (io_list(io, install.from, find_any, NULL, ERROR_IGNORED) == ERROR_NOT_FOUND)
         code = store_folder_remove(io, install.to, error);
     if (code == 0)

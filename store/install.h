@@ -12,13 +12,13 @@ struct store;
 /** Removes a folder with all below it; one that is not there is no error. */
 int store_folder_remove(struct io *io, const char *folder, struct error *error);
 
-/** Puts a verified copy in the place of the shard's folder, which no process has open. That one lies below
+/** Puts a verified copy, FOLDER/COLLECTION/SHARD_FOLDER, in the place of the shard's folder, which no process has open. That one lies below
  * `folder` until store_folder_remove, or until store_shard_uninstall puts it back, whatever the install came to. */
 int store_shard_install(struct store *store, const char *folder, const char *collection,
-                        const char *name, struct error *error);
+                        const char *shard_folder, struct error *error);
 int store_shard_uninstall(struct store *store, const char *folder, const char *collection,
-                          const char *name, struct error *error);
+                          const char *shard_folder, struct error *error);
 /** The offset up to which a shard that is not open was flushed; -1: there is none, or nothing in it. */
-int64_t store_shard_peek(struct store *store, const char *collection, const char *name);
+int64_t store_shard_peek(struct store *store, const char *collection, const char *shard_folder);
 
 #endif

@@ -30,15 +30,17 @@ static void init_lock(pthread_mutex_t *lock)
 static struct store_shard *shard_new(struct store *store, const struct store_shard_options *options)
 {
     struct store_shard *shard = calloc(1, sizeof(*shard));
+    const char *folder = options->folder ? options->folder : options->name;
 
-    if (!shard || asprintf(&shard->directory, "%s/%s/%s", store->data_dir, options->collection,
-                           options->name) < 0)
+    if (!shard || asprintf(&shard->directory, "%s/%s/%s", store->collections, options->collection,
+                           folder) < 0)
         abort();
     shard->store = store;
     shard->io = store->io;
     shard->collection = strdup(options->collection);
     shard->name = strdup(options->name);
-    if (!shard->collection || !shard->name)
+    shard->folder = strdup(folder);
+    if (!shard->collection || !shard->name || !shard->folder)
         abort();
     shard->dim = options->dim;
     shard->metric = options->metric;
@@ -94,13 +96,14 @@ static void shard_delete(struct store_shard *shard)
     free(shard->directory);
     free(shard->collection);
     free(shard->name);
+    free(shard->folder);
     free(shard);
 }
 
 /* Names become folders. */
 static int check_name(const char *what, const char *name, struct error *error)
 {
-    if (!name || name[0] == '\0' || name[0] == '.' || strchr(name, '/') || strlen(name) > 200)
+    if (!name || name[0] == '\0' || name[0] == '.' || strchr(name, '/') || strlen(name) > NAME_MAX)
         return error_set(error, ERROR_INVALID, "%s '%s' is not a valid folder name", what,
                          name ? name : "");
     return 0;
@@ -111,7 +114,7 @@ static int check_options(const struct store_shard_options *options, struct error
     int code = check_name("collection", options->collection, error);
 
     if (code == 0)
-        code = check_name("shard", options->name, error);
+        code = check_name("shard", options->folder ? options->folder : options->name, error);
     if (code == 0 && (options->dim == 0 || options->dim > 65536))
         code = error_set(error, ERROR_INVALID, "invalid dimension %u", options->dim);
     if (code == 0 && (options->window_ms < 0 || options->ttl_ms < 0))
@@ -138,10 +141,10 @@ static int make_directories(struct store_shard *shard, struct error *error)
     char path[PATH_MAX];
     int code;
 
-    snprintf(path, sizeof(path), "%s/%s", shard->store->data_dir, shard->collection);
+    snprintf(path, sizeof(path), "%s/%s", shard->store->collections, shard->collection);
     code = io_make_directory(io, path, error);
     if (code == 0)
-        code = io_sync_directory(io, shard->store->data_dir, error);
+        code = io_sync_directory(io, shard->store->collections, error);
     if (code == 0)
         code = io_make_directory(io, shard->directory, error);
     if (code == 0)

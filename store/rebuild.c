@@ -84,19 +84,20 @@ static void remove_shadow(const struct store_shard *shard)
     char path[PATH_MAX];
 
     shadow_collection(shard, collection);
-    snprintf(path, sizeof(path), "%.3000s/%s/%s", shard->store->data_dir, collection, shard->name);
+    snprintf(path, sizeof(path), "%.3000s/%s/%s", shard->store->collections, collection,
+             shard->folder);
     remove_folder(shard->io, path);
-    snprintf(path, sizeof(path), "%.3000s/%s", shard->store->data_dir, collection);
+    snprintf(path, sizeof(path), "%.3000s/%s", shard->store->collections, collection);
     (void)io_remove_directory(shard->io, path, ERROR_IGNORED); /* another shard may use it */
 }
 
-static void remove_shadows_of(struct store *store, const char *collection)
+static void remove_shadows_of(struct store *store, const char *parent, const char *collection)
 {
     char folder[PATH_MAX];
     char path[PATH_MAX];
     struct buffer names = {0};
 
-    snprintf(folder, sizeof(folder), "%.3000s/%.250s", store->data_dir, collection);
+    snprintf(folder, sizeof(folder), "%.3000s/%.250s", parent, collection);
     if (io_list(store->io, folder, collect_name, &names, ERROR_IGNORED) == 0) {
         for (size_t at = 0; at < names.size; at += strlen((char *)names.data + at) + 1) {
             snprintf(path, sizeof(path), "%.3300s/%.250s", folder, (char *)names.data + at);
@@ -107,15 +108,22 @@ static void remove_shadows_of(struct store *store, const char *collection)
     buffer_destroy(&names);
 }
 
-void rebuild_remove_shadows(struct store *store)
+static void remove_shadows_in(struct store *store, const char *parent)
 {
     struct buffer names = {0};
 
-    if (io_list(store->io, store->data_dir, collect_name, &names, ERROR_IGNORED) == 0)
+    if (io_list(store->io, parent, collect_name, &names, ERROR_IGNORED) == 0)
         for (size_t at = 0; at < names.size; at += strlen((char *)names.data + at) + 1)
             if (strncmp((char *)names.data + at, SHADOW_PREFIX, strlen(SHADOW_PREFIX)) == 0)
-                remove_shadows_of(store, (char *)names.data + at);
+                remove_shadows_of(store, parent, (char *)names.data + at);
     buffer_destroy(&names);
+}
+
+/* Those of an earlier windrow lay beside LOCK. */
+void rebuild_remove_shadows(struct store *store)
+{
+    remove_shadows_in(store, store->collections);
+    remove_shadows_in(store, store->data_dir);
 }
 
 static int open_shadow(struct store_rebuild *rebuild, struct error *error)
@@ -125,6 +133,7 @@ static int open_shadow(struct store_rebuild *rebuild, struct error *error)
     struct store_shard_options options = {
         .collection = collection,
         .name = shard->name,
+        .folder = shard->folder,
         .dim = shard->dim,
         .metric = shard->metric,
         .window_ms = rebuild->length_ms,

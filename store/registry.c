@@ -37,6 +37,7 @@
 #include "store/install.h"
 #include "store/lease.h"
 #include "store/listen.h"
+#include "store/places.h"
 #include "store/registry_internal.h"
 #include "store/settings.h"
 #include "store/shard.h"
@@ -100,7 +101,10 @@ static int open_shard(struct store_registry *registry, const struct config_colle
                       const char *name, struct store_shard **shard, struct error *error)
 {
     struct store_shard_options options = shard_options(registry, collection, name);
+    char folder[CONFIG_SHARD_NAME_BYTES];
 
+    config_shard_folder(collection, name, folder);
+    options.folder = folder;
     if (store_shard_open(registry->options.store, &options, shard, error) != 0)
         return error_wrap(error, "collection %s: shard %s", collection->name, name);
     if (registry->options.opened &&
@@ -175,23 +179,42 @@ static int open_entry(struct store_registry *registry, const struct config_colle
     return 0;
 }
 
+static int open_folders(struct store_registry *registry, const struct config_collection *collection,
+                        const char **folders, size_t count, struct error *error)
+{
+    char name[CONFIG_SHARD_NAME_BYTES];
+    struct store_shard *shard;
+    int code = 0;
+
+    for (size_t i = 0; i < count && code == 0; i++)
+        if (config_shard_of_folder(collection, folders[i], name))
+            code = open_entry(registry, collection, name, false, &shard, error);
+        else
+            log_warning(
+                "store",
+                "%s/%s is of a topic that the collection does not read: it is kept, and not "
+                "served. Put the topic back into collections.%s.topics, or remove the folder",
+                collection->name, folders[i], collection->name);
+    return code;
+}
+
 int store_registry_open_existing(struct store_registry *registry, const struct config *config,
                                  struct error *error)
 {
+    struct store *store = registry->options.store;
     struct arena arena;
     int code = 0;
 
     arena_create(&arena, 0);
     for (size_t i = 0; i < config->collection_count && code == 0; i++) {
         const struct config_collection *collection = &config->collections[i];
-        const char **names;
+        const char **folders;
         size_t count;
-        code = store_shard_list(registry->options.store, collection->name, &arena, &names, &count,
-                                error);
-        for (size_t j = 0; j < count && code == 0; j++) {
-            struct store_shard *shard;
-            code = open_entry(registry, collection, names[j], false, &shard, error);
-        }
+        code = places_name_shards(store, collection, error);
+        if (code == 0)
+            code = store_shard_list(store, collection->name, &arena, &folders, &count, error);
+        if (code == 0)
+            code = open_folders(registry, collection, folders, count, error);
     }
     arena_destroy(&arena);
     return code;
@@ -224,6 +247,7 @@ int store_registry_remove(struct store_registry *registry,
                           struct error *error)
 {
     struct registry_entry *entry = memory_new(1, sizeof(*entry));
+    char folder[CONFIG_SHARD_NAME_BYTES];
     struct registry_entry **place;
     bool found;
     int code;
@@ -243,7 +267,8 @@ int store_registry_remove(struct store_registry *registry,
         free(entry);
         return error_set(error, ERROR_BUSY, "shard %s is open", name);
     }
-    code = store_shard_remove(registry->options.store, collection->name, name, error);
+    config_shard_folder(collection, name, folder);
+    code = store_shard_remove(registry->options.store, collection->name, folder, error);
     forget(registry, entry);
     return code;
 }
@@ -326,15 +351,15 @@ int store_registry_discard(struct store_registry *registry, struct store_shard *
                            struct error *error)
 {
     char *collection = strdup(store_shard_collection(shard));
-    char *name = strdup(store_shard_name(shard));
+    char *folder = strdup(shard->folder);
     int code;
 
-    if (!collection || !name)
+    if (!collection || !folder)
         abort();
     store_registry_close(registry, shard, false);
-    code = store_shard_remove(registry->options.store, collection, name, error);
+    code = store_shard_remove(registry->options.store, collection, folder, error);
     free(collection);
-    free(name);
+    free(folder);
     return code;
 }
 
@@ -346,9 +371,11 @@ int store_registry_install(struct store_registry *registry,
     struct store_shard *shard;
     struct error failed = {0};
     struct store_lease lease;
+    char place[CONFIG_SHARD_NAME_BYTES];
     bool found = true;
     int code;
 
+    config_shard_folder(collection, name, place);
     if (store_registry_acquire_shard(registry, collection->name, name, &lease)) {
         shard = lease.shard;
         store_registry_release(registry, &lease);
@@ -358,16 +385,25 @@ int store_registry_install(struct store_registry *registry,
     while ((void)registry_find_place(registry, collection->name, name, &found), found)
         pthread_cond_wait(&registry->released, &registry->lock);
     pthread_mutex_unlock(&registry->lock);
-    code = store_shard_install(store, folder, collection->name, name, error);
+    code = store_shard_install(store, folder, collection->name, place, error);
     if (code == 0)
         code = store_registry_claim(registry, collection, name, &shard, error);
     if (code == 0)
         (void)store_folder_remove(store->io, folder,
                                   ERROR_IGNORED); /* the next start removes what is left */
-    else if (store_shard_uninstall(store, folder, collection->name, name, &failed) != 0)
+    else if (store_shard_uninstall(store, folder, collection->name, place, &failed) != 0)
         return error_wrap(error, "%s/%s: what was here before cannot be put back (%s)",
                           collection->name, name, failed.text);
     return code;
+}
+
+int64_t store_registry_peek(struct store_registry *registry,
+                            const struct config_collection *collection, const char *name)
+{
+    char folder[CONFIG_SHARD_NAME_BYTES];
+
+    config_shard_folder(collection, name, folder);
+    return store_shard_peek(registry->options.store, collection->name, folder);
 }
 
 void store_registry_unclaim(struct store_registry *registry, struct store_shard *shard)

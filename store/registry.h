@@ -63,7 +63,9 @@ void store_registry_delete(struct store_registry *registry);
 
 struct store *store_registry_store(const struct store_registry *registry);
 
-/** Opens every shard of the configured collections that is on disk. */
+/** Opens every shard of the configured collections that is on disk. Folders of an earlier windrow, named by the
+ * place of their topic in the list, are named by the topic first. A folder of a topic that the collection does not
+ * read stays closed, and the log says so. */
 int store_registry_open_existing(struct store_registry *registry, const struct config *config,
                                  struct error *error);
 /** Opens a shard, or finds it open; the assignment owns it from now on. With `expects_shards` it is
@@ -151,6 +153,9 @@ bool store_registry_in_use(struct store_registry *registry, const char *collecti
 int store_registry_remove(struct store_registry *registry,
                           const struct config_collection *collection, const char *name,
                           struct error *error);
+/** The offset up to which a shard that is not open was flushed; -1: there is none, or nothing in it. */
+int64_t store_registry_peek(struct store_registry *registry,
+                            const struct config_collection *collection, const char *name);
 /** Closes shards that nobody claimed (they moved to another process). */
 void store_registry_close_unclaimed(struct store_registry *registry);
 void store_registry_close_all(struct store_registry *registry, bool flush);

@@ -6,6 +6,7 @@
 
 #include "base/vector.h"
 #include "store/files/manifest_format.h"
+#include "store/store.h"
 
 static void add(struct buffer *differences, const char *what, const char *stored,
                 const char *wanted)
@@ -78,9 +79,13 @@ static int compare_shard(void *context, const char *name)
     struct store_settings stored;
     struct manifest_state state = {0};
     struct error error = {0};
-    char directory[PATH_MAX];
+    char directory[PATH_MAX], shard[CONFIG_SHARD_NAME_BYTES];
     int code;
 
+    /* A shard of a topic that left the list is not opened. One of digits alone is an earlier windrow's. */
+    if (!config_shard_of_folder(collection, name, shard) &&
+        strspn(name, "0123456789") != strlen(name))
+        return 0;
     if ((size_t)snprintf(directory, sizeof(directory), "%s/%s", comparison->folder, name) >=
         sizeof(directory))
         return 0;
@@ -102,16 +107,20 @@ static int compare_shard(void *context, const char *name)
 size_t store_settings_compare(struct io *io, const char *data_dir, const struct config *config,
                               struct buffer *report)
 {
+    /* An earlier windrow had the collections beside LOCK. */
+    static const char *const places[] = {"%.3000s/" STORE_COLLECTIONS "/%s", "%.3000s/%s"};
     struct comparison comparison = {.io = io, .report = report};
     char folder[PATH_MAX];
 
+    comparison.folder = folder;
     for (size_t i = 0; i < config->collection_count; i++) {
+        const size_t before = comparison.count;
         comparison.collection = &config->collections[i];
-        comparison.folder = folder;
-        if (!comparison.collection->removed &&
-            (size_t)snprintf(folder, sizeof(folder), "%.3000s/%s", data_dir,
-                             comparison.collection->name) < sizeof(folder))
-            (void)io_list(io, folder, compare_shard, &comparison, ERROR_IGNORED);
+        for (size_t j = 0; j < 2 && comparison.count == before && !comparison.collection->removed;
+             j++)
+            if ((size_t)snprintf(folder, sizeof(folder), places[j], data_dir,
+                                 comparison.collection->name) < sizeof(folder))
+                (void)io_list(io, folder, compare_shard, &comparison, ERROR_IGNORED);
     }
     return comparison.count;
 }

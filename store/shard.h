@@ -43,6 +43,7 @@ struct store {
     struct io *io;
     struct metrics *metrics;
     char *data_dir;
+    char *collections; /* the folder of the collections' folders */
     char *lock_path;
     int lock_file;
     uint64_t memtable_max_bytes;
@@ -141,6 +142,7 @@ struct store_shard {
     char *directory;
     char *collection;
     char *name;
+    char *folder; /* the last part of the directory */
     uint32_t dim;
     enum vector_metric metric;
     enum store_durability durability;

@@ -1,7 +1,7 @@
 /* A store: the data folder, its lock, and what all shards share (memory, events, pools).
  *
  *     DATA_DIR/LOCK                      held while a process has the folder open
- *     DATA_DIR/COLLECTION/SHARD/CURRENT  makes the folder a shard
+ *     DATA_DIR/collections.d/COLLECTION/SHARD/CURRENT  makes the folder a shard
  *
  * Opening makes the folder with all above it and syncs the parent: a record is acknowledged only in
  * a folder whose name survives a crash. The lock is the kernel's, on the open file: it goes with
@@ -20,6 +20,7 @@
 #include "store/listen.h"
 #include "store/log_reader.h"
 #include "store/operations.h"
+#include "store/places.h"
 #include "store/store.h"
 
 enum { MEMORY_DEFAULT_BYTES = 1 << 30, MEMTABLE_DEFAULT_BYTES = 128 << 20 };
@@ -76,6 +77,7 @@ static void store_delete(struct store *store)
     events_destroy(&store->events);
     pthread_mutex_destroy(&store->shadow_lock);
     free(store->data_dir);
+    free(store->collections);
     free(store->lock_path);
     free(store);
 }
@@ -114,13 +116,16 @@ int store_open(const struct store_options *options, struct store **out, struct e
     if (pthread_mutex_init(&store->shadow_lock, NULL) != 0)
         abort();
     store->data_dir = strdup(options->data_dir);
-    if (!store->data_dir || asprintf(&store->lock_path, "%s/LOCK", options->data_dir) < 0)
+    if (!store->data_dir || asprintf(&store->lock_path, "%s/LOCK", options->data_dir) < 0 ||
+        asprintf(&store->collections, "%s/" STORE_COLLECTIONS, options->data_dir) < 0)
         abort();
     code = io_open(io, store->lock_path, IO_WRITE | IO_CREATE, &store->lock_file, error);
     if (code == 0)
         code = io_lock(io, store->lock_file, store->lock_path, error);
     if (code == 0)
         code = backup_check_restored(io, options->data_dir, error);
+    if (code == 0)
+        code = places_prepare(io, options->data_dir, error);
     if (code != 0) {
         store_delete(store);
         return code;
@@ -156,14 +161,14 @@ static int remove_file(void *context, const char *name)
 
 /* CURRENT goes first: without it the folder is no shard, and what a crash leaves of it is removed
  * by whoever makes a shard of that name. */
-int store_shard_remove(struct store *store, const char *collection, const char *name,
+int store_shard_remove(struct store *store, const char *collection, const char *folder,
                        struct error *error)
 {
     char directory[PATH_MAX];
     struct removal removal = {store->io, directory, error};
     int code;
 
-    snprintf(directory, sizeof(directory), "%s/%s/%s", store->data_dir, collection, name);
+    snprintf(directory, sizeof(directory), "%s/%s/%s", store->collections, collection, folder);
     code = remove_file(&removal, "CURRENT");
     if (code == 0)
         code = io_sync_directory(store->io, directory, error);
@@ -172,6 +177,15 @@ int store_shard_remove(struct store *store, const char *collection, const char *
     if (code == 0)
         code = io_list(store->io, directory, remove_file, &removal, error);
     return code == 0 ? io_remove_directory(store->io, directory, error) : code;
+}
+
+void store_collection_forget(struct store *store, const char *collection)
+{
+    char path[PATH_MAX];
+
+    (void)snprintf(path, sizeof(path), "%.3000s/%.255s", store->collections, collection);
+    (void)io_remove_directory(store->io, path, ERROR_IGNORED);
+    places_forget(store->io, store->data_dir, collection);
 }
 
 struct name_list {
@@ -209,7 +223,7 @@ static bool is_shard(struct store *store, const char *collection, const char *na
     char path[PATH_MAX];
     int file;
 
-    snprintf(path, sizeof(path), "%s/%s/%s/CURRENT", store->data_dir, collection, name);
+    snprintf(path, sizeof(path), "%s/%s/%s/CURRENT", store->collections, collection, name);
     if (io_open(store->io, path, IO_READ, &file, ERROR_IGNORED) != 0)
         return false;
     (void)io_close(store->io, file, path, ERROR_IGNORED); /* nothing was written */
@@ -222,16 +236,16 @@ static int compare_names(const void *a, const void *b)
 }
 
 int store_shard_list(struct store *store, const char *collection, struct arena *arena,
-                     const char ***names, size_t *count, struct error *error)
+                     const char ***folders, size_t *count, struct error *error)
 {
     struct name_list list = {.arena = arena};
     char path[PATH_MAX];
     size_t kept = 0;
     int code;
 
-    *names = NULL;
+    *folders = NULL;
     *count = 0;
-    snprintf(path, sizeof(path), "%s/%s", store->data_dir, collection);
+    snprintf(path, sizeof(path), "%s/%s", store->collections, collection);
     code = io_list(store->io, path, add_name, &list, error);
     if (code == ERROR_NOT_FOUND)
         return 0;
@@ -242,9 +256,24 @@ int store_shard_list(struct store *store, const char *collection, struct arena *
             list.names[kept++] = list.names[i];
     if (kept > 0)
         qsort(list.names, kept, sizeof(*list.names), compare_names);
-    *names = list.names;
+    *folders = list.names;
     *count = kept;
     return 0;
+}
+
+int store_shard_rename(struct store *store, const char *collection, const char *folder,
+                       const char *to, struct error *error)
+{
+    char from_path[PATH_MAX], to_path[PATH_MAX], parent[PATH_MAX];
+    int code;
+
+    (void)snprintf(parent, sizeof(parent), "%.3000s/%.255s", store->collections, collection);
+    (void)snprintf(from_path, sizeof(from_path), "%.3300s/%.255s", parent, folder);
+    (void)snprintf(to_path, sizeof(to_path), "%.3300s/%.255s", parent, to);
+    if (is_shard(store, collection, to))
+        return error_set(error, ERROR_EXISTS, "%s and %s are both shards", from_path, to_path);
+    code = io_rename(store->io, from_path, to_path, error);
+    return code == 0 ? io_sync_directory(store->io, parent, error) : code;
 }
 
 void store_listen(struct store *store, struct store_listener *listener)

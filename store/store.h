@@ -28,8 +28,10 @@
  * Threads. Append: one thread a shard at a time. Snapshots: any thread. Flush, seal, merge, drop,
  * attach: any thread; the store serialises what must be (one major a window, one flush a shard).
  *
- * Layout: DATA_DIR/LOCK, DATA_DIR/<collection>/<shard>/{CURRENT, MANIFEST-n, n.log, n.chunk, n.run,
- * n.vectors, n.mask, n.segment, n.columns}. docs/formats.md draws every byte. */
+ * Layout: DATA_DIR/LOCK, DATA_DIR/collections.d/<collection>/<shard>/{CURRENT, MANIFEST-n, n.log,
+ * n.chunk, n.run, n.vectors, n.mask, n.segment, n.columns}. docs/formats.md draws every byte. No
+ * collection can be named like a file of windrow's: they have a folder of their own, whose name none
+ * of them can have. */
 #ifndef STORE_STORE_H
 #define STORE_STORE_H
 
@@ -47,6 +49,11 @@
 struct store;
 struct store_shard;
 
+/* Below the data folder: the collections' folders. */
+#define STORE_COLLECTIONS "collections.d"
+/* In DATA_DIR/COLLECTION, where an earlier windrow looks: no shard (store/places.c). */
+#define STORE_NOTICE "moved-to-" STORE_COLLECTIONS
+
 struct store_options {
     const char *data_dir;
     uint64_t memory_max_bytes;   /* all memtables, log buffers and caches of all shards */
@@ -59,6 +66,8 @@ struct store_options {
 struct store_shard_options {
     const char *collection;
     const char *name; /* "3", or "topic-3" for topics after the first */
+    const char
+        *folder; /* of the shard, which does not depend on the order of topics; NULL: its name */
     uint32_t dim;
     enum vector_metric metric; /* cosine: the caller normalises */
     uint16_t key_rule;         /* enum config_key_rule + 1; 0: not checked and not kept */
@@ -73,8 +82,8 @@ struct store_shard_options {
                                 float32 has to keep, or the run stays float32 */
 };
 
-/** Locks and opens the data folder (created when missing). Another live process on it: ERROR_BUSY.
- */
+/** Locks and opens the data folder (created when missing). Another live process on it: ERROR_BUSY. Collections that
+ * an earlier windrow left beside LOCK move to their place; ERROR_EXISTS when both places have one. */
 int store_open(const struct store_options *options, struct store **store, struct error *error);
 /** All shards must be closed. */
 void store_close(struct store *store);
@@ -88,14 +97,21 @@ int store_shard_open(struct store *store, const struct store_shard_options *opti
  * everything was flushed: the flush failed, or writes had stopped before. The shard is closed all the same. */
 int store_shard_close(struct store_shard *shard, bool flush, struct error *error);
 
+/** Gives the folder of a shard, which is closed, another name; ERROR_EXISTS when that one is taken. */
+int store_shard_rename(struct store *store, const char *collection, const char *folder,
+                       const char *to, struct error *error);
+
 /** Removes a shard that is closed, with everything it stored. After a crash in between the shard is
  * either all there or gone. A shard that is not there is not an error. */
-int store_shard_remove(struct store *store, const char *collection, const char *name,
+int store_shard_remove(struct store *store, const char *collection, const char *folder,
                        struct error *error);
 
-/** Names of shards of a collection that exist on disk, as an array of strings in `arena`. */
+/** Removes the folder of a collection that has no shards any more, if nothing else is in it. */
+void store_collection_forget(struct store *store, const char *collection);
+
+/** Folders of the shards of a collection that exist on disk, as an array of strings in `arena`. */
 int store_shard_list(struct store *store, const char *collection, struct arena *arena,
-                     const char ***names, size_t *count, struct error *error);
+                     const char ***folders, size_t *count, struct error *error);
 
 const char *store_shard_name(const struct store_shard *shard);
 const char *store_shard_collection(const struct store_shard *shard);

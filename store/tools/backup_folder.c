@@ -58,7 +58,7 @@ int store_backup_finish(struct io *io, const char *folder, const struct store_ba
     for (size_t i = 0; i < count && code == 0; i++) {
         snprintf(path, sizeof(path), "%s/%s", folder, shards[i].collection);
         code = io_sync_directory(io, path, error);
-        buffer_append_format(&text, "%s %s %" PRId64 "\n", shards[i].collection, shards[i].name,
+        buffer_append_format(&text, "%s %s %" PRId64 "\n", shards[i].collection, shards[i].folder,
                              shards[i].next_offset);
     }
     checksum = checksum_block(text.data, text.size, 0, 0, text.size);

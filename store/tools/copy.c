@@ -1,17 +1,19 @@
 /* Copies of shards that come from another process.
  *
  *     .outgoing/ID/COLLECTION/SHARD          made by store_shard_backup, read by who asked for it
- *     .incoming/COLLECTION.SHARD/COLLECTION/SHARD    fetched here; a data folder of its own, so that it is
+ *     .incoming/COLLECTION.HASH/COLLECTION/SHARD    fetched here; a data folder of its own, so that it is
  *                                            verified as one
  *
  * Nothing that was fetched is believed: every byte is read and every checksum compared before the
  * install (store/install.h). */
 #include "store/tools/copy.h"
 
+#include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "base/checksum.h"
 #include "store/files/backup_files.h"
 #include "store/files/manifest_format.h"
 #include "store/install.h"
@@ -50,7 +52,9 @@ int store_copy_incoming(struct io *io, const char *data_dir, const char *collect
 
     if (code != 0)
         return code;
-    (void)snprintf(folder, PATH_MAX, "%s/" INCOMING "/%s.%s", data_dir, collection, name);
+    /* Both names together may be longer than a name of a folder. */
+    (void)snprintf(folder, PATH_MAX, "%.3000s/" INCOMING "/%s.%016" PRIx64, data_dir, collection,
+                   checksum_block(name, strlen(name), 0, 0, 0));
     code = io_make_directory(io, folder, error);
     if (code == 0)
         code = io_replace_file(io, folder, "LOCK", "", 0, error); /* verify wants one */

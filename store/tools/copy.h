@@ -18,7 +18,7 @@ struct store_copy_wanted {
 };
 
 /** Makes the folder for a copy of one shard on its way out, or in; `folder` has PATH_MAX bytes. Files of an
- * incoming one belong into COLLECTION/SHARD below it. */
+ * incoming one belong into COLLECTION/NAME below it: `name` is that of the shard's folder. */
 int store_copy_outgoing(struct io *io, const char *data_dir, const char *id, char *folder,
                         struct error *error);
 int store_copy_incoming(struct io *io, const char *data_dir, const char *collection,

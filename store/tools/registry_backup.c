@@ -31,6 +31,7 @@ static void add(struct list *list, const struct store_backup_shard *done)
     list->shards[list->count] = *done;
     list->shards[list->count].collection = keep(list, done->collection);
     list->shards[list->count].name = keep(list, done->name);
+    list->shards[list->count].folder = keep(list, done->folder);
     list->count++;
 }
 

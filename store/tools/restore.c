@@ -14,6 +14,7 @@
 #include "store/files/backup_files.h"
 #include "store/files/manifest_format.h"
 #include "store/files/wire.h"
+#include "store/store.h"
 #include "store/tools/backup_folder.h"
 
 /* Checks the list and ends it behind the last shard's line. */
@@ -88,14 +89,15 @@ static bool parse_line(char *line, char **collection, char **name)
     *line = '\0';
     return **collection && **collection != '.' && !strchr(*collection, '/') && **name &&
            **name != '.' && !strchr(*name, '/') && strlen(*collection) <= 200 &&
-           strlen(*name) <= 200;
+           strlen(*name) <= NAME_MAX;
 }
 
-static int restore_line(struct io *io, const char *folder, const char *data_dir, char *line,
+static int restore_line(struct io *io, const char *folder, const char *collections, char *line,
                         uint64_t *bytes, struct error *error)
 {
     char from[PATH_MAX], to[PATH_MAX];
     char *collection, *name;
+    uint64_t number;
     int code;
 
     if (!parse_line(line, &collection, &name))
@@ -103,11 +105,15 @@ static int restore_line(struct io *io, const char *folder, const char *data_dir,
                          line);
     if (snprintf(from, sizeof(from), "%s/%s/%s", folder, collection, name) >= PATH_MAX - 100)
         return error_set(error, ERROR_INVALID, "path too long: %s", folder);
-    code = backup_make_shard(io, data_dir, collection, name, to, error);
+    /* Who opened the backup as a store moved its collections. */
+    if (manifest_current_read(io, from, &number, ERROR_IGNORED) == ERROR_NOT_FOUND)
+        (void)snprintf(from, sizeof(from), "%.3000s/" STORE_COLLECTIONS "/%s/%s", folder,
+                       collection, name);
+    code = backup_make_shard(io, collections, collection, name, to, error);
     if (code == 0)
         code = restore_shard(io, from, to, bytes, error);
     if (code == 0) {
-        snprintf(to, sizeof(to), "%s/%s", data_dir, collection);
+        snprintf(to, sizeof(to), "%.3000s/%s", collections, collection);
         code = io_sync_directory(io, to, error);
     }
     return code == 0 ? 0 : error_wrap(error, "%s/%s", collection, name);
@@ -117,7 +123,7 @@ int store_restore(struct io *io, const char *folder, const char *data_dir, size_
                   uint64_t *bytes, struct error *error)
 {
     struct buffer list = {0};
-    char path[PATH_MAX];
+    char path[PATH_MAX], collections[PATH_MAX];
     int code = strlen(folder) > PATH_MAX - 1000
                    ? error_set(error, ERROR_INVALID, "path too long: %s", folder)
                    : read_list(io, folder, &list, error);
@@ -130,6 +136,9 @@ int store_restore(struct io *io, const char *folder, const char *data_dir, size_
         code = io_replace_file(io, data_dir, BACKUP_RESTORING_NAME, "", 0, error);
     if (code == 0)
         code = io_replace_file(io, data_dir, "LOCK", "", 0, error); /* verify wants one */
+    (void)snprintf(collections, sizeof(collections), "%.3000s/" STORE_COLLECTIONS, data_dir);
+    if (code == 0)
+        code = io_make_directory(io, collections, error);
     for (size_t at = strlen(BACKUP_FIRST_LINE); code == 0 && at < list.size; (*shard_count)++) {
         char *line = (char *)list.data + at;
         char *newline = memchr(line, '\n', list.size - at);
@@ -140,7 +149,7 @@ int store_restore(struct io *io, const char *folder, const char *data_dir, size_
         }
         *newline = '\0';
         at = (size_t)(newline - (char *)list.data) + 1;
-        code = restore_line(io, folder, data_dir, line, bytes, error);
+        code = restore_line(io, folder, collections, line, bytes, error);
     }
     if (code == 0) {
         snprintf(path, sizeof(path), "%s/%s", data_dir, BACKUP_RESTORING_NAME);

@@ -17,6 +17,7 @@
 #include "store/files/manifest_format.h"
 #include "store/files/table_format.h"
 #include "store/files/table_map.h"
+#include "store/store.h"
 #include "store/tools/verify.h"
 
 struct verification {
@@ -379,8 +380,8 @@ static bool holds_shard(const struct names *names)
     return false;
 }
 
-/* Folders two levels down that hold a manifest are shards; plain files and other folders are not
- * the store's to judge. */
+/* Folders two levels below collections.d that hold a manifest are shards, and in data folders of before, backups and
+ * copies those two levels down; plain files and other folders are not the store's to judge. */
 static void verify_folder(struct verification *verification, const char *path, int depth)
 {
     struct names names;
@@ -393,8 +394,10 @@ static void verify_folder(struct verification *verification, const char *path, i
             int length = snprintf(inner, sizeof(inner), "%s/%s", path, names.items[i]);
             if (length < 0 || (size_t)length >= sizeof(inner))
                 note(verification, "%s: path too long", path);
-            else
-                verify_folder(verification, inner, depth + 1);
+            else if (strcmp(names.items[i], STORE_NOTICE) != 0)
+                verify_folder(
+                    verification, inner,
+                    depth == 0 && strcmp(names.items[i], STORE_COLLECTIONS) == 0 ? 0 : depth + 1);
         }
     }
     free_names(&names);

@@ -82,8 +82,9 @@ class RunTimeCollections(unittest.TestCase):
         self.assertTrue(self.client.delete_collection(name))
         self.assertFalse(self.client.collection_exists(name))
         self.assertEqual(self.windrow.request("GET", f"/collections/{name}").status, 404)
-        self.assertFalse(os.path.exists(os.path.join(self.windrow.folder, "data", name)))
-        self.assertEqual(os.listdir(os.path.join(self.windrow.folder, "conf.d")), [])
+        self.assertFalse(os.path.exists(os.path.join(self.windrow.folder, "data", "collections.d", name)))
+        self.assertEqual(os.listdir(os.path.join(self.windrow.folder, "data", "conf.d")), [])
+        self.assertFalse(os.path.exists(os.path.join(self.windrow.folder, "conf.d")), "beside the configuration nothing is written")
         self.windrow.stop()
         self.start()
         self.assertEqual(self.client.get_collections().collections, [])
@@ -203,6 +204,20 @@ class RunTimeCollections(unittest.TestCase):
             with self.assertRaisesRegex(grpc.RpcError, "no search ranks by them yet"):
                 search(over_grpc)
 
+    def check_file_of_an_operator_stays(self):
+        """In whichever folder it lies; and no topic is made for what is refused."""
+        for folder in (self.windrow.folder, os.path.join(self.windrow.folder, "data")):
+            path = os.path.join(folder, "conf.d", "logs.yaml")
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            with open(path, "w", encoding="utf-8") as file:
+                file.write("collections: {}\n")
+            reply = self.windrow.request("PUT", "/collections/logs", {"vectors": {"size": 4, "distance": "Dot"}})
+            self.assertEqual((reply.status, f"{path} is there" in reply.json()["status"]["error"]), (409, True), reply.body)
+            with open(path, encoding="utf-8") as file:
+                self.assertEqual(file.read(), "collections: {}\n")
+            os.remove(path)
+        self.assertEqual(Operator(self.kafka.address).partition_count("logs"), 0)
+
     def test_what_cannot_be_is_told_and_leaves_nothing(self):
         create = {"vectors": {"size": 4, "distance": "Dot"}}
         for name, body, status, words in (
@@ -227,7 +242,9 @@ class RunTimeCollections(unittest.TestCase):
                 self.assertEqual(reply.status, status, reply.body)
                 self.assertIn(words, reply.json()["status"]["error"])
         self.assertEqual(self.client.get_collections().collections, [])
-        self.assertFalse(os.path.exists(os.path.join(self.windrow.folder, "conf.d", "none.yaml")))
+        self.assertFalse(os.path.exists(os.path.join(self.windrow.folder, "data", "conf.d", "none.yaml")))
+        self.assertIn(os.path.join(self.windrow.folder, "data", "conf.d"), self.windrow.command("check-config").stderr)
+        self.check_file_of_an_operator_stays()
         self.assertEqual(self.windrow.request("DELETE", "/collections/none").json()["result"], False)
         self.windrow.stop()
         self.windrow.tree["collections"] = {"mine": {"dim": 4, "topics": ["mine"]}}

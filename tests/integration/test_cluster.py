@@ -262,9 +262,9 @@ class Cluster(Nodes):
 
         # What moved away is counted, and removed a second later; not by the node that keeps it for an hour.
         harness.wait_for(lambda: sum(a0.metrics("windrow_moved_shards_removed_total").values()) >= PARTITIONS, "folders of moved shards are removed", 60)
-        self.assertEqual(os.listdir(os.path.join(a0.folder, "data", COLLECTION)), [])
+        self.assertEqual(os.listdir(os.path.join(a0.folder, "data", "collections.d", COLLECTION)), [])
         harness.wait_for(lambda: sum(a0.metrics("windrow_moved_shards").values()) == 0, "none is counted any more")
-        self.assertEqual(len(os.listdir(os.path.join(a1.folder, "data", COLLECTION))), PARTITIONS)
+        self.assertEqual(len(os.listdir(os.path.join(a1.folder, "data", "collections.d", COLLECTION))), PARTITIONS)
 
     def versions(self, node):
         """What the node answers for every id there was: {id: parity}."""

@@ -54,7 +54,7 @@ class MadeOverHttp(Nodes):
         return node.request("GET", f"/collections/{name}").json()["result"]["config"]["params"]["vectors"]["size"]
 
     def files(self, node):
-        folder = os.path.join(node.folder, "conf.d")
+        folder = os.path.join(node.folder, "data", "conf.d")
         return sorted(os.listdir(folder)) if os.path.isdir(folder) else []
 
     def test_a_collection_made_through_one_node_comes_to_all_and_goes_from_all(self):
@@ -109,7 +109,7 @@ class MadeOverHttp(Nodes):
         for node in nodes:
             harness.wait_for(lambda node=node: not self.there(node, gone), "nobody has it")
             self.assertTrue(self.there(node, news))
-        self.assertFalse(os.path.exists(os.path.join(two.folder, "data", gone)))
+        self.assertFalse(os.path.exists(os.path.join(two.folder, "data", "collections.d", gone)))
         harness.wait_for(lambda: "that file wins" in two.log(), "the log says so")
         self.assertEqual((self.size(one, mine), self.size(two, mine)), (4, 6))
         refused = two.request("DELETE", f"/collections/{mine}")

@@ -212,7 +212,7 @@ class Metrics(unittest.TestCase):
         self.second.stop()
         harness.wait_for(lambda: self.first.search_reply({"limit": 1, "windrow": {"local": True}})["windrow"]["partial"] is False, "it has all shards", 60)
         self.first.stop()
-        run = max(glob.glob(os.path.join(self.first.folder, "data", COLLECTION, "*", "*.run")), key=os.path.getsize)
+        run = max(glob.glob(os.path.join(self.first.folder, "data", "collections.d", COLLECTION, "*", "*.run")), key=os.path.getsize)
         with open(run, "r+b") as file:
             file.seek(os.path.getsize(run) * 3 // 4)
             damaged = bytes(byte ^ 0xFF for byte in file.read(64))

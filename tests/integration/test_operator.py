@@ -2,12 +2,14 @@
 
 import json
 import os
+import shutil
 import sys
 import time
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 import harness
+import releases
 
 harness.require_client("confluent_kafka")
 
@@ -90,6 +92,74 @@ class Operators(unittest.TestCase):
         reply = self.windrow.request("POST", f"/collections/{COLLECTION}/points/count", {}).json()["windrow"]
         self.assertEqual(reply["partial"], bool(reply["missing"]))
         return reply["missing"]
+
+    def list_topics(self, *topics):
+        self.windrow.tree["collections"][COLLECTION]["topics"] = topics
+        self.windrow.configure(self.windrow.tree)
+
+    def read_topics(self, *topics):
+        self.list_topics(*topics)
+        self.windrow.start()
+
+    def test_topics_change_their_order_and_keep_their_records(self):
+        """A shard is its topic's and partition's, whatever place the topic has in the list."""
+        self.configure()
+        first, second = self.topic, f"{self.topic}.second"
+        self.send(range(10))
+        self.topic = second
+        self.list_topics(second)
+        self.windrow.create_topic(1)
+        self.send(range(10, 40))
+        self.read_topics(first, second)
+        self.windrow.wait_caught_up({"0": 10, f"{second}-0": 30})
+        self.windrow.stop()
+        self.read_topics(second, first)
+        self.windrow.wait_caught_up({"0": 30, f"{first}-0": 10})
+        self.assertEqual(set(self.windrow.scroll()), set(range(40)))
+        self.send(range(40, 50))
+        self.windrow.wait_caught_up({"0": 40, f"{first}-0": 10})
+        self.windrow.stop()
+        self.read_topics(second)
+        self.windrow.wait_caught_up({"0": 40})
+        self.assertEqual(set(self.windrow.scroll()), set(range(10, 50)))
+        self.assertIn(f"{COLLECTION}/{first}-0 is of a topic that the collection does not read", self.windrow.log())
+        self.assertEqual(self.windrow.stop(), 0)
+        self.assertEqual(self.windrow.command("verify").returncode, 0)
+
+    def test_the_last_release_says_why_it_does_not_start_and_goes_back(self):
+        """Its folders are renamed, and named back as docs/operations.md says."""
+        self.configure()
+        first, second = self.topic, f"{self.topic}.second"
+        self.send(range(10))
+        self.topic = second
+        self.list_topics(second)
+        self.windrow.create_topic(1)
+        self.send(range(10, 40))
+        ends = {"0": 10, f"{second}-0": 30}
+        before, now = releases.binary(releases.latest()), self.windrow.binary
+        data = os.path.join(self.windrow.folder, "data")
+        self.windrow.binary = before
+        self.read_topics(first, second)
+        self.windrow.wait_caught_up(ends)
+        self.assertEqual(self.windrow.stop(), 0)
+        self.windrow.binary = now
+        self.windrow.start()
+        self.windrow.wait_caught_up(ends)
+        self.assertEqual(set(self.windrow.scroll()), set(range(40)))
+        self.assertEqual(sorted(os.listdir(os.path.join(data, "collections.d", COLLECTION))), [f"{first}-0", f"{second}-0"])
+        self.assertEqual(self.windrow.stop(), 0)
+        self.assertEqual(self.windrow.command("verify").returncode, 0)
+
+        self.windrow.binary = before
+        refused = self.windrow.command("run")
+        self.assertNotEqual(refused.returncode, 0)
+        self.assertRegex(refused.stderr, "moved-to-collections.d.*a newer windrow wrote it")
+        shutil.rmtree(os.path.join(data, COLLECTION))
+        os.rename(os.path.join(data, "collections.d", COLLECTION), os.path.join(data, COLLECTION))
+        os.rename(os.path.join(data, COLLECTION, f"{first}-0"), os.path.join(data, COLLECTION, "0"))
+        self.windrow.start()
+        self.windrow.wait_caught_up(ends)
+        self.assertEqual(set(self.windrow.scroll()), set(range(40)))
 
     def test_what_retention_took_is_skipped_on_an_operators_word(self):
         self.configure()

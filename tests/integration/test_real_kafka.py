@@ -90,7 +90,7 @@ class RealKafka(unittest.TestCase):
         """The way that docs/operations.md gives."""
         self.assertEqual(self.windrow.stop(), 0, self.windrow.log()[-2000:])
         for partition in partitions:
-            shutil.rmtree(os.path.join(self.windrow.folder, "data", COLLECTION, str(partition)))
+            shutil.rmtree(os.path.join(self.windrow.folder, "data", "collections.d", COLLECTION, f"{self.topic}-{partition}"))
         self.windrow.start()
 
     # ---- transactions

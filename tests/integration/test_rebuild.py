@@ -66,7 +66,7 @@ class Rebuild(unittest.TestCase):
 
     def damage(self):
         """A byte of each sealed window's index; the service is down."""
-        runs = glob.glob(f"{self.windrow.folder}/data/{COLLECTION}/0/*.run")
+        runs = glob.glob(f"{self.windrow.folder}/data/collections.d/{COLLECTION}/*-0/*.run")
         for path in runs:
             with open(path, "r+b") as file:
                 file.seek(-100, os.SEEK_END)

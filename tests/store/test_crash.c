@@ -144,7 +144,8 @@ static uint64_t crash_everywhere(uint64_t seed, enum store_durability durability
         counts = dead && !(only_news && before.doing[life->doing] > 0);
         if (counts) {
             tally.doing[life->doing] += OUTCOMES;
-            tally.rolling += shadow_disk_has(life->disk, "/data/c/0/CURRENT.tmp") ? OUTCOMES : 0;
+            tally.rolling +=
+                shadow_disk_has(life->disk, "/data/collections.d/c/0/CURRENT.tmp") ? OUTCOMES : 0;
         }
         for (unsigned i = 0; i < OUTCOMES && counts; i++, crashes++)
             recover(life, seed * 31 + operation * OUTCOMES + i, operation);

@@ -31,7 +31,7 @@ enum {
     MEMTABLE_BYTES = 128 * 1024
 };
 
-#define FOLDER     "/data/news/3"
+#define FOLDER     "/data/collections.d/news/3"
 #define WHOLE_FILE SIZE_MAX /* instead of a place in it */
 
 struct file {

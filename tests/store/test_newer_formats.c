@@ -56,7 +56,7 @@ static struct patch patch_open(const char *pattern)
 
 static void make_newer_manifest(void)
 {
-    struct patch patch = patch_open("data/news/3/MANIFEST-*");
+    struct patch patch = patch_open("data/collections.d/news/3/MANIFEST-*");
     struct manifest_frame_header *header;
     size_t last = 0;
 
@@ -78,13 +78,13 @@ static void make_newer_manifest(void)
 static void make_newer_log(void)
 {
     uint32_t magic = 0;
-    char pattern[] = "data/news/3/00000?.log";
+    char pattern[] = "data/collections.d/news/3/00000?.log";
     struct log_frame_header *last = NULL;
     struct patch patch;
 
     for (char digit = '9'; digit > '0' && !last; digit--) {
         char path[600];
-        pattern[strlen("data/news/3/00000")] = digit;
+        pattern[strlen("data/collections.d/news/3/00000")] = digit;
         snprintf(path, sizeof(path), "%s/%s", test_directory(), pattern);
         if (access(path, F_OK) != 0)
             continue;
@@ -116,17 +116,17 @@ static void make_newer_table(const char *pattern)
 
 static void make_newer_chunk(void)
 {
-    make_newer_table("data/news/3/*.chunk");
+    make_newer_table("data/collections.d/news/3/*.chunk");
 }
 
 static void make_newer_run(void)
 {
-    make_newer_table("data/news/3/*.run");
+    make_newer_table("data/collections.d/news/3/*.run");
 }
 
 static void make_newer_mask(void)
 {
-    struct patch patch = patch_open("data/news/3/*.mask");
+    struct patch patch = patch_open("data/collections.d/news/3/*.mask");
     struct mask_header *header = (struct mask_header *)patch.bytes;
     uint64_t checksum;
 

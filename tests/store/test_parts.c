@@ -164,7 +164,7 @@ static uint32_t version_of(const char *kind, size_t from_end, size_t offset, siz
     glob_t names;
     FILE *file;
 
-    snprintf(pattern, sizeof(pattern), "%s/data/news/3/*.%s", test_directory(), kind);
+    snprintf(pattern, sizeof(pattern), "%s/data/collections.d/news/3/*.%s", test_directory(), kind);
     ck_assert_int_eq(glob(pattern, 0, NULL, &names), 0);
     file = fopen(names.gl_pathv[names.gl_pathc - 1], "rb");
     ck_assert_ptr_nonnull(file);

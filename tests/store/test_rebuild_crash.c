@@ -214,7 +214,8 @@ static bool check(struct world *world, bool acknowledged, int64_t replaced)
     else
         problem = compare(world, count, false, replaced);
     ck_assert_msg(is_new || world->is_damaged || !problem, "neither old nor new: %s", problem);
-    ck_assert_int_eq(io_list(world->io, "/data", find_shadow, &has_shadow, ERROR_IGNORED), 0);
+    ck_assert_int_eq(
+        io_list(world->io, "/data/collections.d", find_shadow, &has_shadow, ERROR_IGNORED), 0);
     ck_assert(!has_shadow);
     return is_new;
 }
@@ -229,7 +230,7 @@ static void damage(struct world *world, uint64_t file_number)
     uint64_t size;
     int file;
 
-    snprintf(path, sizeof(path), "/data/news/3/%06" PRIu64 ".run", file_number);
+    snprintf(path, sizeof(path), "/data/collections.d/news/3/%06" PRIu64 ".run", file_number);
     ck_assert_int_eq(io_open(world->io, path, IO_WRITE, &file, ERROR_IGNORED), 0);
     ck_assert_int_eq(io_size(world->io, file, path, &size, ERROR_IGNORED), 0);
     ck_assert_uint_gt(size, 100);

@@ -638,7 +638,7 @@ static int64_t make_copy(struct world *world, char folder[PATH_MAX])
     ck_assert_int_eq(store_copy_incoming(clock_io(), test_directory(), collection.name, "0", folder,
                                          &world->error),
                      0);
-    (void)snprintf(from, sizeof(from), "%s/news/0", test_directory());
+    (void)snprintf(from, sizeof(from), "%s/collections.d/news/0", test_directory());
     (void)snprintf(to, sizeof(to), "%.3000s/news/0", folder);
     ck_assert_int_eq(rmdir(to), 0);
     ck_assert_int_eq(rename(from, to), 0);
@@ -655,7 +655,8 @@ START_TEST(a_copy_that_cannot_be_opened_leaves_what_was_there)
 
     for (int had = 0; had < 2; had++) {
         setup(&world, true);
-        (void)snprintf(unreadable, sizeof(unreadable), "%s/news/0/", test_directory());
+        (void)snprintf(unreadable, sizeof(unreadable), "%s/collections.d/news/0/",
+                       test_directory());
         copied = make_copy(&world, folder);
         before = -1;
         if (had) {

@@ -117,8 +117,9 @@ static void check_type(enum vector_codec codec, double row_bytes, uint64_t *stat
     ck_assert_int_eq(store_shard_close(shard, true, ERROR_IGNORED), 0);
     store_close(store);
 
-    snprintf(run, sizeof(run), "%s/news/3/%06llu.run", data_dir, (unsigned long long)number);
-    snprintf(vectors, sizeof(vectors), "%s/news/3/%06llu.vectors", data_dir,
+    snprintf(run, sizeof(run), "%s/collections.d/news/3/%06llu.run", data_dir,
+             (unsigned long long)number);
+    snprintf(vectors, sizeof(vectors), "%s/collections.d/news/3/%06llu.vectors", data_dir,
              (unsigned long long)number);
     check_inspect(run, codec);
     check_inspect(vectors, codec);

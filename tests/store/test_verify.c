@@ -109,7 +109,8 @@ static void create(struct folder *folder)
     folder->io = fixture_io(&wall_ms);
     *wall_ms = 1700000000000;
     (void)snprintf(folder->data_dir, sizeof(folder->data_dir), "%s/data", test_directory());
-    (void)snprintf(folder->shard, sizeof(folder->shard), "%s/news/3", folder->data_dir);
+    (void)snprintf(folder->shard, sizeof(folder->shard), "%s/collections.d/news/3",
+                   folder->data_dir);
     store = fixture_store(folder->io, folder->data_dir, 1 << 20);
     shard = fixture_shard(store, WINDOW_MS, 0, STORE_DURABILITY_LOG);
     append(shard, &random, &next_offset, *wall_ms, 10);

@@ -1,4 +1,5 @@
 #include <getopt.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -144,6 +145,16 @@ static int compare_data(const struct config *config, const char *data_dir)
     return count == 0 ? COMMAND_OK : COMMAND_CONFIG;
 }
 
+static void tell_state_folder(const struct config *config)
+{
+    char folder[PATH_MAX];
+
+    if (config->http_allow_create != CONFIG_TRUE || !config->data_dir)
+        return;
+    config_state_folder(config, folder);
+    fprintf(stderr, "windrow: collections that are made over HTTP are kept in %s\n", folder);
+}
+
 static bool is_folder(const char *path)
 {
     struct stat found;
@@ -175,6 +186,7 @@ static int check(const char *path, const char *against, bool print, bool json)
         print_buffer(&out);
     } else {
         fprintf(stderr, "windrow: %s is valid\n", config->path);
+        tell_state_folder(config);
         if (against)
             status = compare_with(config, against);
     }

@@ -40,7 +40,7 @@ int command_inspect(int argc, char **argv)
         .about = "Decodes windrow files (CURRENT, MANIFEST, .log, .chunk, .run, .vectors, .mask, "
                  ".segment, .columns): header, "
                  "columns, counts, smallest and largest values, checksums.",
-        .examples = "windrow inspect /var/lib/windrow/news/0/000007.run",
+        .examples = "windrow inspect /var/lib/windrow/data/collections.d/news/news-0/000007.run",
         .rows = rows,
         .row_count = OPTION_ROWS(rows),
         .operands = "at least one file",

@@ -204,11 +204,28 @@ struct file {
     char name[NAME_MAX];
 };
 
+static bool is_ours(const struct buffer *text)
+{
+    const size_t length = strlen(DEFINITION_MARK);
+
+    return text->size >= length && memcmp(text->data, DEFINITION_MARK, length) == 0;
+}
+
+/* 0.2 and before wrote beside the configuration: what is there stays there. All else is kept with the state, where
+ * the service may write. */
 static void name_file(const struct collections *collections, const char *collection,
                       struct file *file)
 {
-    config_folder(collections->service->config->path, file->folder);
-    snprintf(file->name, sizeof(file->name), "%.200s.yaml", collection);
+    const struct config *config = collections->service->config;
+    struct buffer text = {0};
+
+    (void)snprintf(file->name, sizeof(file->name), "%.200s.yaml", collection);
+    config_folder(config->path, file->folder);
+    if (io_read_file(collections->service->io, file->folder, file->name, &text, ERROR_IGNORED) !=
+            0 ||
+        !is_ours(&text))
+        config_state_folder(config, file->folder);
+    buffer_destroy(&text);
 }
 
 /* What the next start would say of it. */
@@ -216,8 +233,12 @@ static int check_file(struct collections *collections, const struct file *file, 
                       struct config **fresh, struct error *error)
 {
     struct buffer report = {0};
-    int code = config_load_with(collections->service->config->path, file->name, buffer_text(text),
-                                fresh, &report);
+    char path[PATH_MAX + NAME_MAX + 2];
+    int code;
+
+    (void)snprintf(path, sizeof(path), "%s/%s", file->folder, file->name);
+    code = config_load_with(collections->service->config->path, path, buffer_text(text), fresh,
+                            &report);
 
     if (code != 0)
         code = error_set(error, ERROR_INVALID, "Wrong input: %.900s", buffer_text(&report));
@@ -246,27 +267,34 @@ static int remove_file(struct collections *collections, const struct file *file,
     return io_sync_directory(collections->service->io, file->folder, error);
 }
 
-static bool is_ours(const struct buffer *text)
-{
-    const size_t length = strlen(DEFINITION_MARK);
-
-    return text->size >= length && memcmp(text->data, DEFINITION_MARK, length) == 0;
-}
-
-/* A file of this name that defines other collections is not written over. */
-static int check_free(struct collections *collections, const struct file *file, struct error *error)
+/* Only a file that is not there is free, or one with our mark: one that cannot be read is somebody's. */
+static int check_place(struct collections *collections, const char *folder, const char *name,
+                       struct error *error)
 {
     struct buffer text = {0};
     struct error unread = {0};
-    int code = io_read_file(collections->service->io, file->folder, file->name, &text, &unread);
+    int code = io_read_file(collections->service->io, folder, name, &text, &unread);
 
-    if (code == 0 && !is_ours(&text))
-        code = error_set(error, ERROR_EXISTS, "%s/%s is there, and was not made over HTTP",
-                         file->folder, file->name);
-    else
+    if (code == ERROR_NOT_FOUND || (code == 0 && is_ours(&text)))
         code = 0;
+    else if (code == 0)
+        code = error_set(error, ERROR_EXISTS, "%s/%s is there, and was not made over HTTP", folder,
+                         name);
+    else
+        code = error_set(error, code, "%s/%s may be another's: %.300s", folder, name, unread.text);
     buffer_destroy(&text);
     return code;
+}
+
+/* A name that an operator's file has, in either folder, is his. */
+static int check_free(struct collections *collections, const struct file *file, struct error *error)
+{
+    char beside[PATH_MAX];
+    int code;
+
+    config_folder(collections->service->config->path, beside);
+    code = check_place(collections, beside, file->name, error);
+    return code == 0 ? check_place(collections, file->folder, file->name, error) : code;
 }
 
 /* The text of a collection's file, if it is ours. */
@@ -293,6 +321,20 @@ static int check_possible(const struct collections *collections, struct error *e
     return 0;
 }
 
+static int no_room(struct error *error)
+{
+    return error_set(error, ERROR_BUSY,
+                     "%d collections were added since the start: restart to add more",
+                     CONFIG_COLLECTIONS_ADDED_MAX);
+}
+
+static int check_room(const struct collections *collections, struct error *error)
+{
+    const struct config *config = collections->service->config;
+
+    return config->collection_count < config->collection_room ? 0 : no_room(error);
+}
+
 /* The running service takes over what the file says. A process that only asks others reads nothing. */
 static int adopt(struct collections *collections, const char *name, struct config *fresh,
                  struct error *error)
@@ -304,9 +346,7 @@ static int adopt(struct collections *collections, const char *name, struct confi
 
     if (!collection) {
         config_free(fresh);
-        return error_set(error, ERROR_BUSY,
-                         "%d collections were added since the start: restart to add more",
-                         CONFIG_COLLECTIONS_ADDED_MAX);
+        return no_room(error);
     }
     code = ingest ? ingest_add_collection(ingest, collection, error) : 0;
     if (code != 0)
@@ -360,6 +400,13 @@ int collections_make_topic(struct collections *collections, const struct rest_co
     struct file file;
     int code = draw_up(collections, wish->name, definition, &file, &text, &fresh, error);
 
+    /* The topic comes last of what can fail: the file is written as it will be, and taken away again. */
+    if (code == 0)
+        code = check_room(collections, error);
+    if (code == 0)
+        code = write_file(collections, &file, &text, error);
+    if (code == 0)
+        code = remove_file(collections, &file, error);
     if (code == 0)
         code = writer_create_topic(
             collections->service->writer, config_collection_find(fresh, wish->name)->topics[0],
@@ -544,8 +591,7 @@ static int remove_data(struct collections *collections, const struct config_coll
         snprintf(path, sizeof(path), files[i], service->config->data_dir, name);
         code = io_unlink(service->io, path, error);
     }
-    snprintf(path, sizeof(path), "%.3000s/%.200s", service->config->data_dir, name);
-    (void)io_remove_directory(service->io, path, ERROR_IGNORED);
+    store_collection_forget(service->store, name);
     return code;
 }
 

@@ -9,7 +9,7 @@
  * at which the collection was made: another one is another collection of the same name, whose data has
  * nothing to do with that of the former. Without `settings` the collection is deleted.
  *
- * A node keeps the same text as a comment in conf.d/NAME.yaml, above the settings as YAML. */
+ * A node keeps the same text as a comment in DATA_DIR/conf.d/NAME.yaml, above the settings as YAML. */
 #ifndef WINDROW_DEFINITION_H
 #define WINDROW_DEFINITION_H
 

@@ -115,19 +115,21 @@ static size_t look_at(struct moved *moved, struct cluster *cluster,
                       const struct config_collection *collection, struct arena *arena)
 {
     struct service *service = moved->service;
-    const char **names;
+    char name[CONFIG_SHARD_NAME_BYTES];
+    const char **folders;
     size_t count, closed = 0;
 
-    if (store_shard_list(service->store, collection->name, arena, &names, &count, ERROR_IGNORED) !=
-        0)
+    if (store_shard_list(service->store, collection->name, arena, &folders, &count,
+                         ERROR_IGNORED) != 0)
         return 0;
     for (size_t i = 0; i < count; i++) {
-        if (is_open(service, collection->name, names[i]))
+        if (!config_shard_of_folder(collection, folders[i], name) ||
+            is_open(service, collection->name, name))
             continue;
         closed++;
-        if (cluster_taken_over(cluster, collection->name, names[i],
-                               store_shard_peek(service->store, collection->name, names[i])))
-            note(moved, collection, names[i]);
+        if (cluster_taken_over(cluster, collection->name, name,
+                               store_shard_peek(service->store, collection->name, folders[i])))
+            note(moved, collection, name);
     }
     return closed;
 }

@@ -19,6 +19,7 @@
 #include "net/http/http.h"
 #include "store/append.h"
 #include "store/registry.h"
+#include "store/settings.h"
 #include "store/store.h"
 #include "twcs/compaction/compaction.h"
 #include "windrow/daemon/administration.h"
@@ -217,6 +218,20 @@ static void close_endpoint(struct service *service)
     http_server_delete(service->http);
 }
 
+/* Before anybody is answered: who finds the port open takes the service for one that works. */
+static int check_settings(struct service *service, struct error *error)
+{
+    struct buffer report = {0};
+    int code = 0;
+
+    if ((service->roles & CONFIG_ROLE_INGEST) != 0 &&
+        store_settings_compare(service->io, service->config->data_dir, service->config, &report) >
+            0)
+        code = error_set(error, ERROR_INVALID, "%.900s", buffer_text(&report));
+    buffer_destroy(&report);
+    return code;
+}
+
 /* Nothing expires, drops or judges before all shards have told where their clocks stood. */
 static int open_shards(struct service *service, bool trust_clock, struct error *error)
 {
@@ -372,6 +387,8 @@ int service_start(const struct daemon_options *options, struct service **service
     code = trace_export_start(fresh->config, fresh->metrics, &fresh->traces, error);
     if (code == 0)
         code = open_store(fresh, error);
+    if (code == 0)
+        code = check_settings(fresh, error);
     if (code == 0)
         code = start_endpoint(fresh, error);
     if (code == 0)

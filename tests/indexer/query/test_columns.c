@@ -514,8 +514,8 @@ START_TEST(backup_brings_columns_and_verify_reads_them)
     OK(store_backup_finish(&world.clock.io, folder, &done, 1, &ok_error));
     OK(store_restore(&world.clock.io, folder, data_dir, &shards, &bytes, &ok_error));
     OK(store_verify(io_posix(), data_dir, &checks, &findings, &ok_error));
-    (void)snprintf(path, sizeof(path), "%s/%s/0%s", data_dir, world.collection.name,
-                   strrchr(paths[0], '/'));
+    (void)snprintf(path, sizeof(path), "%s/collections.d/%s/world-0%s", data_dir,
+                   world.collection.name, strrchr(paths[0], '/'));
     bytes = read_whole(path, &content);
     content[bytes - 1] ^= 1;
     ck_assert_int_eq(unlink(path), 0); /* a link to the original */

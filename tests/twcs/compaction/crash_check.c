@@ -128,7 +128,8 @@ static void check_directory(struct crash_world *world, const struct store_shard_
 
     for (size_t i = 0; i < info->window_count; i++)
         expected += info->windows[i].chunk_count + info->windows[i].sealed;
-    ck_assert_int_eq(io_list(world->io, "/data/news/0", count_file, &files, ERROR_IGNORED), 0);
+    ck_assert_int_eq(
+        io_list(world->io, "/data/collections.d/news/0", count_file, &files, ERROR_IGNORED), 0);
     ck_assert_uint_eq(files.count, expected);
 }
 
