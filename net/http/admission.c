@@ -182,7 +182,7 @@ static bool host_is_ours(struct http_request *request)
     const char *const *allowed = (const char *const *)config->http_allowed_hosts;
     char name[256];
 
-    /* Who rebinds a name does not know the key. Who listens openly may not know his names, unless he lists some. */
+    /* Who rebinds a name does not know the key. An open endpoint may not know its names, unless some are listed. */
     if (!host || config->http_api_key ||
         (config->http_insecure == CONFIG_TRUE && config->http_allowed_host_count == 0))
         return true;

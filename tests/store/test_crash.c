@@ -163,8 +163,8 @@ static void crash_lives(enum store_durability durability, bool unbounded, uint64
     logger_set_level((enum logger_level)(LOGGER_ERROR - 1));
     if (getenv("WINDROW_TEST_CRASHES"))
         wanted = strtoull(getenv("WINDROW_TEST_CRASHES"), NULL, 10);
-    else if (THREAD_SANITIZED)
-        wanted /= 8;
+    else if (TEST_SANITIZED)
+        wanted /= THREAD_SANITIZED ? 8 : 2;
     while (crashes < wanted)
         crashes += crash_everywhere(test_random(&random) >> 8, durability, unbounded, false,
                                     wanted - crashes);
@@ -279,7 +279,7 @@ static void fault_everywhere(enum shadow_fault fault, bool for_good)
         uint64_t seed = test_random(&random) >> 8;
         uint64_t operation = FIRST_OPERATION;
         while (fault_once(seed, operation, fault, for_good))
-            operation += TEST_SANITIZED ? 1 + test_random(&random) % 4 : 1;
+            operation += TEST_SANITIZED ? 1 + test_random(&random) % 12 : 1;
         ck_assert_uint_gt(operation, 50);
     }
 }

@@ -15,7 +15,7 @@
 
 static void compare_all(struct cluster *cluster, int rounds)
 {
-    for (int round = 0; round < (TEST_SANITIZED ? rounds / 4 + 1 : rounds); round++) {
+    for (int round = 0; round < (TEST_SANITIZED ? rounds / 8 + 1 : rounds); round++) {
         struct query_view *many;
         cluster->asking = cluster_random(cluster) % cluster->node_count;
         many = cluster_view(cluster, true);

@@ -180,6 +180,7 @@ START_TEST(recency_decay_ranks_by_the_decayed_score)
     static const enum vector_metric metrics[] = {VECTOR_METRIC_COSINE, VECTOR_METRIC_DOT,
                                                  VECTOR_METRIC_L2, VECTOR_METRIC_HAMMING};
     static const int64_t half_lives[] = {60000, HOUR_MS / 4, HOUR_MS, 10 * HOUR_MS};
+    enum { ROWS = TEST_SANITIZED ? 500 : 1500 };
     uint64_t seed = test_seed();
 
     for (size_t m = 0; m < sizeof(metrics) / sizeof(metrics[0]); m++) {
@@ -188,7 +189,7 @@ START_TEST(recency_decay_ranks_by_the_decayed_score)
         struct query_view *view;
         question_open_world(&world, metrics[m], 1, 0, seed);
         for (int hour = 0; hour < 4; hour++) {
-            fill_window(&world, hour, (uint64_t)hour * 1500, 1500);
+            fill_window(&world, hour, (uint64_t)hour * ROWS, ROWS);
             world_seal(&world, 0, START_MS + hour * HOUR_MS);
             world_index(&world, 0, START_MS + hour * HOUR_MS);
         }
