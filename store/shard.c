@@ -88,10 +88,43 @@ struct store_topic_fingerprint store_shard_topic_fingerprint(struct store_shard 
 
 struct store_clock store_shard_clock(const struct store_shard *shard)
 {
+    const struct shard_progress *progress = &shard->progress;
+
     return (struct store_clock){
-        atomic_load_explicit(&shard->progress.watermark_ms, memory_order_relaxed),
-        atomic_load_explicit(&shard->progress.last_record_wall_ms, memory_order_relaxed),
-        atomic_load_explicit(&shard->progress.safe_wall_ms, memory_order_relaxed)};
+        atomic_load_explicit(&progress->watermark_ms, memory_order_relaxed),
+        atomic_load_explicit(&progress->last_record_wall_ms, memory_order_relaxed),
+        atomic_load_explicit(&progress->safe_wall_ms, memory_order_relaxed),
+        {atomic_load_explicit(&progress->log_known, memory_order_relaxed),
+         atomic_load_explicit(&progress->log_time_ms, memory_order_relaxed),
+         atomic_load_explicit(&progress->log_stamp_ms, memory_order_relaxed),
+         atomic_load_explicit(&progress->log_watermark_ms, memory_order_relaxed)}};
+}
+
+void store_shard_settle(struct store_shard *shard, int64_t settled_ms)
+{
+    int64_t before_ms = atomic_load_explicit(&shard->progress.settled_ms, memory_order_relaxed);
+
+    while (settled_ms > before_ms && !atomic_compare_exchange_weak_explicit(
+                                         &shard->progress.settled_ms, &before_ms, settled_ms,
+                                         memory_order_relaxed, memory_order_relaxed))
+        ;
+}
+
+int64_t store_shard_log_passed_ms(const struct store_shard *shard)
+{
+    const struct store_log_clock log = store_shard_clock(shard).log;
+    int64_t settled_ms = atomic_load_explicit(&shard->progress.settled_ms, memory_order_relaxed);
+
+    if (!log.known || log.stamp_ms == INT64_MIN)
+        return INT64_MAX;
+    return log.time_ms > settled_ms ? log.time_ms : settled_ms;
+}
+
+int64_t store_shard_expired_before_ms(const struct store_shard *shard, int64_t wall_ms)
+{
+    int64_t passed_ms = store_shard_log_passed_ms(shard);
+
+    return passed_ms < wall_ms ? passed_ms : wall_ms;
 }
 
 const char *store_shard_stopped(const struct store_shard *shard)

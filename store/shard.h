@@ -70,6 +70,10 @@ struct shard_progress {
     _Atomic int64_t watermark_ms;
     _Atomic int64_t last_record_wall_ms;
     _Atomic int64_t safe_wall_ms;
+    /* struct store_log_clock; together only while nothing is appended */
+    atomic_bool log_known;
+    _Atomic int64_t log_time_ms, log_stamp_ms, log_watermark_ms;
+    _Atomic int64_t settled_ms; /* store_shard_settle; not durable */
 };
 
 /* refusals.c */

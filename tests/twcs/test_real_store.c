@@ -278,7 +278,8 @@ START_TEST(the_clock_that_a_group_brought_is_there_after_recovery)
 
     scene_create(&scene);
     fixture_group_start(&group, 0);
-    group.group.clock = (struct store_clock){START + 7, START + 8, START + 9};
+    group.group.clock = (struct store_clock){
+        .watermark_ms = START + 7, .last_record_wall_ms = START + 8, .safe_wall_ms = START + 9};
     append(&scene, &group);
     scene_reopen(&scene);
     clock = store_shard_clock(scene.shard);
@@ -294,7 +295,8 @@ START_TEST(a_seal_takes_no_clock_back)
 {
     struct scene scene;
     static struct fixture_group group;
-    const struct store_clock begun = {START + 1, START + 20, START + 1};
+    const struct store_clock begun = {
+        .watermark_ms = START + 1, .last_record_wall_ms = START + 20, .safe_wall_ms = START + 1};
     const struct store_compaction_request seal = {.kind = STORE_COMPACTION_SEAL,
                                                   .window_start_ms = START,
                                                   .window_length_ms = HOUR,
@@ -306,7 +308,8 @@ START_TEST(a_seal_takes_no_clock_back)
     scene_create(&scene);
     put(&scene, 1, START + 1, 0);
     fixture_group_start(&group, scene.next_offset);
-    group.group.clock = (struct store_clock){START + 7, START + 8, START + 9};
+    group.group.clock = (struct store_clock){
+        .watermark_ms = START + 7, .last_record_wall_ms = START + 8, .safe_wall_ms = START + 9};
     append(&scene, &group);
     ck_assert_int_eq(store_shard_flush(scene.shard, ERROR_IGNORED), 0);
     ck_assert_int_eq(store_shard_compact(scene.shard, &seal, NULL, &error), 0);
@@ -328,7 +331,8 @@ START_TEST(the_safe_clock_is_kept_without_records)
 
     scene_create(&scene);
     fixture_group_start(&group, 0);
-    group.group.clock = (struct store_clock){START + 7, START + 8, START + 9};
+    group.group.clock = (struct store_clock){
+        .watermark_ms = START + 7, .last_record_wall_ms = START + 8, .safe_wall_ms = START + 9};
     append(&scene, &group);
     ck_assert_int_eq(store_shard_keep_clock(scene.shard, START + 24 * HOUR, ERROR_IGNORED), 0);
     ck_assert_int_eq(store_shard_clock(scene.shard).safe_wall_ms, START + 24 * HOUR);

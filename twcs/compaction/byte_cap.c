@@ -25,12 +25,15 @@ static void add_shard(struct capped_windows *all, size_t owner, const struct com
     all->total_bytes += view->info.total_bytes;
     for (size_t i = 0; i < view->info.window_count && all->count < WINDOWS_MAX; i++) {
         const struct store_window_info *info = &view->info.windows[i];
+        /* Nobody sees its rows: it need not have been sealed, nor wait for the log. */
+        bool expired = view->windows[i].max_expiry_ms <= view->clock.safe_wall_ms;
+        bool waits = expired && info->length_ms > 0;
         all->windows[all->count] = (struct twcs_fifo_window){
             .end_ms = info->start_ms + info->length_ms,
             .bytes = info->total_bytes,
-            .open = !info->sealed,
+            .open = !info->sealed && !waits,
             .busy = info->busy,
-            .expired = view->windows[i].max_expiry_ms <= view->clock.safe_wall_ms,
+            .expired = expired,
         };
         all->infos[all->count] = *info;
         all->owners[all->count++] = owner;

@@ -140,7 +140,8 @@ static void append(struct scene *scene, size_t shard, int64_t time_ms, int64_t w
     fixture_group_start(&group, scene->next_offset);
     for (uint32_t i = 0; i < ROWS; i++)
         fixture_group_put(&group, (uint32_t)(scene->next_offset + i), time_ms + i, 0, 40, false);
-    group.group.clock = (struct store_clock){watermark_ms, now_ms, now_ms};
+    group.group.clock = (struct store_clock){
+        .watermark_ms = watermark_ms, .last_record_wall_ms = now_ms, .safe_wall_ms = now_ms};
     while ((code = store_shard_append(scene->shards[shard], &group.group, &error)) == ERROR_BUSY)
         ck_assert_int_eq(store_shard_wait_room(scene->shards[shard], INT64_MAX, NULL, &error), 0);
     ck_assert_msg(code == 0, "%s", error.text);
