@@ -158,8 +158,7 @@ enum twcs_verdict {
 };
 
 /** Judges one record before it is stored; changes nothing. `stamp_ms` is what twcs_clock_stamp said of
- * its message. Future: more than max_future ahead of when it was written. Expired: by its stamp.
- * Refused as late: by the log's watermark; without one nothing is. TWCS_ACCEPT_LATE tells that its
+ * its message. Future and expired: by the time at which it was written (twcs_log_time). Refused as late: by the log's watermark; without one nothing is. TWCS_ACCEPT_LATE tells that its
  * window may be sealed, which the watermark of this shard says.
  *
  * Without a stamp (an old message format, or a timestamp that is a mistake) the safe clock decides

@@ -54,27 +54,17 @@ bool twcs_future_waits(const struct twcs_policy *policy, const struct twcs_clock
            !is_future(policy, wall_ms, event_time_ms);
 }
 
-/* Whether it had expired when it was written. A record without a stamp is as old as the log. */
-static bool came_expired(const struct twcs_policy *policy, const struct twcs_clock *clock,
-                         int64_t event_time_ms, int64_t row_ttl_ms, int64_t stamp_ms)
-{
-    int64_t written_ms = stamp_ms != TWCS_NO_TIME ? stamp_ms : clock->log.time_ms;
-
-    return written_ms != TWCS_NO_TIME &&
-           twcs_expiry(policy, event_time_ms, row_ttl_ms) <= written_ms;
-}
-
 enum twcs_verdict twcs_judge(const struct twcs_policy *policy, const struct twcs_clock *clock,
                              int64_t event_time_ms, int64_t row_ttl_ms, int64_t stamp_ms)
 {
-    int64_t now_ms =
-        stamp_ms != TWCS_NO_TIME ? twcs_log_time(clock, stamp_ms) : clock->safe_wall_ms;
+    int64_t written_ms = twcs_log_time(clock, stamp_ms);
     int64_t end_ms;
 
     /* Before anything else: what comes from the future would also never expire. */
-    if (is_future(policy, now_ms, event_time_ms))
+    if (is_future(policy, stamp_ms != TWCS_NO_TIME ? written_ms : clock->safe_wall_ms,
+                  event_time_ms))
         return TWCS_FUTURE;
-    if (came_expired(policy, clock, event_time_ms, row_ttl_ms, stamp_ms))
+    if (written_ms != TWCS_NO_TIME && twcs_expiry(policy, event_time_ms, row_ttl_ms) <= written_ms)
         return TWCS_EXPIRED;
     if (policy->window_ms == 0) /* a window that never closes is never late */
         return TWCS_ACCEPT;
