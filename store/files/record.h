@@ -39,7 +39,7 @@ struct store_record {
 
 enum { STORE_EXPECT_NONE = -1, STORE_EXPECT_NEVER = -2 }; /* the latter is always refused */
 
-/* Where the log's own clock stands at a next offset; the meaning is twcs's (struct twcs_log_clock). It
+/* The log's own clock at a next offset; the meaning is twcs's (struct twcs_log_clock). It
  * goes with the offset, so that a restart, a copy and a backup go on with the same one. */
 struct store_log_clock {
     bool known; /* false: a windrow that kept none wrote it */
