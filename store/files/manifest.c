@@ -202,7 +202,7 @@ static int manifest_start(struct manifest *manifest, uint32_t dim, uint32_t metr
                                               .next_file_number = 1 + MANIFEST_NUMBERS_RESERVED,
                                               .next_log_generation = 1,
                                               .next_offset = -1,
-                                              .clock = {INT64_MIN, 0, 0}};
+                                              .clock = {.watermark_ms = INT64_MIN}};
     return manifest_roll(manifest, MANIFEST_VERSION, error);
 }
 
