@@ -41,7 +41,8 @@ struct store_clock store_shard_clock(const struct store_shard *shard);
  * forgotten when the shard closes. Any thread. */
 void store_shard_settle(struct store_shard *shard, int64_t settled_ms);
 /** How far the log has come: no record to come finds a version alive that expired by then. INT64_MAX:
- * no log tells the time. Any thread. */
+ * no log tells the time, or the disk was full a moment ago, so that files go by the wall clock. Any
+ * thread. */
 int64_t store_shard_log_passed_ms(const struct store_shard *shard);
 /** Rows that expired by then may leave the shard's files, when the wall clock is `wall_ms`: no reader
  * sees them, and the log has passed them. Any thread. */

@@ -158,8 +158,9 @@ enum twcs_verdict {
 };
 
 /** Judges one record before it is stored; changes nothing. `stamp_ms` is what twcs_clock_stamp said of
- * its message. Future and expired: by the time at which it was written (twcs_log_time). Refused as late: by the log's watermark; without one nothing is. TWCS_ACCEPT_LATE tells that its
- * window may be sealed, which the watermark of this shard says.
+ * its message. Future and expired: by the time at which it was written (twcs_log_time). Refused as
+ * late: by the log's watermark; without one nothing is. TWCS_ACCEPT_LATE: its window may be sealed, by
+ * the watermark of this shard.
  *
  * Without a stamp (an old message format, or a timestamp that is a mistake) the safe clock decides
  * what is future, and the log's time what has expired. */

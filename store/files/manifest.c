@@ -76,9 +76,6 @@ void manifest_count_bytes(struct manifest *manifest, struct metric *bytes_writte
     pthread_mutex_unlock(&manifest->lock);
 }
 
-/* Order of a roll. The new file is whole and durable, name included, before CURRENT names it; the
- * old one goes only after that. A crash before the rename leaves an orphan, one after it leaves the
- * old file as an orphan; both are removed when the shard is opened. */
 /* The least version that a state needs. */
 static uint16_t version_of(const struct manifest_state *state)
 {
@@ -87,8 +84,11 @@ static uint16_t version_of(const struct manifest_state *state)
     return state->span_count > 0 ? MANIFEST_VERSION_SPANS : MANIFEST_VERSION;
 }
 
-/* Starts the next manifest file from the state, in which there may be what `least` allows from now on.
- * A shortage leaves the old one in use. */
+/* Order of a roll. The new file is whole and durable, name included, before CURRENT names it; the
+ * old one goes only after that. A crash before the rename leaves an orphan, one after it leaves the
+ * old file as an orphan; both are removed when the shard is opened. */
+/* Starts the next manifest file from the state. Its version is at least `least`, for the edits to
+ * come. A shortage leaves the old one in use. */
 static int manifest_roll(struct manifest *manifest, uint16_t least, struct error *error)
 {
     uint64_t number = manifest->manifest_number + 1;

@@ -51,8 +51,8 @@ struct twcs_policy compaction_policy(const struct config_collection *collection)
     };
 }
 
-/* A shard of a windrow that kept no log clock goes on with the watermark that it had, idle closes among it: what
- * was closed for its users stays closed. */
+/* A windrow that kept no log clock wrote the shard: its watermark, idle closes included, becomes the
+ * log's. What was closed for its users stays closed. */
 struct twcs_clock compaction_clock(const struct store_clock *clock)
 {
     const struct twcs_log_clock log = {clock->log.time_ms, clock->log.stamp_ms,

@@ -25,9 +25,13 @@ enum {
     MESSAGES = 160,
     IDS = 12,
     GROUP_MAX = 8,
-    DECISIONS = 8,
-    ROUNDS = TEST_SANITIZED ? 1 : 4
+    DECISIONS = 8
 };
+
+/* The long form is the same program with another number (CMakeLists.txt). */
+#ifndef REPLICA_ROUNDS
+#define REPLICA_ROUNDS (TEST_SANITIZED ? 1 : 4)
+#endif
 
 #define START INT64_C(1000000)
 
@@ -451,7 +455,7 @@ static void play(uint64_t seed, enum config_late late, bool after_ttl)
 static void play_rounds(enum config_late late)
 {
     const char *given = getenv("WINDROW_REPLICA_ROUNDS");
-    unsigned long rounds = given ? strtoul(given, NULL, 10) : ROUNDS;
+    unsigned long rounds = given ? strtoul(given, NULL, 10) : REPLICA_ROUNDS;
     uint64_t random = test_seed();
 
     logger_set_level(LOGGER_ERROR);
