@@ -12,19 +12,21 @@
 
 /* How long ago nothing was left to read, as far as anyone knows; -1: something may be. Silence while
  * the broker is away or a backlog is being read is not idleness, and neither the watermark nor what
- * is settled must run ahead of that backlog. */
+ * is settled must run ahead of that backlog. Records of open transactions are such a backlog: they
+ * were written before they can be read. */
 static int64_t end_age_ms(struct partition *partition, int64_t now_ns)
 {
+    const struct partition_shared *shared = &partition->shared;
     const struct lane *lane = &partition->lane;
     int64_t age_ns = -1;
 
     if (!lane->at_end || lane_unfinished(lane))
         return -1;
     pthread_mutex_lock(&partition->context->list->lock);
-    if (partition->shared.end_offset >= 0 &&
-        partition->shared.end_offset <= lane->durable.next_offset &&
-        now_ns - partition->shared.end_seen_ns < END_KNOWN_NS)
-        age_ns = now_ns - partition->shared.end_seen_ns;
+    if (shared->end_offset >= 0 && shared->end_offset <= lane->durable.next_offset &&
+        shared->high_watermark <= lane->durable.next_offset &&
+        now_ns - shared->end_seen_ns < END_KNOWN_NS)
+        age_ns = now_ns - shared->end_seen_ns;
     pthread_mutex_unlock(&partition->context->list->lock);
     return age_ns < 0 ? -1 : age_ns / NS_PER_MS;
 }

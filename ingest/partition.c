@@ -257,6 +257,7 @@ struct partition *partition_open(const struct partition_context *context,
     partition->committed_offset = -1;
     partition->shared.next_offset = partition->shared.begin_offset = -1;
     partition->shared.end_offset = partition->shared.target_offset = -1;
+    partition->shared.high_watermark = -1;
     partition_metrics_create(&partition->metrics, context->metrics, &partition->name);
     lane_create(&partition->lane, context->pipeline, &partition->name, &partition->metrics);
     list_add(context->list, partition);

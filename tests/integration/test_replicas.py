@@ -140,6 +140,32 @@ class Bounded(Replicas):
     def test_a_replica_that_reads_later_holds_what_the_live_one_holds(self):
         self.play(0, random.randrange(2**32))
 
+    def test_an_update_in_a_transaction_that_stayed_open_finds_what_lived_when_it_was_written(self):
+        """Meanwhile the version that it updates has expired. Unread records are there: the partition is not idle, the version's file stays."""
+        topic = Topic(self.kafka, 1, random.Random(1))
+        live, later = self.replica(topic, "live"), self.replica(topic, "later")
+        self.create_topics(live)
+        live.start()
+        sender = Sender(self.kafka.address, f"{topic.names['drop']}-open")
+        value = {"id": 1, "vector": [1, 1, 2, 3], "payload": {"n": 0}, "time_ms": now_ms(), "ttl": TTL_MS}
+        for name in topic.names.values():
+            topic.sender.send(name, [("1", json.dumps(value))])
+        topic.count = 1
+        self.wait_read(live, topic)
+        sender.begin()
+        value = {**value, "payload": {"n": 1}, "time_ms": now_ms(), "ttl": 3_600_000}
+        for name in topic.names.values():
+            sender.send(name, [("1", json.dumps(value))], headers={"windrow-expects": "0"})
+        time.sleep(TTL_MS / 1000 + 3)  # well past the expiry and idle_timeout
+        sender.end(commit=True)
+        topic.count = 3  # the end of a transaction takes an offset
+        self.wait_read(live, topic)
+        later.start()
+        self.wait_read(later, topic)
+        expected = {policy: {1: (1, [1, 1, 2, 3])} for policy in POLICIES}
+        self.assertEqual(self.points(live), expected)
+        self.assertEqual(self.points(later), expected)
+
 
 class Long(Replicas):
     def test_replicas_agree_in_many_rounds(self):
