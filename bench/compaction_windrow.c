@@ -139,7 +139,9 @@ static void append(struct run *run, struct store_group *group)
     struct error error = {0};
     int code;
 
-    group->clock = (struct store_clock){run->now_ms, run->now_ms, run->now_ms};
+    group->clock = (struct store_clock){.watermark_ms = run->now_ms,
+                                        .last_record_wall_ms = run->now_ms,
+                                        .safe_wall_ms = run->now_ms};
     while ((code = store_shard_append(run->shard, group, &error)) == ERROR_BUSY)
         flush(run);
     check(code, &error);

@@ -150,8 +150,9 @@ bool ingest_settled(struct ingest *ingest);
 struct ingest_replay {
     const struct config *config;
     const struct config_collection *collection;
-    const char *shard;                    /* its name tells topic and partition */
-    int64_t from_offset, to_offset;       /* [from, to) */
+    const char *shard;              /* its name tells topic and partition */
+    int64_t from_offset, to_offset; /* [from, to) */
+    int64_t wall_ms; /* now: a Kafka timestamp that is later by more than max_future is a mistake */
     struct store_topic_fingerprint topic; /* the shard's, when the range was chosen or later */
     const atomic_bool *cancelled[2];      /* any of them ends it; may be NULL */
 };

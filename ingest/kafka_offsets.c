@@ -54,3 +54,14 @@ rd_kafka_resp_err_t kafka_query_offsets(rd_kafka_t *client, const char *topic, i
     }
     return one.code;
 }
+
+int64_t kafka_high_watermark(rd_kafka_t *client, const char *topic, int32_t partition)
+{
+    int64_t low, high;
+
+    return rd_kafka_get_watermark_offsets(client, topic, partition, &low, &high) ==
+                       RD_KAFKA_RESP_ERR_NO_ERROR &&
+                   high >= 0
+               ? high
+               : -1;
+}

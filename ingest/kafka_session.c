@@ -577,7 +577,8 @@ void kafka_session_commit(struct kafka_session *session,
 
 static bool can_skip_expired(const struct config_collection *collection)
 {
-    return collection->ttl_ms > 0 &&
+    /* Who is late depends on all records before. */
+    return collection->ttl_ms > 0 && collection->late_policy == CONFIG_LATE_ACCEPT &&
            (!collection->event_time_field || collection->format == CONFIG_FORMAT_RAW);
 }
 
@@ -607,7 +608,8 @@ static bool find_time(struct kafka_session *session, const struct topic_partitio
 int64_t kafka_session_replay_start(struct kafka_session *session,
                                    const struct topic_partition *name)
 {
-    int64_t from_ms = io_wall_ms(session->options.io) - name->collection->ttl_ms;
+    /* What lives now was written within the TTL, and decided against what lived then. */
+    int64_t from_ms = io_wall_ms(session->options.io) - 2 * name->collection->ttl_ms;
     char text[TEXT_TIME_BYTES];
     int64_t begin, end, offset;
 

@@ -34,8 +34,10 @@ struct observer {
     bool stop, now, wake;
 };
 
-static void take_offsets(struct observer *observer, const struct kafka_offsets *offsets)
+static void take_offsets(struct observer *observer, rd_kafka_t *client,
+                         const struct kafka_offsets *offsets)
 {
+    int64_t high_watermark = kafka_high_watermark(client, offsets->topic, offsets->partition);
     int64_t now_ns = io_monotonic_ns(observer->io);
     struct partition *partition;
 
@@ -47,6 +49,7 @@ static void take_offsets(struct observer *observer, const struct kafka_offsets *
         partition->shared.begin_offset = offsets->begin;
         partition->shared.end_offset = offsets->end;
         partition->shared.end_seen_ns = now_ns;
+        partition->shared.high_watermark = high_watermark;
         if (partition->shared.target_offset < 0)
             partition->shared.target_offset = offsets->end;
         partition_tell_behind(partition);
@@ -119,7 +122,7 @@ static bool ask_offsets(struct observer *observer, rd_kafka_t *client)
             timeout_ms = QUERY_AGAIN_TIMEOUT_MS;
         else
             answered = true;
-        take_offsets(observer, each);
+        take_offsets(observer, client, each);
     }
     free(list);
     return answered;

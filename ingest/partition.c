@@ -8,6 +8,7 @@
 
 #include "base/logger.h"
 #include "base/memory.h"
+#include "ingest/idle.h"
 #include "ingest/kafka_offsets.h"
 #include "ingest/topic_fingerprint.h"
 #include "store/append.h"
@@ -25,10 +26,6 @@ enum { WATERMARK_TIMEOUT_MS = 5000 };
 #define RESUME_NS (5 * NS_PER_S)
 /* Waits that end at once are nobody's business. */
 #define TELL_AFTER_NS NS_PER_S
-/* An idle shard's watermark is persisted when a window may close, or this often. */
-#define IDLE_PERSIST_NS (30 * NS_PER_S)
-/* What the broker told about the end of a partition is believed for this long. */
-#define END_KNOWN_NS (5 * NS_PER_S)
 
 #define TO(state) (1U << PARTITION_##state)
 #define GOING     (TO(OUT_OF_RANGE) | TO(STOPPED) | TO(DRAINING) | TO(CLOSED))
@@ -260,6 +257,7 @@ struct partition *partition_open(const struct partition_context *context,
     partition->committed_offset = -1;
     partition->shared.next_offset = partition->shared.begin_offset = -1;
     partition->shared.end_offset = partition->shared.target_offset = -1;
+    partition->shared.high_watermark = -1;
     partition_metrics_create(&partition->metrics, context->metrics, &partition->name);
     lane_create(&partition->lane, context->pipeline, &partition->name, &partition->metrics);
     list_add(context->list, partition);
@@ -553,51 +551,17 @@ int64_t partition_due_ns(const struct partition *partition)
     return turn_ns < due_ns ? turn_ns : due_ns;
 }
 
-/* Whether nothing is left to read, as far as anyone knows: silence while the broker is away or a
- * backlog is being read is not idleness, and the watermark must not run ahead of that backlog. */
-static bool is_idle(struct partition *partition, int64_t now_ns)
-{
-    const struct lane *lane = &partition->lane;
-    bool known;
-
-    if (!lane->at_end || lane_unfinished(lane))
-        return false;
-    lock(partition);
-    known = partition->shared.end_offset >= 0 &&
-            partition->shared.end_offset <= lane->durable.next_offset &&
-            now_ns - partition->shared.end_seen_ns < END_KNOWN_NS;
-    unlock(partition);
-    return known;
-}
-
-/* An idle shard whose watermark reached a window's end tells the store, so that the window closes;
- * in between seldom, because each telling is a synced write. */
-static bool worth_persisting(const struct lane *lane, int64_t now_ns)
-{
-    const struct twcs_policy *policy = &lane->policy;
-    int64_t before_ms = lane->durable.watermark_ms;
-    int64_t now_ms = lane->clock.watermark_ms;
-
-    if (now_ms == before_ms || before_ms == TWCS_NO_TIME)
-        return now_ms != before_ms;
-    return now_ns - lane->durable.since_ns >= IDLE_PERSIST_NS ||
-           twcs_window_start(now_ms - policy->late_allowed_ms, policy->window_ms) !=
-               twcs_window_start(before_ms - policy->late_allowed_ms, policy->window_ms);
-}
-
 void partition_tick(struct partition *partition, int64_t wall_ms)
 {
     struct lane *lane = &partition->lane;
-    int64_t now_ns = now_of(partition);
 
     if (stands_still(partition))
         return;
     twcs_clock_follow(&lane->clock, wall_ms);
     if (partition->state == PARTITION_OUT_OF_RANGE)
         stop_out_of_range(partition);
-    else if (is_idle(partition, now_ns) && twcs_clock_idle(&lane->clock, &lane->policy) &&
-             worth_persisting(lane, now_ns))
-        lane_persist_clock(lane);
+    else
+        idle_watch(partition, now_of(partition));
 }
 
 /* What operators ask for. */

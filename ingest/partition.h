@@ -77,12 +77,13 @@ enum partition_stop_cause {
 /* What other threads see; guarded by the list's lock. */
 struct partition_shared {
     enum partition_state state;
-    bool paused;           /* librdkafka was told to */
-    int64_t next_offset;   /* durable; -1: nothing known yet */
-    int64_t begin_offset;  /* the oldest that Kafka still has; -1 unknown */
-    int64_t end_offset;    /* last stable offset; -1 unknown */
-    int64_t end_seen_ns;   /* when the broker said so */
-    int64_t target_offset; /* the first end offset seen: what counts as caught up; -1 unknown */
+    bool paused;            /* librdkafka was told to */
+    int64_t next_offset;    /* durable; -1: nothing known yet */
+    int64_t begin_offset;   /* the oldest that Kafka still has; -1 unknown */
+    int64_t end_offset;     /* last stable offset; -1 unknown */
+    int64_t end_seen_ns;    /* when the broker said so */
+    int64_t high_watermark; /* behind the records of open transactions, too; -1 unknown */
+    int64_t target_offset;  /* the first end offset seen: what counts as caught up; -1 unknown */
     int64_t last_timestamp_ms;
     bool behind;                /* what the registry was told */
     enum store_reading reading; /* likewise */

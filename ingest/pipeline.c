@@ -9,6 +9,7 @@
 
 #include "base/logger.h"
 #include "base/text.h"
+#include "ingest/judge.h"
 #include "ingest/topic_fingerprint.h"
 #include "store/append.h"
 #include "store/listen.h"
@@ -75,7 +76,7 @@ void lane_create(struct lane *lane, struct pipeline *pipeline, const struct topi
                           .name = name,
                           .metrics = metrics,
                           .policy = compaction_policy(name->collection),
-                          .clock = {.watermark_ms = TWCS_NO_TIME},
+                          .clock = TWCS_CLOCK_NONE,
                           .group = &lane->groups[0],
                           .read.offset = -1,
                           .position = -1,
@@ -93,10 +94,7 @@ void lane_open(struct lane *lane, struct store_shard *shard)
     lane->durable.next_offset = lane->position = lane->read.offset = next_offset;
     lane->durable.topic = store_shard_topic_fingerprint(shard);
     /* A shard that never stored anything has no clock yet. */
-    lane->clock = next_offset < 0
-                      ? (struct twcs_clock){.watermark_ms = TWCS_NO_TIME}
-                      : (struct twcs_clock){clock.watermark_ms, clock.last_record_wall_ms,
-                                            clock.safe_wall_ms};
+    lane->clock = next_offset < 0 ? TWCS_CLOCK_NONE : compaction_clock(&clock);
     lane->durable.watermark_ms = lane->clock.watermark_ms;
     twcs_clock_tick(&lane->clock, io_wall_ms(lane->pipeline->io), true);
 }
@@ -197,123 +195,7 @@ static bool waits_for_clock(struct lane *lane, int64_t offset, const struct deco
     return record != NULL;
 }
 
-/* Judging: into the group, dropped, or to the dead letters. */
-
-/* A record that cannot be stored. False when there is no dead-letter topic: then nothing happened.
- */
-static bool bury(struct lane *lane, const rd_kafka_message_t *message,
-                 const struct decode_source *source, const char *stage, const char *reason,
-                 const char *text)
-{
-    struct dead_letter letter = {message, source->value, source->value_bytes, stage, reason, text};
-
-    if (!lane->pipeline->letters)
-        return false;
-    if (!lane->ticket)
-        lane->ticket = dead_letter_ticket_new();
-    record_group_reject(lane->group, reason, source->value_bytes);
-    record_group_refuse(lane->group, message->offset, reason);
-    dead_letters_send(lane->pipeline->letters, lane->ticket, &letter);
-    if (lane->pipeline->host.buried)
-        lane->pipeline->host.buried(
-            lane->pipeline->host.context,
-            &(struct ingest_bad_record){.topic = rd_kafka_topic_name(message->rkt),
-                                        .partition = message->partition,
-                                        .offset = message->offset,
-                                        .reason = reason,
-                                        .text = text,
-                                        .value = source->value,
-                                        .value_bytes = source->value_bytes});
-    return true;
-}
-
-static bool bury_unfit(struct lane *lane, const rd_kafka_message_t *message,
-                       const struct decode_source *source, int64_t event_time_ms, bool future)
-{
-    char time[TEXT_TIME_BYTES];
-    char limit[TEXT_TIME_BYTES];
-    char text[256];
-    const struct config_collection *collection = lane->name->collection;
-    const struct decode_message decodable =
-        decode_message_of(collection, rd_kafka_topic_name(message->rkt), message);
-    struct decode_source own;
-    struct arena arena;
-    bool buried;
-
-    text_format_time(event_time_ms, time);
-    if (future)
-        snprintf(text, sizeof(text),
-                 "event time %s lies further in the future than max_future (%s)", time,
-                 text_format_duration(lane->policy.max_future_ms, limit));
-    else
-        snprintf(text, sizeof(text), "event time %s is late: the watermark is %s", time,
-                 text_format_time(lane->clock.watermark_ms, limit));
-    arena_create(&arena, 0);
-    own = decode_source_whole(collection, &decodable, source, &arena);
-    buried = bury(lane, message, &own, "TASK_PUT", future ? "future" : "late", text);
-    arena_destroy(&arena);
-    return buried;
-}
-
-/* False when the record needs a dead-letter topic and there is none. */
-static bool judge(struct lane *lane, const rd_kafka_message_t *message,
-                  const struct store_record *record, const struct decode_source *source,
-                  int64_t timestamp_ms, int64_t wall_ms)
-{
-    struct record_outcomes *outcomes = &lane->group->outcomes;
-    uint32_t dim = lane->name->collection->dim;
-
-    /* A delete has no event time: it is never late. */
-    if (record->is_delete) {
-        record_group_add(lane->group, record, dim, timestamp_ms);
-        return true;
-    }
-    lane->policy.ttl_ms = lane->name->collection->ttl_ms; /* a reload may have changed it */
-    switch (twcs_judge(&lane->policy, &lane->clock, record->event_time_ms, record->ttl_ms)) {
-    case TWCS_ACCEPT_LATE:
-        outcomes->late_accepted++;
-        break;
-    case TWCS_ACCEPT:
-        break;
-    case TWCS_DROP_LATE:
-        outcomes->late_dropped++;
-        record_group_refuse(lane->group, message->offset, "late_dropped");
-        return true;
-    case TWCS_EXPIRED:
-        outcomes->expired++;
-        record_group_refuse(lane->group, message->offset, "expired");
-        return true;
-    case TWCS_DEAD_LETTER_LATE:
-        if (!bury_unfit(lane, message, source, record->event_time_ms, false))
-            return false;
-        outcomes->late_dead_letter++;
-        return true;
-    case TWCS_FUTURE:
-        return bury_unfit(lane, message, source, record->event_time_ms, true);
-    }
-    twcs_clock_observe(&lane->clock, record->event_time_ms, wall_ms);
-    record_group_add(lane->group, record, dim, timestamp_ms);
-    return true;
-}
-
-static bool take_parts(struct lane *lane, const rd_kafka_message_t *message,
-                       const struct decode_result *decoded, int64_t timestamp_ms, int64_t wall_ms)
-{
-    twcs_clock_follow(&lane->clock, wall_ms);
-    for (size_t i = 0; i < decoded->reject_count; i++) {
-        const struct decode_reject *reject = &decoded->rejects[i];
-        struct decode_source source = {.value = reject->value, .value_bytes = reject->value_bytes};
-        if (!bury(lane, message, &source,
-                  strcmp(reject->reason, "id") == 0 ? "KEY_CONVERTER" : "VALUE_CONVERTER",
-                  reject->reason, reject->text))
-            return false;
-    }
-    for (size_t i = 0; i < decoded->record_count; i++)
-        if (!judge(lane, message, &decoded->records[i], &decoded->sources[i], timestamp_ms,
-                   wall_ms))
-            return false;
-    return true;
-}
+/* Taking. */
 
 static void drain(struct lane *lane, bool finish, int64_t limit_ns);
 
@@ -335,7 +217,7 @@ static bool all_or_nothing(struct lane *lane, const rd_kafka_message_t *message,
     const struct twcs_clock clock = lane->clock;
     const struct record_outcomes outcomes = group->outcomes;
 
-    if (take_parts(lane, message, decoded, timestamp_ms, wall_ms))
+    if (judge_parts(lane, message, decoded, timestamp_ms, wall_ms))
         return true;
     group->record_count = record_count;
     group->outcomes = outcomes;
@@ -362,8 +244,9 @@ static void take_message(struct lane *lane, const rd_kafka_message_t *message,
 
     if (message->offset == lane->skip_offset) {
         lane->skip_offset = -1;
+        judge_skipped(lane, timestamp_ms, wall_ms);
     } else if (lane->pipeline->letters) {
-        bool taken = take_parts(lane, message, decoded, timestamp_ms, wall_ms);
+        bool taken = judge_parts(lane, message, decoded, timestamp_ms, wall_ms);
         assert(taken);
         (void)taken;
     } else if (!all_or_nothing(lane, message, decoded, timestamp_ms, wall_ms)) {
@@ -641,12 +524,6 @@ void lane_take_appended(struct lane *lane)
     append_done(lane);
 }
 
-static struct store_clock store_clock_of(const struct twcs_clock *clock)
-{
-    return (struct store_clock){clock->watermark_ms, clock->last_record_wall_ms,
-                                clock->safe_wall_ms};
-}
-
 static void submit(struct lane *lane)
 {
     const struct record_group *group = lane->sent;
@@ -661,7 +538,7 @@ static void submit(struct lane *lane)
                                            .record_count = group->record_count,
                                            .next_offset = group->next_offset,
                                            .topic = group->topic,
-                                           .clock = store_clock_of(&group->clock),
+                                           .clock = compaction_store_clock(&group->clock),
                                            .refusals = group->refusals,
                                            .refusal_count = refusal_count,
                                            .unmet = &lane->job.unmet,
@@ -707,7 +584,7 @@ void lane_persist_clock(struct lane *lane)
 int lane_move(struct lane *lane, int64_t next_offset, struct error *error)
 {
     const struct store_group group = {.next_offset = next_offset,
-                                      .clock = store_clock_of(&lane->clock)};
+                                      .clock = compaction_store_clock(&lane->clock)};
     int code;
 
     assert(lane->stopped);

@@ -20,12 +20,13 @@ static void grow(struct record_group *group)
 }
 
 void record_group_add(struct record_group *group, const struct store_record *record, uint32_t dim,
-                      int64_t timestamp_ms)
+                      int64_t timestamp_ms, int64_t log_time_ms)
 {
     if (group->record_count == group->record_capacity)
         grow(group);
     group->timestamps_ms[group->record_count] = timestamp_ms;
-    group->records[group->record_count++] = *record;
+    group->records[group->record_count] = *record;
+    group->records[group->record_count++].log_time_ms = log_time_ms;
     group->weight_records++;
     group->weight_bytes += (size_t)record->key_bytes + record->payload_bytes +
                            (record->vector ? dim * sizeof(float) : 0);

@@ -50,8 +50,9 @@ struct record_group {
     struct twcs_clock clock;
 };
 
+/** `timestamp_ms` is Kafka's, for freshness; `log_time_ms` what twcs_log_time said. */
 void record_group_add(struct record_group *group, const struct store_record *record, uint32_t dim,
-                      int64_t timestamp_ms);
+                      int64_t timestamp_ms, int64_t log_time_ms);
 /** The record at this offset is not stored. `reason` is a literal. */
 void record_group_refuse(struct record_group *group, int64_t offset, const char *reason);
 /** A record became a dead letter. `reason` is a literal. */

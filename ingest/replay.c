@@ -90,14 +90,16 @@ static int assign(const struct replay_job *job, struct error *error)
 }
 
 /* Whether ingestion took it. */
-static bool was_taken(struct replay_job *job, const struct store_record *record, int64_t wall_ms)
+static bool was_taken(struct replay_job *job, const struct store_record *record, int64_t stamp_ms)
 {
     if (record->is_delete)
         return recent_ids_take(&job->recent, record);
-    switch (twcs_judge(&job->policy, &job->clock, record->event_time_ms, record->ttl_ms)) {
+    switch (
+        twcs_judge(&job->policy, &job->clock, record->event_time_ms, record->ttl_ms, stamp_ms)) {
     case TWCS_ACCEPT:
     case TWCS_ACCEPT_LATE:
-        twcs_clock_observe(&job->clock, record->event_time_ms, wall_ms);
+        twcs_clock_observe(&job->clock, &job->policy, record->event_time_ms, stamp_ms,
+                           job->clock.safe_wall_ms);
         return recent_ids_take(&job->recent, record);
     case TWCS_DROP_LATE:
     case TWCS_DEAD_LETTER_LATE:
@@ -146,6 +148,7 @@ static int take_message(struct replay_job *job, const rd_kafka_message_t *messag
         decode_message_of(job->replay->collection, job->name.topic, message);
     struct decode_result decoded;
     size_t count = 0;
+    int64_t stamp_ms;
     int code = check_topic(job, message, error);
 
     if (code != 0)
@@ -154,6 +157,8 @@ static int take_message(struct replay_job *job, const rd_kafka_message_t *messag
     decode_message(job->replay->collection, &decodable, &job->arena, &job->arena, &decoded);
     if (decodable.timestamp_ms >= 0)
         (void)twcs_clock_tick(&job->clock, decodable.timestamp_ms, true);
+    stamp_ms =
+        twcs_clock_stamp(&job->clock, &job->policy, decodable.timestamp_ms, job->replay->wall_ms);
     if (decoded.record_count + 1 > job->capacity) {
         job->capacity = decoded.record_count + 1; /* a delete may become two */
         free(job->records);
@@ -163,7 +168,7 @@ static int take_message(struct replay_job *job, const rd_kafka_message_t *messag
         struct store_record parts[2];
         size_t part_count = split_delete(job, &decoded.records[i], parts);
         for (size_t part = 0; part < part_count; part++)
-            if (was_taken(job, &parts[part], job->clock.safe_wall_ms))
+            if (was_taken(job, &parts[part], stamp_ms))
                 job->records[count++] = parts[part];
     }
     if (message->offset < job->replay->from_offset)
@@ -234,7 +239,7 @@ int ingest_replay(const struct ingest_replay *replay, ingest_replay_function tak
                              .take = take,
                              .context = context,
                              .policy = compaction_policy(replay->collection),
-                             .clock = {.watermark_ms = TWCS_NO_TIME},
+                             .clock = TWCS_CLOCK_NONE,
                              .recent = {.distance = DECODE_EXPECTS_DISTANCE_MAX},
                              .next_offset = replay->from_offset};
     int code;

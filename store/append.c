@@ -561,8 +561,11 @@ void append_apply_frame(struct store_shard *shard, struct memtable *memtable,
     memtable->topic =
         (struct store_topic_fingerprint){frame->header->topic_offset, frame->header->topic_hash};
     memtable->clock =
-        (struct store_clock){frame->header->watermark_ms, frame->header->last_record_wall_ms,
-                             frame->header->safe_wall_ms};
+        (struct store_clock){frame->header->watermark_ms,
+                             frame->header->last_record_wall_ms,
+                             frame->header->safe_wall_ms,
+                             {frame->header->log_known != 0, frame->header->log_time_ms,
+                              frame->header->log_stamp_ms, frame->header->log_watermark_ms}};
     memtable->used_bytes = frame->header->position + frame->header->frame_bytes;
     memtable->frame_count++;
     memtable_account(memtable);
@@ -578,6 +581,11 @@ void append_publish(struct store_shard *shard, int64_t next_offset,
     atomic_store_explicit(&shard->progress.last_record_wall_ms, clock->last_record_wall_ms,
                           memory_order_relaxed);
     atomic_store_explicit(&shard->progress.safe_wall_ms, clock->safe_wall_ms, memory_order_relaxed);
+    atomic_store_explicit(&shard->progress.log_time_ms, clock->log.time_ms, memory_order_relaxed);
+    atomic_store_explicit(&shard->progress.log_stamp_ms, clock->log.stamp_ms, memory_order_relaxed);
+    atomic_store_explicit(&shard->progress.log_watermark_ms, clock->log.watermark_ms,
+                          memory_order_relaxed);
+    atomic_store_explicit(&shard->progress.log_known, clock->log.known, memory_order_relaxed);
     atomic_store(&shard->progress.visible, next_offset);
 }
 

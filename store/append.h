@@ -34,7 +34,19 @@ int64_t store_shard_next_offset(const struct store_shard *shard);
 /** What came with the next offset; not known when nothing was. Any thread; waits for an append that
  * is under way. */
 struct store_topic_fingerprint store_shard_topic_fingerprint(struct store_shard *shard);
+/** Its log clock is of one instant only while nothing is appended. */
 struct store_clock store_shard_clock(const struct store_shard *shard);
+/** Whoever reads the log knows that no record to come was written before `settled_ms`, even if none
+ * tells so: rows that expired before may leave their files (struct store_shard_info). Never goes back;
+ * forgotten when the shard closes. Any thread. */
+void store_shard_settle(struct store_shard *shard, int64_t settled_ms);
+/** How far the log has come: no record to come finds a version alive that expired by then. INT64_MAX:
+ * no log tells the time, or the disk was full a moment ago, so that files go by the wall clock. Any
+ * thread. */
+int64_t store_shard_log_passed_ms(const struct store_shard *shard);
+/** Rows that expired by then may leave the shard's files, when the wall clock is `wall_ms`: no reader
+ * sees them, and the log has passed them. Any thread. */
+int64_t store_shard_expired_before_ms(const struct store_shard *shard, int64_t wall_ms);
 /** Makes the safe clock durable without a group: what a start finds is then at least this.
  * Watermark and arrivals stay what they are. Any thread. */
 int store_shard_keep_clock(struct store_shard *shard, int64_t safe_wall_ms, struct error *error);

@@ -360,6 +360,7 @@ void store_shard_describe(struct store_shard *shard, struct arena *arena,
         version->memtable_count > 0 ? (uint32_t)version->memtable_count - 1 : 0;
     info->next_offset = store_shard_next_offset(shard);
     info->clock = store_shard_clock(shard);
+    info->log_passed_ms = store_shard_log_passed_ms(shard);
     set_ratios(shard, info, version);
     version_unref(version);
 }

@@ -98,6 +98,7 @@ struct store_shard_info {
     uint64_t log_bytes;
     int64_t next_offset;
     struct store_clock clock;
+    int64_t log_passed_ms; /* of store_shard_log_passed_ms */
 };
 
 /** "open", "sealing", "sealed", or "indexed" once a segment hangs on the run. */

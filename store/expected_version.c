@@ -68,8 +68,12 @@ static struct living living_version(struct store_shard *shard, const struct aske
     return none;
 }
 
-/* Offset of the id's version that lives at `now_ms`, STORE_EXPECT_NONE without one. */
-static int64_t living_offset(const struct decision *decision, struct asked *id, int64_t now_ms)
+/* Offset of the id's version that lives for the record, STORE_EXPECT_NONE without one.
+ *
+ * It lives until the log has passed its expiry, whatever the wall clock says: whoever reads the record
+ * later must decide the same. Its file stays until then (store_shard_settle). */
+static int64_t living_offset(const struct decision *decision, struct asked *id,
+                             const struct store_record *record)
 {
     const struct living *living = &id->living;
     int64_t ttl_ms = atomic_load_explicit(&decision->shard->settings.ttl_ms, memory_order_relaxed);
@@ -78,7 +82,7 @@ static int64_t living_offset(const struct decision *decision, struct asked *id, 
         id->living = living_version(decision->shard, id);
     id->known = true;
     return living->offset == STORE_EXPECT_NONE ||
-                   row_expired(living->event_time_ms, living->ttl_ms, ttl_ms, now_ms)
+                   row_expired(living->event_time_ms, living->ttl_ms, ttl_ms, record->log_time_ms)
                ? STORE_EXPECT_NONE
                : living->offset;
 }
@@ -188,17 +192,15 @@ static void count_delete(const struct store_group *group, const struct store_rec
         deletes->ambiguous = record;
 }
 
-/* Which id a delete hits, and what that is counted as. A delete's event time is Kafka's timestamp: what
- * has expired by then is gone, whenever its file goes. */
+/* Which id a delete hits, and what that is counted as. */
 static int decide_delete(struct decision *decision, uint32_t number, struct asked **id,
                          enum store_delete_outcome *outcome, struct error *error)
 {
     const struct store_record *record = &decision->group->records[number];
-    bool first = living_offset(decision, *id, record->event_time_ms) != STORE_EXPECT_NONE;
+    bool first = living_offset(decision, *id, record) != STORE_EXPECT_NONE;
     struct asked *other =
         record->other_key ? find_asked(decision, record->other_key, record->other_key_bytes) : NULL;
-    bool second =
-        other && living_offset(decision, other, record->event_time_ms) != STORE_EXPECT_NONE;
+    bool second = other && living_offset(decision, other, record) != STORE_EXPECT_NONE;
 
     *outcome = first && second ? STORE_DELETE_AMBIGUOUS
                : first         ? STORE_DELETE_DONE
@@ -226,7 +228,7 @@ static int decide(struct decision *decision, uint32_t number, uint32_t count, bo
     if (record->is_delete && asks(group, record))
         code = decide_delete(decision, number, &id, &outcome, error);
     if (code == 0 && record->expects &&
-        record->expected_offset != living_offset(decision, id, group->clock.safe_wall_ms)) {
+        record->expected_offset != living_offset(decision, id, record)) {
         *refused = true;
         outcome = STORE_DELETE_UNMET;
         code = refuse(decision, count, record, error);

@@ -28,8 +28,8 @@ struct flush_chunk {
 struct flush_job {
     struct store_shard *shard;
     struct memtable *memtable;
-    int64_t end_offset; /* E */
-    int64_t now_ms;
+    int64_t end_offset;        /* E */
+    int64_t expired_before_ms; /* rows that expired by then are left out */
     uint32_t row_count;
     uint32_t *chunk_rows;       /* per memtable row: its number in its window's chunk */
     struct flush_chunk *chunks; /* one a window of the memtable; file_number 0: no row left */
@@ -42,7 +42,7 @@ static bool row_survives(const struct flush_job *job, const struct memtable_row 
     int64_t ttl_ms = atomic_load_explicit(&job->shard->settings.ttl_ms, memory_order_relaxed);
 
     return atomic_load_explicit(&row->dead_at, memory_order_acquire) >= job->end_offset &&
-           !row_expired(row->event_time_ms, row->ttl_ms, ttl_ms, job->now_ms);
+           !row_expired(row->event_time_ms, row->ttl_ms, ttl_ms, job->expired_before_ms);
 }
 
 static int write_rows(struct flush_job *job, uint32_t window, struct table_writer *writer,
@@ -197,6 +197,7 @@ static int commit(struct flush_job *job, struct error *error)
     manifest_edit_log_done(&edit, job->memtable->log->number);
     manifest_edit_progress(&edit, job->end_offset, next_sequence, &job->memtable->clock);
     manifest_edit_topic_fingerprint(&edit, &job->memtable->topic);
+    manifest_edit_log_clock(&edit, &job->memtable->clock.log);
     if (code == 0)
         code = manifest_commit(shard->manifest, &edit, error);
     if (code == 0) {
@@ -220,13 +221,13 @@ static int commit(struct flush_job *job, struct error *error)
  * carry_masks. Only the edit and the swap of memtable for chunks take the commit lock. */
 static int flush_memtable(struct store_shard *shard, struct memtable *memtable, struct error *error)
 {
-    struct flush_job job = {.shard = shard,
-                            .memtable = memtable,
-                            .end_offset = memtable->next_offset,
-                            .now_ms = io_wall_ms(shard->io),
-                            .row_count =
-                                atomic_load_explicit(&memtable->row_count, memory_order_acquire),
-                            .chunk_count = memtable->window_count};
+    struct flush_job job = {
+        .shard = shard,
+        .memtable = memtable,
+        .end_offset = memtable->next_offset,
+        .expired_before_ms = store_shard_expired_before_ms(shard, io_wall_ms(shard->io)),
+        .row_count = atomic_load_explicit(&memtable->row_count, memory_order_acquire),
+        .chunk_count = memtable->window_count};
     int code;
 
     job.chunk_rows = calloc(job.row_count ? job.row_count : 1, sizeof(*job.chunk_rows));

@@ -18,6 +18,9 @@
  * pointer to it is published: readers take no lock. */
 int shard_check_stop(struct store_shard *shard, int code, const struct error *error)
 {
+    if (code == ERROR_NO_SPACE)
+        atomic_store_explicit(&shard->store->full_seen_ns, io_monotonic_ns(shard->io),
+                              memory_order_relaxed);
     if (code != ERROR_IO)
         return code;
     pthread_mutex_lock(&shard->stop.lock);
@@ -88,10 +91,55 @@ struct store_topic_fingerprint store_shard_topic_fingerprint(struct store_shard 
 
 struct store_clock store_shard_clock(const struct store_shard *shard)
 {
+    const struct shard_progress *progress = &shard->progress;
+
     return (struct store_clock){
-        atomic_load_explicit(&shard->progress.watermark_ms, memory_order_relaxed),
-        atomic_load_explicit(&shard->progress.last_record_wall_ms, memory_order_relaxed),
-        atomic_load_explicit(&shard->progress.safe_wall_ms, memory_order_relaxed)};
+        atomic_load_explicit(&progress->watermark_ms, memory_order_relaxed),
+        atomic_load_explicit(&progress->last_record_wall_ms, memory_order_relaxed),
+        atomic_load_explicit(&progress->safe_wall_ms, memory_order_relaxed),
+        {atomic_load_explicit(&progress->log_known, memory_order_relaxed),
+         atomic_load_explicit(&progress->log_time_ms, memory_order_relaxed),
+         atomic_load_explicit(&progress->log_stamp_ms, memory_order_relaxed),
+         atomic_load_explicit(&progress->log_watermark_ms, memory_order_relaxed)}};
+}
+
+void store_shard_settle(struct store_shard *shard, int64_t settled_ms)
+{
+    int64_t before_ms = atomic_load_explicit(&shard->progress.settled_ms, memory_order_relaxed);
+
+    while (settled_ms > before_ms && !atomic_compare_exchange_weak_explicit(
+                                         &shard->progress.settled_ms, &before_ms, settled_ms,
+                                         memory_order_relaxed, memory_order_relaxed))
+        ;
+}
+
+/* Whoever finds the disk full tries again every second. */
+#define FULL_BELIEVED_NS INT64_C(10000000000)
+
+/* What nobody sees may be all that can give space: a partition that waits for space reads nothing, so
+ * its log would never pass what fills the disk. */
+static bool is_full(const struct store_shard *shard)
+{
+    int64_t seen_ns = atomic_load_explicit(&shard->store->full_seen_ns, memory_order_relaxed);
+
+    return seen_ns != 0 && io_monotonic_ns(shard->io) - seen_ns < FULL_BELIEVED_NS;
+}
+
+int64_t store_shard_log_passed_ms(const struct store_shard *shard)
+{
+    const struct store_log_clock log = store_shard_clock(shard).log;
+    int64_t settled_ms = atomic_load_explicit(&shard->progress.settled_ms, memory_order_relaxed);
+
+    if (!log.known || log.stamp_ms == INT64_MIN || is_full(shard))
+        return INT64_MAX;
+    return log.time_ms > settled_ms ? log.time_ms : settled_ms;
+}
+
+int64_t store_shard_expired_before_ms(const struct store_shard *shard, int64_t wall_ms)
+{
+    int64_t passed_ms = store_shard_log_passed_ms(shard);
+
+    return passed_ms < wall_ms ? passed_ms : wall_ms;
 }
 
 const char *store_shard_stopped(const struct store_shard *shard)

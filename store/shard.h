@@ -55,6 +55,7 @@ struct store {
     struct store_memory memory;
     struct store_events events;
     struct background *background; /* NULL: logs are too small for one */
+    _Atomic int64_t full_seen_ns;  /* when a write last found the disk full; 0: never did */
 };
 
 /* What a reload changes; any thread. */
@@ -70,6 +71,10 @@ struct shard_progress {
     _Atomic int64_t watermark_ms;
     _Atomic int64_t last_record_wall_ms;
     _Atomic int64_t safe_wall_ms;
+    /* struct store_log_clock; together only while nothing is appended */
+    atomic_bool log_known;
+    _Atomic int64_t log_time_ms, log_stamp_ms, log_watermark_ms;
+    _Atomic int64_t settled_ms; /* store_shard_settle; not durable */
 };
 
 /* refusals.c */
@@ -171,7 +176,8 @@ struct store_shard {
     _Atomic bool still;       /* store_shard_set_still */
 };
 
-/** Stops writes for good when `code` says that the device failed (ERROR_IO); returns `code`. */
+/** Stops writes for good when `code` says that the device failed (ERROR_IO), and notes a full disk
+ * (ERROR_NO_SPACE); returns `code`. */
 int shard_check_stop(struct store_shard *shard, int code, const struct error *error);
 /** ERROR_IO when the shard is stopped. */
 int shard_check_running(const struct store_shard *shard, struct error *error);

@@ -1,6 +1,7 @@
-/* One shard's clock: the watermark of event time and the wall clock as far as it is trusted.
+/* One shard's clock: the log's, which decides what is stored, the watermark of event time, and the wall
+ * clock as far as it is trusted.
  *
- * Both only go forward, whatever the wall clock does: a watermark that fell back would reopen
+ * The latter two only go forward, whatever the wall clock does: a watermark that fell back would reopen
  * sealed windows, a safe clock that fell back would show expired rows again. The safe clock also
  * refuses to leap: a wall clock that is a year ahead for one second must not expire everything. A
  * leap that is not believed does not stop time either: whichever clock is wrong, a second that
@@ -40,8 +41,43 @@ int64_t twcs_clock_follow(struct twcs_clock *clock, int64_t safe_ms)
                            twcs_subtract(safe_ms, clock->safe_wall_ms) > TWCS_CLOCK_STEP_MAX_MS);
 }
 
-void twcs_clock_observe(struct twcs_clock *clock, int64_t event_time_ms, int64_t wall_ms)
+int64_t twcs_clock_stamp(struct twcs_clock *clock, const struct twcs_policy *policy,
+                         int64_t timestamp_ms, int64_t wall_ms)
 {
+    struct twcs_log_clock *log = &clock->log;
+    int64_t reached_ms = timestamp_ms < log->stamp_ms ? timestamp_ms : log->stamp_ms;
+
+    if (timestamp_ms < 0 || timestamp_ms > twcs_add(wall_ms, policy->max_future_ms))
+        return TWCS_NO_TIME;
+    log->stamp_ms = timestamp_ms;
+    if (reached_ms > log->time_ms)
+        log->time_ms = reached_ms;
+    return timestamp_ms;
+}
+
+int64_t twcs_log_time(const struct twcs_clock *clock, int64_t stamp_ms)
+{
+    return stamp_ms > clock->log.time_ms ? stamp_ms : clock->log.time_ms;
+}
+
+/* One producer whose timestamps are ahead must not make the others' records late: until a second
+ * record confirms its time, its event times count up to max_future only. */
+static void observe_log(struct twcs_log_clock *log, const struct twcs_policy *policy,
+                        int64_t event_time_ms, int64_t stamp_ms)
+{
+    int64_t time_ms = log->time_ms != TWCS_NO_TIME ? log->time_ms : stamp_ms;
+    int64_t bound_ms = twcs_add(time_ms, policy->max_future_ms);
+
+    if (time_ms != TWCS_NO_TIME && event_time_ms > bound_ms)
+        event_time_ms = bound_ms;
+    if (event_time_ms > log->watermark_ms)
+        log->watermark_ms = event_time_ms;
+}
+
+void twcs_clock_observe(struct twcs_clock *clock, const struct twcs_policy *policy,
+                        int64_t event_time_ms, int64_t stamp_ms, int64_t wall_ms)
+{
+    observe_log(&clock->log, policy, event_time_ms, stamp_ms);
     if (event_time_ms > clock->watermark_ms)
         clock->watermark_ms = event_time_ms;
     /* A wall clock that was set back must not make a record look older than the safe clock, or the
@@ -64,4 +100,9 @@ bool twcs_clock_idle(struct twcs_clock *clock, const struct twcs_policy *policy)
         return false;
     clock->watermark_ms = reached;
     return true;
+}
+
+int64_t twcs_expired_before_ms(const struct twcs_clock *clock)
+{
+    return twcs_subtract(clock->safe_wall_ms, clock->log_lag_ms);
 }

@@ -46,6 +46,8 @@ static bool window_decide(const struct twcs_policy *policy, const struct twcs_cl
         decision->action = TWCS_DROP_TTL;
         return true;
     }
+    if (window->length_ms > 0 && twcs_drop_waits(clock, window))
+        return false;
     if (twcs_seal_due(policy, clock, window)) {
         decision->action = TWCS_SEAL;
         return true;

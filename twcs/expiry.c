@@ -1,14 +1,31 @@
 /* What goes whole: windows whose rows have all expired, and the oldest one over the byte cap. */
 #include "twcs/rules.h"
 
-/* A row is hidden from the millisecond of its expiry on, and a window may go from the one of its
- * last row's. */
+/* A row is hidden from the millisecond of its expiry on. A window may go from the one of its last
+ * row's, once the log has passed it too. */
 bool twcs_ttl_expired(const struct twcs_clock *clock, const struct twcs_window *window)
 {
     /* What is unbounded takes records all the time: its runs go one by one. */
     if (window->length_ms == 0)
         return false;
-    return window->max_expiry_ms != TWCS_NEVER && window->max_expiry_ms <= clock->safe_wall_ms;
+    return window->max_expiry_ms != TWCS_NEVER &&
+           window->max_expiry_ms <= twcs_expired_before_ms(clock);
+}
+
+static bool waits_for_log(const struct twcs_clock *clock, int64_t max_expiry_ms)
+{
+    return max_expiry_ms != TWCS_NEVER && max_expiry_ms <= clock->safe_wall_ms &&
+           max_expiry_ms > twcs_expired_before_ms(clock);
+}
+
+bool twcs_drop_waits(const struct twcs_clock *clock, const struct twcs_window *window)
+{
+    if (window->length_ms > 0)
+        return waits_for_log(clock, window->max_expiry_ms);
+    for (size_t i = 0; i < window->chunk_count; i++)
+        if (waits_for_log(clock, window->chunks[i].max_expiry_ms))
+            return true;
+    return false;
 }
 
 const char *twcs_drop_blocker(const struct twcs_policy *policy, const struct twcs_clock *clock,
@@ -20,7 +37,8 @@ const char *twcs_drop_blocker(const struct twcs_policy *policy, const struct twc
         /* Past its time by the policy, yet a row lives on. */
         if (window->length_ms > 0 && policy->ttl_ms > 0 &&
             twcs_add(end_ms, policy->ttl_ms) <= clock->safe_wall_ms)
-            return "some of its rows have not expired";
+            return twcs_drop_waits(clock, window) ? "the partition has not been read that far"
+                                                  : "some of its rows have not expired";
         return NULL;
     }
     if (window->busy)

@@ -21,7 +21,7 @@ static double expired_share(const struct twcs_policy *policy, const struct twcs_
 
     if (policy->ttl_ms == 0)
         return 0;
-    oldest_ms = twcs_subtract(clock->safe_wall_ms, policy->ttl_ms);
+    oldest_ms = twcs_subtract(twcs_expired_before_ms(clock), policy->ttl_ms);
     if (run->min_event_ms > oldest_ms)
         return 0;
     if (run->max_event_ms <= oldest_ms)
@@ -100,7 +100,7 @@ bool twcs_expired_pick(const struct twcs_clock *clock, const struct twcs_window 
     decision->input_count = 0;
     for (size_t i = 0; i < window->chunk_count; i++) {
         const struct twcs_run *run = &window->chunks[i];
-        if (run->max_expiry_ms == TWCS_NEVER || run->max_expiry_ms > clock->safe_wall_ms)
+        if (run->max_expiry_ms == TWCS_NEVER || run->max_expiry_ms > twcs_expired_before_ms(clock))
             continue;
         if (decision->input_count == 0)
             decision->output_level = run->level;

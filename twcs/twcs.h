@@ -61,15 +61,44 @@ int64_t twcs_window_start(int64_t event_time_ms, int64_t window_ms);
  * TWCS_NEVER without either; saturates instead of overflowing. */
 int64_t twcs_expiry(const struct twcs_policy *policy, int64_t event_time_ms, int64_t row_ttl_ms);
 
-/* One shard's clock. */
+/* One shard's clock.
+ *
+ * What is stored is a function of the partition's records: it is decided by their Kafka timestamps
+ * and event times (struct twcs_log_clock), never by when somebody reads them. So a node that reads
+ * live, one that reads the same records later, a copy and a restored backup hold the same. The wall
+ * clock decides the rest: what a search shows, when a window seals, when a file goes.
+ *
+ * Two rules keep them apart. A window that an idle close sealed still takes records: only the log's
+ * watermark makes one late. And a row that has expired by the wall clock stays in its file until the
+ * log has passed its expiry (twcs_expired_before_ms), because a later record may expect it. */
 
-/* Persisted by the store with every group of records; monotone. */
+/* What the records of a partition say about time: the same for everybody at the same offset.
+ *
+ * A single wrong timestamp must not move it. So the log's time is the latest one that two records in
+ * a row have reached; it lags by one record, and what it decides may be decided late. */
+struct twcs_log_clock {
+    int64_t time_ms;
+    int64_t stamp_ms;     /* Kafka timestamp of the last record that had a possible one */
+    int64_t watermark_ms; /* largest event time of records taken, at most max_future ahead of the
+                             log's time */
+};                        /* each is TWCS_NO_TIME at first */
+
+/* Persisted by the store with every group of records. */
 struct twcs_clock {
     int64_t watermark_ms; /* largest event time seen, later after idleness; at first TWCS_NO_TIME */
     int64_t last_record_wall_ms; /* when the last record arrived, by the wall clock */
     /* The wall clock as far as it is trusted: never back, bounded steps ahead. */
     int64_t safe_wall_ms;
+    struct twcs_log_clock log;
+    /* How far behind the safe clock a record may be stamped that is still to come. Not persisted; 0
+     * where nobody reads a log. */
+    int64_t log_lag_ms;
 };
+
+/* Of a shard that saw nothing. */
+#define TWCS_CLOCK_NONE                                                                            \
+    ((struct twcs_clock){.watermark_ms = TWCS_NO_TIME,                                             \
+                         .log = {TWCS_NO_TIME, TWCS_NO_TIME, TWCS_NO_TIME}})
 
 enum { TWCS_CLOCK_STEP_MAX_MS = 24 * 60 * 60 * 1000 };
 
@@ -90,8 +119,27 @@ int64_t twcs_clock_believe(int64_t safe_ms, int64_t elapsed_ms, int64_t wall_ms,
  * confirmed. */
 int64_t twcs_clock_follow(struct twcs_clock *clock, int64_t safe_ms);
 
+/** A message with this Kafka timestamp is read, before its records are judged. Returns the timestamp,
+ * or TWCS_NO_TIME when it has none or lies further ahead of `wall_ms` than max_future: then it is a
+ * mistake that moves nothing. `wall_ms` is the later one of the safe clock and the system's.
+ *
+ * This is the one place where the reader's clock counts. Only a timestamp that was false when it was
+ * written can be told from a true one by it, and only until that time has come; brokers refuse those
+ * (message.timestamp.after.max.ms) or overwrite all (LogAppendTime). */
+int64_t twcs_clock_stamp(struct twcs_clock *clock, const struct twcs_policy *policy,
+                         int64_t timestamp_ms, int64_t wall_ms);
+
+/** The time at which a record with this stamp (twcs_clock_stamp) was written: its stamp, or the log's
+ * time when that is later. TWCS_NO_TIME: not known. */
+int64_t twcs_log_time(const struct twcs_clock *clock, int64_t stamp_ms);
+
 /** A record of this event time was accepted. */
-void twcs_clock_observe(struct twcs_clock *clock, int64_t event_time_ms, int64_t wall_ms);
+void twcs_clock_observe(struct twcs_clock *clock, const struct twcs_policy *policy,
+                        int64_t event_time_ms, int64_t stamp_ms, int64_t wall_ms);
+
+/** Rows that expired by then may leave their files: nobody sees them, and no record to come finds
+ * them alive. The safe clock less log_lag_ms. */
+int64_t twcs_expired_before_ms(const struct twcs_clock *clock);
 
 /** An idle shard's watermark follows the wall clock: after idle_timeout without a record the
  * watermark becomes at least safe_wall - idle_timeout, so that every window closes. Returns whether
@@ -102,17 +150,22 @@ bool twcs_clock_idle(struct twcs_clock *clock, const struct twcs_policy *policy)
 
 enum twcs_verdict {
     TWCS_ACCEPT,      /* its window is open */
-    TWCS_ACCEPT_LATE, /* its window is sealed or closing: goes to the window's late runs */
+    TWCS_ACCEPT_LATE, /* its window is sealed or closing here: goes to the window's late runs */
     TWCS_DROP_LATE,
     TWCS_DEAD_LETTER_LATE,
     TWCS_EXPIRED, /* arrived already expired: dropped and counted apart */
     TWCS_FUTURE   /* beyond max_future: dead letter unless it waits, never moves the clock */
 };
 
-/** Judges one record before it is stored. Uses the wall clock for future and expiry and the
- * watermark for lateness; changes nothing. Without a watermark yet nothing is late. */
+/** Judges one record before it is stored; changes nothing. `stamp_ms` is what twcs_clock_stamp said of
+ * its message. Future and expired: by the time at which it was written (twcs_log_time). Refused as
+ * late: by the log's watermark; without one nothing is. TWCS_ACCEPT_LATE: its window may be sealed, by
+ * the watermark of this shard.
+ *
+ * Without a stamp (an old message format, or a timestamp that is a mistake) the safe clock decides
+ * what is future, and the log's time what has expired. */
 enum twcs_verdict twcs_judge(const struct twcs_policy *policy, const struct twcs_clock *clock,
-                             int64_t event_time_ms, int64_t row_ttl_ms);
+                             int64_t event_time_ms, int64_t row_ttl_ms, int64_t stamp_ms);
 
 /** Whether a record that would be TWCS_FUTURE has to wait instead of becoming a dead letter: by the
  * wall clock, which is not believed for now, it is none. */
@@ -215,6 +268,10 @@ bool twcs_overloaded(const struct twcs_window *window);
 
 /** "files", "level_bytes", ...: for logs. */
 const char *twcs_reason_name(enum twcs_reason reason);
+
+/** Whether nobody sees a row of the window any more, and its files wait for the log to pass the last
+ * expiry: another look is due soon. Of the unbounded window: of one of its runs. */
+bool twcs_drop_waits(const struct twcs_clock *clock, const struct twcs_window *window);
 
 /** Why an expired window is still there, for `status`; NULL when nothing blocks it or it is not
  * due. */

@@ -29,12 +29,17 @@ int64_t twcs_expiry(const struct twcs_policy *policy, int64_t event_time_ms, int
     return ttl_ms == 0 ? TWCS_NEVER : twcs_add(event_time_ms, ttl_ms);
 }
 
+/* TWCS_NO_TIME is below every sum: a shard that saw nothing closes nothing. */
+static bool is_closed(const struct twcs_policy *policy, int64_t watermark_ms, int64_t end_ms)
+{
+    return watermark_ms != TWCS_NO_TIME &&
+           watermark_ms >= twcs_add(end_ms, policy->late_allowed_ms);
+}
+
 bool twcs_window_closed(const struct twcs_policy *policy, const struct twcs_clock *clock,
                         int64_t end_ms)
 {
-    /* TWCS_NO_TIME is below every sum: a shard that saw nothing closes nothing. */
-    return clock->watermark_ms != TWCS_NO_TIME &&
-           clock->watermark_ms >= twcs_add(end_ms, policy->late_allowed_ms);
+    return is_closed(policy, clock->watermark_ms, end_ms);
 }
 
 static bool is_future(const struct twcs_policy *policy, int64_t now_ms, int64_t event_time_ms)
@@ -50,29 +55,28 @@ bool twcs_future_waits(const struct twcs_policy *policy, const struct twcs_clock
 }
 
 enum twcs_verdict twcs_judge(const struct twcs_policy *policy, const struct twcs_clock *clock,
-                             int64_t event_time_ms, int64_t row_ttl_ms)
+                             int64_t event_time_ms, int64_t row_ttl_ms, int64_t stamp_ms)
 {
+    int64_t written_ms = twcs_log_time(clock, stamp_ms);
     int64_t end_ms;
 
     /* Before anything else: what comes from the future would also never expire. */
-    if (is_future(policy, clock->safe_wall_ms, event_time_ms))
+    if (is_future(policy, stamp_ms != TWCS_NO_TIME ? written_ms : clock->safe_wall_ms,
+                  event_time_ms))
         return TWCS_FUTURE;
-    if (twcs_expiry(policy, event_time_ms, row_ttl_ms) <= clock->safe_wall_ms)
+    if (written_ms != TWCS_NO_TIME && twcs_expiry(policy, event_time_ms, row_ttl_ms) <= written_ms)
         return TWCS_EXPIRED;
     if (policy->window_ms == 0) /* a window that never closes is never late */
         return TWCS_ACCEPT;
     end_ms = twcs_add(twcs_window_start(event_time_ms, policy->window_ms), policy->window_ms);
-    if (!twcs_window_closed(policy, clock, end_ms))
-        return TWCS_ACCEPT;
-    switch (policy->late_policy) {
-    case TWCS_LATE_DROP:
-        return TWCS_DROP_LATE;
-    case TWCS_LATE_DEAD_LETTER:
-        return TWCS_DEAD_LETTER_LATE;
-    case TWCS_LATE_ACCEPT:
-        break;
+    if (is_closed(policy, clock->log.watermark_ms, end_ms)) {
+        if (policy->late_policy == TWCS_LATE_DROP)
+            return TWCS_DROP_LATE;
+        if (policy->late_policy == TWCS_LATE_DEAD_LETTER)
+            return TWCS_DEAD_LETTER_LATE;
     }
-    return TWCS_ACCEPT_LATE;
+    /* An idle close may have sealed it, here and nowhere else. */
+    return twcs_window_closed(policy, clock, end_ms) ? TWCS_ACCEPT_LATE : TWCS_ACCEPT;
 }
 
 bool twcs_seal_due(const struct twcs_policy *policy, const struct twcs_clock *clock,

@@ -97,6 +97,12 @@ void log_frame_build(const struct store_group *group, const uint32_t *indices, u
     header->watermark_ms = group->clock.watermark_ms;
     header->last_record_wall_ms = group->clock.last_record_wall_ms;
     header->safe_wall_ms = group->clock.safe_wall_ms;
+    if (group->clock.log.known) {
+        header->log_time_ms = group->clock.log.time_ms;
+        header->log_stamp_ms = group->clock.log.stamp_ms;
+        header->log_watermark_ms = group->clock.log.watermark_ms;
+        header->log_known = 1;
+    }
     header->record_count = layout->record_count;
     header->vector_count = layout->vector_count;
     header->dim = dim;

@@ -63,7 +63,11 @@ struct log_frame_header {
     uint64_t payloads_bytes;
     int64_t topic_offset; /* struct store_topic_fingerprint */
     uint64_t topic_hash;  /* 0: not known, as in frames from before it was kept */
-    uint64_t reserved[5]; /* zero */
+    int64_t log_time_ms;  /* struct store_log_clock, as the next three */
+    int64_t log_stamp_ms;
+    int64_t log_watermark_ms;
+    uint64_t log_known; /* 1; 0: not known, as in frames from before it was kept */
+    uint64_t reserved;  /* zero */
 };
 
 struct log_frame_record {
@@ -83,6 +87,7 @@ _Static_assert(offsetof(struct log_frame_header, first_offset) == 72, "on-disk f
 _Static_assert(offsetof(struct log_frame_header, record_count) == 112, "on-disk format");
 _Static_assert(offsetof(struct log_frame_header, payloads_bytes) == 128, "on-disk format");
 _Static_assert(offsetof(struct log_frame_header, topic_offset) == 136, "on-disk format");
+_Static_assert(offsetof(struct log_frame_header, log_time_ms) == 152, "on-disk format");
 _Static_assert(sizeof(struct log_frame_record) == 32, "on-disk format");
 
 /* Who a frame is: what its checksum is seeded with, apart from what it says itself. */

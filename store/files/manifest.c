@@ -76,12 +76,20 @@ void manifest_count_bytes(struct manifest *manifest, struct metric *bytes_writte
     pthread_mutex_unlock(&manifest->lock);
 }
 
+/* The least version that a state needs. */
+static uint16_t version_of(const struct manifest_state *state)
+{
+    if (state->clock.log.known)
+        return MANIFEST_VERSION_LOG_CLOCK;
+    return state->span_count > 0 ? MANIFEST_VERSION_SPANS : MANIFEST_VERSION;
+}
+
 /* Order of a roll. The new file is whole and durable, name included, before CURRENT names it; the
  * old one goes only after that. A crash before the rename leaves an orphan, one after it leaves the
  * old file as an orphan; both are removed when the shard is opened. */
-/* Starts the next manifest file from the state, in which there may be `spans` from now on.
- * A shortage leaves the old one in use. */
-static int manifest_roll(struct manifest *manifest, bool spans, struct error *error)
+/* Starts the next manifest file from the state. Its version is at least `least`, for the edits to
+ * come. A shortage leaves the old one in use. */
+static int manifest_roll(struct manifest *manifest, uint16_t least, struct error *error)
 {
     uint64_t number = manifest->manifest_number + 1;
     uint16_t version = manifest->state.version;
@@ -92,8 +100,9 @@ static int manifest_roll(struct manifest *manifest, bool spans, struct error *er
     int code;
 
     manifest_path(manifest->directory, number, path);
-    manifest->state.version =
-        spans || manifest->state.span_count > 0 ? MANIFEST_VERSION_SPANS : MANIFEST_VERSION;
+    manifest->state.version = version_of(&manifest->state);
+    if (manifest->state.version < least)
+        manifest->state.version = least;
     code = write_file(manifest, number, path, &file, &size_bytes, error);
     if (code == 0)
         code = write_current(manifest, number, error);
@@ -153,7 +162,7 @@ int manifest_write_new(struct io *io, const char *directory, const struct manife
     int code;
 
     manifest.directory = memory_checked(strdup(directory));
-    code = manifest_roll(&manifest, false, error);
+    code = manifest_roll(&manifest, MANIFEST_VERSION, error);
     if (manifest.file >= 0)
         (void)io_close(io, manifest.file, manifest.path, ERROR_IGNORED); /* all of it is synced */
     free(manifest.directory);
@@ -193,8 +202,8 @@ static int manifest_start(struct manifest *manifest, uint32_t dim, uint32_t metr
                                               .next_file_number = 1 + MANIFEST_NUMBERS_RESERVED,
                                               .next_log_generation = 1,
                                               .next_offset = -1,
-                                              .clock = {INT64_MIN, 0, 0}};
-    return manifest_roll(manifest, false, error);
+                                              .clock = {.watermark_ms = INT64_MIN}};
+    return manifest_roll(manifest, MANIFEST_VERSION, error);
 }
 
 /* The end of the file may be torn: a crash during the last commit. What is read is synced, as it may
@@ -224,7 +233,7 @@ static int manifest_resume(struct manifest *manifest, uint64_t number, struct er
     if (code == 0)
         code = io_sync_directory(manifest->io, manifest->directory, error);
     if (code == 0 && !clean)
-        code = manifest_roll(manifest, false, error);
+        code = manifest_roll(manifest, MANIFEST_VERSION, error);
     /* Without space the torn end stays and the next edit is written over it. */
     return manifest->file >= 0 && error_is_shortage(code) ? 0 : code;
 }
@@ -264,7 +273,7 @@ int manifest_leave_spans(struct manifest *manifest, struct error *error)
 
     pthread_mutex_lock(&manifest->lock);
     if (manifest->state.version == MANIFEST_VERSION_SPANS && manifest->state.span_count == 0)
-        code = manifest_roll(manifest, false, error);
+        code = manifest_roll(manifest, MANIFEST_VERSION, error);
     pthread_mutex_unlock(&manifest->lock);
     return code;
 }
@@ -326,17 +335,17 @@ static void complete_edit(struct manifest *manifest, struct manifest_edit *edit)
 
 int manifest_commit(struct manifest *manifest, struct manifest_edit *edit, struct error *error)
 {
-    bool first_span;
+    bool newer;
     int code = 0;
 
     pthread_mutex_lock(&manifest->lock);
     /* A frame that a former windrow does not know would look to it like the torn end of the file:
      * it has to meet one at the beginning. */
-    first_span = edit->has_span && manifest->state.version < MANIFEST_VERSION_SPANS;
-    if (first_span || (manifest->position > manifest->roll_bytes &&
-                       manifest->position > manifest->snapshot_bytes * 4))
-        code = manifest_roll(manifest, first_span, error);
-    if (error_is_shortage(code) && !first_span)
+    newer = manifest->state.version < edit->version;
+    if (newer || (manifest->position > manifest->roll_bytes &&
+                  manifest->position > manifest->snapshot_bytes * 4))
+        code = manifest_roll(manifest, edit->version, error);
+    if (error_is_shortage(code) && !newer)
         code = 0; /* the old file goes on */
     if (code == 0) {
         complete_edit(manifest, edit);

@@ -47,7 +47,7 @@ struct manifest_log {
 
 /* Everything the edits so far add up to. */
 struct manifest_state {
-    uint16_t version; /* of the file that it is in; MANIFEST_VERSION_SPANS once there was a span */
+    uint16_t version;                 /* of the file that it is in (manifest_format.h) */
     struct store_ownership ownership; /* of the last frame */
     /* Number of the rule by which keys were read as ids (struct store_shard_options), of the last frame; 0: not
      * known. */
@@ -73,7 +73,7 @@ struct manifest_state {
 /* Changes that apply together. `struct manifest_edit edit = {0}` starts one. */
 struct manifest_edit {
     struct buffer body;
-    bool has_span; /* earlier versions of windrow must refuse it */
+    uint16_t version; /* the file must have this one at least: earlier windrows refuse the edit */
 };
 
 void manifest_edit_destroy(struct manifest_edit *edit);
@@ -85,9 +85,11 @@ void manifest_edit_progress(struct manifest_edit *edit, int64_t next_offset, int
 /** Belongs to the progress that was told before it, which took away the one there was. */
 void manifest_edit_topic_fingerprint(struct manifest_edit *edit,
                                      const struct store_topic_fingerprint *topic);
-/** Each time of the clock counts only if it is later than what was there. */
+/** The same of the log's clock. Nothing when it is not known. */
+void manifest_edit_log_clock(struct manifest_edit *edit, const struct store_log_clock *log);
+/** Each time of the clock counts only if it is later than what was there; its log clock does not. */
 void manifest_edit_clock(struct manifest_edit *edit, const struct store_clock *clock);
-/** Takes over each time of `to` that is later. */
+/** Takes over each time of `to` that is later, and the log's clock if it knows one. */
 void manifest_clock_advance(struct store_clock *clock, const struct store_clock *to);
 /** Creates the table or replaces what is known of it (mask and segment included). */
 void manifest_edit_table(struct manifest_edit *edit, const struct manifest_table *table);

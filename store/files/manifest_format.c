@@ -74,8 +74,8 @@ const struct manifest_frame_header *manifest_frame_parse(const uint8_t *bytes, u
     else if (header->checksum !=
              frame_checksum(bytes, header->frame_bytes, manifest_number, sequence, position))
         problem = "checksum does not match";
-    else if (header->version > MANIFEST_VERSION_SPANS) {
-        error_set(error, ERROR_UNSUPPORTED, NEWER_FORMAT, header->version, MANIFEST_VERSION_SPANS);
+    else if (header->version > MANIFEST_VERSION_LAST) {
+        error_set(error, ERROR_UNSUPPORTED, NEWER_FORMAT, header->version, MANIFEST_VERSION_LAST);
         return NULL;
     } else if (header->version < MANIFEST_VERSION)
         problem = "unknown version";

@@ -23,9 +23,16 @@
 
 #define MANIFEST_MAGIC UINT32_C(0x4e414d57) /* "WMAN" */
 
-/* Every frame of a file has the version of the file. A state without spans is written as version 1,
- * which all versions of windrow read; those before spans refuse the other one. */
-enum { MANIFEST_FRAME_ALIGNMENT = 4096, MANIFEST_VERSION = 1, MANIFEST_VERSION_SPANS = 2 };
+/* Every frame of a file has the version of the file: the least one that its state needs, so that an
+ * earlier windrow reads what it can understand and refuses the rest by name. Each version may have
+ * what the ones before it have. */
+enum {
+    MANIFEST_FRAME_ALIGNMENT = 4096,
+    MANIFEST_VERSION = 1,
+    MANIFEST_VERSION_SPANS = 2,
+    MANIFEST_VERSION_LOG_CLOCK = 3,
+    MANIFEST_VERSION_LAST = MANIFEST_VERSION_LOG_CLOCK
+};
 
 struct manifest_frame_header {
     uint64_t checksum; /* XXH3 of bytes [8, frame_bytes) seeded with number, sequence, position */
@@ -68,7 +75,9 @@ enum manifest_record {
     /* u64 number, u64 bytes, 16 bytes kind, f64 recall, u64 checksum, u8 tier, i64 window length,
      * u32 parts; for each: i64 window start, u64 run, u32 rows */
     MANIFEST_SPAN = 17,
-    MANIFEST_SPAN_DROP = 18 /* u64 number */
+    MANIFEST_SPAN_DROP = 18, /* u64 number */
+    /* i64 time, i64 stamp, i64 watermark; of the progress before it, which without one has none */
+    MANIFEST_LOG_CLOCK = 19
 };
 
 /** Appends a whole frame around `body` to `out`, with the version and ownership of the state. */

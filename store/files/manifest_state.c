@@ -45,13 +45,15 @@ void manifest_clock_advance(struct store_clock *clock, const struct store_clock 
         clock->last_record_wall_ms = to->last_record_wall_ms;
     if (to->safe_wall_ms > clock->safe_wall_ms)
         clock->safe_wall_ms = to->safe_wall_ms;
+    if (to->log.known)
+        clock->log = to->log;
 }
 
 /* A seal brings the clock that it began with: records that were flushed meanwhile brought a later
  * one. */
 static void apply_clock(struct manifest_state *state, struct wire_reader *in)
 {
-    struct store_clock clock;
+    struct store_clock clock = {0};
 
     read_clock(in, &clock);
     manifest_clock_advance(&state->clock, &clock);
@@ -121,6 +123,33 @@ void manifest_edit_topic_fingerprint(struct manifest_edit *edit,
     wire_put_u8(&edit->body, MANIFEST_TOPIC_FINGERPRINT);
     wire_put_i64(&edit->body, topic->offset);
     wire_put_u64(&edit->body, topic->hash);
+}
+
+static void edit_needs(struct manifest_edit *edit, uint16_t version)
+{
+    if (edit->version < version)
+        edit->version = version;
+}
+
+void manifest_edit_log_clock(struct manifest_edit *edit, const struct store_log_clock *log)
+{
+    if (!log->known)
+        return;
+    wire_put_u8(&edit->body, MANIFEST_LOG_CLOCK);
+    wire_put_i64(&edit->body, log->time_ms);
+    wire_put_i64(&edit->body, log->stamp_ms);
+    wire_put_i64(&edit->body, log->watermark_ms);
+    edit_needs(edit, MANIFEST_VERSION_LOG_CLOCK);
+}
+
+static void apply_log_clock(struct manifest_state *state, struct wire_reader *in)
+{
+    struct store_log_clock *log = &state->clock.log;
+
+    log->known = true;
+    log->time_ms = wire_read_i64(in);
+    log->stamp_ms = wire_read_i64(in);
+    log->watermark_ms = wire_read_i64(in);
 }
 
 void manifest_edit_clock(struct manifest_edit *edit, const struct store_clock *clock)
@@ -231,7 +260,7 @@ void manifest_edit_span(struct manifest_edit *edit, const struct span *span)
     put_segment(&edit->body, &span->segment);
     wire_put_u64(&edit->body, span->segment.checksum);
     span_put_parts(&edit->body, span);
-    edit->has_span = true;
+    edit_needs(edit, MANIFEST_VERSION_SPANS);
 }
 
 void manifest_edit_span_drop(struct manifest_edit *edit, uint64_t number)
@@ -571,7 +600,11 @@ static bool apply_record(struct manifest_state *state, struct wire_reader *in)
         state->next_offset = wire_read_i64(in);
         state->next_sequence = wire_read_i64(in);
         state->topic = (struct store_topic_fingerprint){0};
+        state->clock.log = (struct store_log_clock){0};
         apply_clock(state, in);
+        return true;
+    case MANIFEST_LOG_CLOCK:
+        apply_log_clock(state, in);
         return true;
     case MANIFEST_TOPIC_FINGERPRINT:
         return apply_topic_fingerprint(state, in);
@@ -630,6 +663,7 @@ void manifest_state_encode(const struct manifest_state *state, struct manifest_e
     manifest_edit_numbers(edit, state->next_file_number, state->next_log_generation);
     manifest_edit_progress(edit, state->next_offset, state->next_sequence, &state->clock);
     manifest_edit_topic_fingerprint(edit, &state->topic);
+    manifest_edit_log_clock(edit, &state->clock.log);
     for (size_t i = 0; i < state->log_count; i++)
         manifest_edit_log_use(edit, &state->logs[i]);
     for (size_t i = 0; i < state->table_count; i++)

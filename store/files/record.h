@@ -32,15 +32,26 @@ struct store_record {
      * while none lives. Otherwise the record is refused, as "superseded" or "exists". */
     bool expects;
     int64_t expected_offset;
+    /* When it was written, by the log's clock (twcs_log_time): a version lives for it that has not
+     * expired by then, whatever time it is for who reads the record. INT64_MIN: not known, all live. */
+    int64_t log_time_ms;
 };
 
 enum { STORE_EXPECT_NONE = -1, STORE_EXPECT_NEVER = -2 }; /* the latter is always refused */
+
+/* The log's own clock at a next offset; the meaning is twcs's (struct twcs_log_clock). It
+ * goes with the offset, so that a restart, a copy and a backup go on with the same one. */
+struct store_log_clock {
+    bool known; /* false: a windrow that kept none wrote it */
+    int64_t time_ms, stamp_ms, watermark_ms;
+};
 
 /* Persisted with each group; the meaning is twcs's (struct twcs_clock). */
 struct store_clock {
     int64_t watermark_ms;
     int64_t last_record_wall_ms;
     int64_t safe_wall_ms;
+    struct store_log_clock log;
 };
 
 /* The last record of Kafka below a next offset: whether the topic still holds it tells whether it

@@ -220,6 +220,10 @@ static void report_state(struct report *report, const struct manifest_state *sta
     report_u64(report, "group", state->ownership.group);
     report_i64(report, "generation", state->ownership.generation);
     report_time(report, "watermark", state->clock.watermark_ms);
+    if (state->clock.log.known) {
+        report_time(report, "log_time", state->clock.log.time_ms);
+        report_time(report, "log_watermark", state->clock.log.watermark_ms);
+    }
     report_list_begin(report, "tables");
     for (size_t i = 0; i < state->table_count; i++)
         report_table(report, &state->tables[i]);

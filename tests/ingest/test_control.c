@@ -3,6 +3,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/io.h"
 #include "store/append.h"
 #include "tests/ingest/stage.h"
 
@@ -132,6 +133,7 @@ static int replay_half(struct stage *stage, struct store_topic_fingerprint mark,
                        struct error *error)
 {
     const struct ingest_replay range = {.config = &stage->config,
+                                        .wall_ms = io_wall_ms(io_posix()),
                                         .collection = &stage->collection,
                                         .shard = "0",
                                         .to_offset = 50,

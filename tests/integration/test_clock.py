@@ -10,6 +10,7 @@ import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 import harness
+from kafka_client import Sender
 from servers import Kafka
 from service import COLLECTION, DEAD_LETTERS, TOPIC, Windrow
 
@@ -67,7 +68,8 @@ class WindrowAt(Windrow):
 class Clock(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.kafka = Kafka().start()
+        # Producers live in the time of the wall clock that a test sets.
+        cls.kafka = Kafka(f"log.message.timestamp.after.max.ms={2**62}").start()
 
     @classmethod
     def tearDownClass(cls):
@@ -83,10 +85,12 @@ class Clock(unittest.TestCase):
     def tearDown(self):
         self.windrow.stop()
 
-    def produce(self, *numbers, time_ms=None):
+    def produce(self, *numbers, time_ms=None, written_ms=None):
         time_ms = time_ms or self.windrow.wall_ms()
+        written_ms = written_ms or self.windrow.wall_ms()
         values = [{"id": n, "vector": [float(n)] * DIM, "payload": {}, "time_ms": time_ms} for n in numbers]
-        self.kafka.produce(self.topic, [(str(value["id"]), json.dumps(value)) for value in values])
+        records = [(str(value["id"]), json.dumps(value)) for value in values]
+        Sender(self.kafka.address).send(self.topic, records, timestamp_ms=written_ms)
         self.produced += len(numbers)
 
     def catch_up(self):
@@ -126,7 +130,8 @@ class Clock(unittest.TestCase):
         self.assertEqual(self.windrow.ids(), {1, 2, 3})
 
         # Time goes on: a record of now by that clock is taken, one of the wall clock waits, and so do all behind it.
-        self.produce(4, time_ms=self.windrow.clock()["safe_ms"])
+        frozen_ms = self.windrow.clock()["safe_ms"]
+        self.produce(4, time_ms=frozen_ms, written_ms=frozen_ms)
         self.catch_up()
         self.produce(5)
         self.produce(6, time_ms=self.windrow.wall_ms() + 60 * MINUTE_MS)

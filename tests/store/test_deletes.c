@@ -65,7 +65,7 @@ static struct store_record *delete_either(struct scene *scene, int64_t timestamp
     struct store_record *record = &scene->group.records[scene->group.group.record_count];
 
     fixture_group_delete(&scene->group, 0, false);
-    record->event_time_ms = timestamp_ms;
+    record->event_time_ms = record->log_time_ms = timestamp_ms;
     record->key = scene->ids[NUMBER].bytes;
     record->key_bytes = scene->ids[NUMBER].size_bytes;
     record->other_key = scene->ids[TEXT].bytes;

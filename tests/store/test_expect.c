@@ -145,7 +145,8 @@ START_TEST(deleted_and_missing_ids_meet_only_who_expects_none)
 }
 END_TEST
 
-/* An expired version is as good as none, whether its file is still there or not. */
+/* A version that the log has passed the expiry of is as good as none, whether its file is still there or
+ * not. One that has expired for the reader only still lives: another reader would find it. */
 START_TEST(expired_version_does_not_exist)
 {
     struct scene scene;
@@ -158,10 +159,18 @@ START_TEST(expired_version_does_not_exist)
     begin(&scene);
     put(&scene, 1, STORE_EXPECT_NONE);
     put(&scene, 2, 1);
-    scene.group.group.clock.safe_wall_ms = TTL_MS + 50;
+    scene.group.records[0].log_time_ms = scene.group.records[1].log_time_ms = TTL_MS + 50;
     append(&scene);
     check_refused(&scene, 2, NULL);
     check_refused(&scene, 3, "superseded");
+    begin(&scene);
+    put(&scene, 2, STORE_EXPECT_NONE);
+    put(&scene, 2, 1);
+    scene.group.group.clock.safe_wall_ms = 10 * TTL_MS;
+    scene.group.records[0].log_time_ms = scene.group.records[1].log_time_ms = TTL_MS + 4;
+    append(&scene);
+    check_refused(&scene, 4, "exists");
+    check_refused(&scene, 5, NULL);
     scene_close(&scene);
 }
 END_TEST

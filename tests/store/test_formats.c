@@ -97,6 +97,10 @@ static const struct field fields[] = {
     FIELD(log_frame_header, payloads_bytes),
     FIELD(log_frame_header, topic_offset),
     FIELD(log_frame_header, topic_hash),
+    FIELD(log_frame_header, log_time_ms),
+    FIELD(log_frame_header, log_stamp_ms),
+    FIELD(log_frame_header, log_watermark_ms),
+    FIELD(log_frame_header, log_known),
     FIELD(log_frame_header, reserved),
     FIELD(log_frame_record, offset),
     FIELD(log_frame_record, event_time_ms),
@@ -216,11 +220,12 @@ static size_t documented_bytes(const char *row)
 START_TEST(every_record_of_an_edit_is_documented_with_its_fields)
 {
     const struct store_clock clock = {0};
+    const struct store_log_clock log_clock = {.known = true};
     const struct manifest_log log = {0};
     const struct store_segment_info segment = {.file_number = 1};
     struct manifest_table table = {.segment = segment};
     const struct store_topic_fingerprint topic = {.hash = 1};
-    struct manifest_edit edits[MANIFEST_SPAN_DROP + 2] = {0};
+    struct manifest_edit edits[MANIFEST_LOG_CLOCK + 2] = {0};
     struct store_span_part part = {0};
     const struct span span = {.segment = segment, .part_count = 1, .parts = &part};
     char *document = read_document();
@@ -242,13 +247,14 @@ START_TEST(every_record_of_an_edit_is_documented_with_its_fields)
     manifest_edit_topic_fingerprint(&edits[MANIFEST_TOPIC_FINGERPRINT], &topic);
     manifest_edit_span(&edits[MANIFEST_SPAN], &span);
     manifest_edit_span_drop(&edits[MANIFEST_SPAN_DROP], 1);
+    manifest_edit_log_clock(&edits[MANIFEST_LOG_CLOCK], &log_clock);
     /* The checksum is a record behind the one that names the segment: what comes on top. */
     table.segment.checksum = 1;
     manifest_edit_table(&edits[MANIFEST_SEGMENT_CHECKSUM], &table);
     memmove(edits[MANIFEST_SEGMENT_CHECKSUM].body.data,
             edits[MANIFEST_SEGMENT_CHECKSUM].body.data + edits[MANIFEST_TABLE].body.size,
             edits[MANIFEST_SEGMENT_CHECKSUM].body.size -= edits[MANIFEST_TABLE].body.size);
-    for (int type = 1; type <= MANIFEST_SPAN_DROP; type++) {
+    for (int type = 1; type <= MANIFEST_LOG_CLOCK; type++) {
         const struct buffer *body = &edits[type].body;
         char heading[32];
         const char *row;

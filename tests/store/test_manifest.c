@@ -51,7 +51,8 @@ START_TEST(edits_are_there_after_opening_again)
     struct manifest_edit edit = {0};
     struct manifest_table table = make_table(10);
     const struct manifest_table *found;
-    const struct store_clock clock = {1, 2, 3};
+    const struct store_clock clock = {
+        .watermark_ms = 1, .last_record_wall_ms = 2, .safe_wall_ms = 3};
     const struct store_topic_fingerprint topic = {98, 0xfeed};
     struct manifest_log log = {.number = 30,
                                .log_generation = 4,
@@ -227,7 +228,8 @@ END_TEST
 START_TEST(progress_without_a_mark_takes_the_old_one_away)
 {
     static const struct store_topic_fingerprint bad[] = {{100, 1}, {-1, 1}, {INT64_MAX, 1}};
-    const struct store_clock clock = {1, 2, 3};
+    const struct store_clock clock = {
+        .watermark_ms = 1, .last_record_wall_ms = 2, .safe_wall_ms = 3};
     const struct store_topic_fingerprint topic = {98, 0xfeed};
     const struct store_topic_fingerprint none = {0};
     struct manifest *manifest = reopen(NULL);
@@ -299,7 +301,8 @@ START_TEST(hostile_edits_are_refused)
     uint64_t random = test_seed();
     struct manifest_edit edit = {0};
     struct manifest_table table = make_table(10);
-    const struct store_clock clock = {1, 2, 3};
+    const struct store_clock clock = {
+        .watermark_ms = 1, .last_record_wall_ms = 2, .safe_wall_ms = 3};
     const struct store_topic_fingerprint topic = {98, 0xfeed};
     unsigned refused = 0;
 

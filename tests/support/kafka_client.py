@@ -31,13 +31,17 @@ class Sender:
         if error:
             self.failed.append((message.key(), error))
 
-    def send(self, topic, records, partition=-1):
-        """RECORDS as (key, value) texts, values also as bytes; a value of None is a tombstone. Returns when all are acknowledged."""
+    def send(self, topic, records, partition=-1, timestamp_ms=0, headers=None):
+        """
+        RECORDS as (key, value) texts, values also as bytes; a value of None is a tombstone. TIMESTAMP_MS is Kafka's, 0: now.
+        HEADERS is for each of them.
+        Returns when all are acknowledged.
+        """
         for key, value in records:
             value = value.encode() if isinstance(value, str) else value
             while True:
                 try:
-                    self.producer.produce(topic, value, key.encode(), partition, on_delivery=self.delivered)
+                    self.producer.produce(topic, value, key.encode(), partition, on_delivery=self.delivered, timestamp=timestamp_ms, headers=headers)
                     break
                 except BufferError:
                     self.producer.poll(0.1)

@@ -76,7 +76,8 @@ struct twcs_window runs_window(const struct twcs_run *runs, size_t count)
 const char *runs_decide(const struct twcs_policy *policy, const struct twcs_window *window,
                         int64_t now_ms, char text[RUNS_TEXT_BYTES])
 {
-    struct twcs_clock clock = {now_ms, now_ms, now_ms};
+    struct twcs_clock clock = {
+        .watermark_ms = now_ms, .last_record_wall_ms = now_ms, .safe_wall_ms = now_ms};
     struct twcs_decision decision;
     int used;
 

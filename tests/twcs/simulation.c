@@ -287,7 +287,8 @@ static void create(struct world *world, uint64_t seed)
         shard->produced_until_ms = world->true_ms;
         shard->last_heard_ms = INT64_MIN;
         shard->silent_until_ms = world->true_ms;
-        shard->clock = (struct twcs_clock){TWCS_NO_TIME, world->true_ms, world->true_ms};
+        shard->clock = TWCS_CLOCK_NONE;
+        shard->clock.last_record_wall_ms = shard->clock.safe_wall_ms = world->true_ms;
         shard->persisted = shard->clock;
     }
 }

@@ -33,12 +33,13 @@ static enum twcs_verdict expected_verdict(const struct twcs_policy *policy,
     if (policy->window_ms == 0)
         return TWCS_ACCEPT;
     end_ms = floor_to(event_ms, policy->window_ms) + policy->window_ms;
+    if (policy->late_policy != TWCS_LATE_ACCEPT && clock->log.watermark_ms != TWCS_NO_TIME &&
+        (wide)clock->log.watermark_ms >= end_ms + policy->late_allowed_ms)
+        return policy->late_policy == TWCS_LATE_DROP ? TWCS_DROP_LATE : TWCS_DEAD_LETTER_LATE;
     if (clock->watermark_ms == TWCS_NO_TIME ||
         (wide)clock->watermark_ms < end_ms + policy->late_allowed_ms)
         return TWCS_ACCEPT;
-    if (policy->late_policy == TWCS_LATE_ACCEPT)
-        return TWCS_ACCEPT_LATE;
-    return policy->late_policy == TWCS_LATE_DROP ? TWCS_DROP_LATE : TWCS_DEAD_LETTER_LATE;
+    return TWCS_ACCEPT_LATE;
 }
 
 void check_verdict(struct world *world, const struct shard *shard, int64_t event_ms, int64_t ttl_ms,

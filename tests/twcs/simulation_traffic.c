@@ -100,7 +100,9 @@ static bool send(struct world *world, struct shard *shard, int64_t event_ms, int
 {
     /* Large enough for sizes to matter: runs below 1 MiB are all alike to twcs. */
     uint32_t bytes = 100000 + (uint32_t)world_below(world, 3000000);
-    enum twcs_verdict verdict = twcs_judge(&world->policy, &shard->clock, event_ms, ttl_ms);
+    int64_t stamp_ms = shard->clock.safe_wall_ms; /* it was written as it is read */
+    enum twcs_verdict verdict =
+        twcs_judge(&world->policy, &shard->clock, event_ms, ttl_ms, stamp_ms);
 
     check_verdict(world, shard, event_ms, ttl_ms, verdict);
     if (twcs_future_waits(&world->policy, &shard->clock, event_ms, world->wall_ms)) {
@@ -117,7 +119,7 @@ static bool send(struct world *world, struct shard *shard, int64_t event_ms, int
     world->report->verdicts[verdict]++;
     if (verdict != TWCS_ACCEPT && verdict != TWCS_ACCEPT_LATE)
         return true;
-    twcs_clock_observe(&shard->clock, event_ms, world->wall_ms);
+    twcs_clock_observe(&shard->clock, &world->policy, event_ms, stamp_ms, world->wall_ms);
     shard->last_heard_ms = world->true_ms;
     store_accept(world, shard, event_ms, ttl_ms, bytes);
     return true;

@@ -47,9 +47,10 @@ START_TEST(a_record_is_judged_by_its_time)
     };
 
     for (size_t i = 0; i < COUNT(cases); i++) {
-        struct twcs_clock clock = {cases[i].watermark_ms, NOON, NOON};
+        struct twcs_clock clock = {
+            cases[i].watermark_ms, NOON, NOON, {NOON - HOUR, NOON, cases[i].watermark_ms}, 0};
         struct twcs_clock before = clock;
-        ck_assert_msg(twcs_judge(&policy, &clock, cases[i].event_ms, cases[i].row_ttl_ms) ==
+        ck_assert_msg(twcs_judge(&policy, &clock, cases[i].event_ms, cases[i].row_ttl_ms, NOON) ==
                           cases[i].verdict,
                       "%s", cases[i].what);
         ck_assert_mem_eq(&clock, &before, sizeof(clock));
@@ -67,15 +68,15 @@ START_TEST(late_records_follow_the_policy_and_nothing_else_does)
         {TWCS_LATE_DROP, TWCS_DROP_LATE, TWCS_EXPIRED, TWCS_FUTURE, TWCS_ACCEPT},
         {TWCS_LATE_DEAD_LETTER, TWCS_DEAD_LETTER_LATE, TWCS_EXPIRED, TWCS_FUTURE, TWCS_ACCEPT},
     };
-    struct twcs_clock clock = {NOON, NOON, NOON};
+    struct twcs_clock clock = {NOON, NOON, NOON, {NOON, NOON, NOON}, 0};
 
     for (size_t i = 0; i < COUNT(cases); i++) {
         struct twcs_policy changed = policy;
         changed.late_policy = cases[i].late_policy;
-        ck_assert_int_eq(twcs_judge(&changed, &clock, NOON - 5 * HOUR, 0), cases[i].late);
-        ck_assert_int_eq(twcs_judge(&changed, &clock, NOON - DAY, 0), cases[i].expired);
-        ck_assert_int_eq(twcs_judge(&changed, &clock, NOON + HOUR, 0), cases[i].future);
-        ck_assert_int_eq(twcs_judge(&changed, &clock, NOON, 0), cases[i].open);
+        ck_assert_int_eq(twcs_judge(&changed, &clock, NOON - 5 * HOUR, 0, NOON), cases[i].late);
+        ck_assert_int_eq(twcs_judge(&changed, &clock, NOON - DAY, 0, NOON), cases[i].expired);
+        ck_assert_int_eq(twcs_judge(&changed, &clock, NOON + HOUR, 0, NOON), cases[i].future);
+        ck_assert_int_eq(twcs_judge(&changed, &clock, NOON, 0, NOON), cases[i].open);
     }
 }
 END_TEST
@@ -83,23 +84,25 @@ END_TEST
 START_TEST(without_a_ttl_only_a_records_own_expires_it)
 {
     struct twcs_policy endless = policy;
-    struct twcs_clock clock = {NOON, NOON, NOON};
+    struct twcs_clock clock = {
+        .watermark_ms = NOON, .last_record_wall_ms = NOON, .safe_wall_ms = NOON};
 
     endless.ttl_ms = 0;
-    ck_assert_int_eq(twcs_judge(&endless, &clock, 0, 0), TWCS_ACCEPT_LATE);
-    ck_assert_int_eq(twcs_judge(&endless, &clock, 0, NOON), TWCS_EXPIRED);
-    ck_assert_int_eq(twcs_judge(&endless, &clock, 0, NOON + 1), TWCS_ACCEPT_LATE);
+    ck_assert_int_eq(twcs_judge(&endless, &clock, 0, 0, NOON), TWCS_ACCEPT_LATE);
+    ck_assert_int_eq(twcs_judge(&endless, &clock, 0, NOON, NOON), TWCS_EXPIRED);
+    ck_assert_int_eq(twcs_judge(&endless, &clock, 0, NOON + 1, NOON), TWCS_ACCEPT_LATE);
 }
 END_TEST
 
 START_TEST(without_windows_nothing_is_late)
 {
     struct twcs_policy windowless = {.ttl_ms = 1000, .late_policy = TWCS_LATE_DROP};
-    struct twcs_clock clock = {5000, 5000, 5000};
+    struct twcs_clock clock = {
+        .watermark_ms = 5000, .last_record_wall_ms = 5000, .safe_wall_ms = 5000};
 
-    ck_assert_int_eq(twcs_judge(&windowless, &clock, 4001, 0), TWCS_ACCEPT);
-    ck_assert_int_eq(twcs_judge(&windowless, &clock, 4000, 0), TWCS_EXPIRED);
-    ck_assert_int_eq(twcs_judge(&windowless, &clock, 5001, 0), TWCS_FUTURE);
+    ck_assert_int_eq(twcs_judge(&windowless, &clock, 4001, 0, 5000), TWCS_ACCEPT);
+    ck_assert_int_eq(twcs_judge(&windowless, &clock, 4000, 0, 5000), TWCS_EXPIRED);
+    ck_assert_int_eq(twcs_judge(&windowless, &clock, 5001, 0, 5000), TWCS_FUTURE);
 }
 END_TEST
 
@@ -118,12 +121,14 @@ START_TEST(what_only_the_clock_that_stands_calls_future_waits)
         {1101, 900, false}, /* a wall clock that was set back judges nobody */
     };
     const struct twcs_policy strict = {.window_ms = 10, .max_future_ms = 100};
-    const struct twcs_clock clock = {5000, 5000, 1000};
+    const struct twcs_clock clock = {
+        5000, 5000, 1000, {TWCS_NO_TIME, TWCS_NO_TIME, TWCS_NO_TIME}, 0};
 
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         bool waits = twcs_future_waits(&strict, &clock, cases[i].event_ms, cases[i].wall_ms);
         ck_assert_msg(waits == cases[i].waits, "case %zu", i);
-        ck_assert(!waits || twcs_judge(&strict, &clock, cases[i].event_ms, 0) == TWCS_FUTURE);
+        ck_assert(!waits ||
+                  twcs_judge(&strict, &clock, cases[i].event_ms, 0, TWCS_NO_TIME) == TWCS_FUTURE);
     }
 }
 END_TEST

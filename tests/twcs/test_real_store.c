@@ -1,4 +1,7 @@
 /* What twcs is told, and what becomes of its decisions, on the real store. */
+#include <errno.h>
+#include <stdatomic.h>
+
 #include "store/append.h"
 #include "store/snapshot.h"
 #include "store/store.h"
@@ -278,7 +281,8 @@ START_TEST(the_clock_that_a_group_brought_is_there_after_recovery)
 
     scene_create(&scene);
     fixture_group_start(&group, 0);
-    group.group.clock = (struct store_clock){START + 7, START + 8, START + 9};
+    group.group.clock = (struct store_clock){
+        .watermark_ms = START + 7, .last_record_wall_ms = START + 8, .safe_wall_ms = START + 9};
     append(&scene, &group);
     scene_reopen(&scene);
     clock = store_shard_clock(scene.shard);
@@ -294,7 +298,8 @@ START_TEST(a_seal_takes_no_clock_back)
 {
     struct scene scene;
     static struct fixture_group group;
-    const struct store_clock begun = {START + 1, START + 20, START + 1};
+    const struct store_clock begun = {
+        .watermark_ms = START + 1, .last_record_wall_ms = START + 20, .safe_wall_ms = START + 1};
     const struct store_compaction_request seal = {.kind = STORE_COMPACTION_SEAL,
                                                   .window_start_ms = START,
                                                   .window_length_ms = HOUR,
@@ -306,7 +311,8 @@ START_TEST(a_seal_takes_no_clock_back)
     scene_create(&scene);
     put(&scene, 1, START + 1, 0);
     fixture_group_start(&group, scene.next_offset);
-    group.group.clock = (struct store_clock){START + 7, START + 8, START + 9};
+    group.group.clock = (struct store_clock){
+        .watermark_ms = START + 7, .last_record_wall_ms = START + 8, .safe_wall_ms = START + 9};
     append(&scene, &group);
     ck_assert_int_eq(store_shard_flush(scene.shard, ERROR_IGNORED), 0);
     ck_assert_int_eq(store_shard_compact(scene.shard, &seal, NULL, &error), 0);
@@ -328,7 +334,8 @@ START_TEST(the_safe_clock_is_kept_without_records)
 
     scene_create(&scene);
     fixture_group_start(&group, 0);
-    group.group.clock = (struct store_clock){START + 7, START + 8, START + 9};
+    group.group.clock = (struct store_clock){
+        .watermark_ms = START + 7, .last_record_wall_ms = START + 8, .safe_wall_ms = START + 9};
     append(&scene, &group);
     ck_assert_int_eq(store_shard_keep_clock(scene.shard, START + 24 * HOUR, ERROR_IGNORED), 0);
     ck_assert_int_eq(store_shard_clock(scene.shard).safe_wall_ms, START + 24 * HOUR);
@@ -346,7 +353,55 @@ START_TEST(the_safe_clock_is_kept_without_records)
 }
 END_TEST
 
-TEST_TABLE(TEST(the_safe_clock_is_kept_without_records),
+static atomic_bool disk_is_full;
+
+static int64_t full_pwrite(struct io *io, int file, const void *bytes, size_t size_bytes,
+                           uint64_t offset)
+{
+    (void)io;
+    if (atomic_load(&disk_is_full))
+        return -ENOSPC;
+    return io_posix()->operations->pwrite(io_posix(), file, bytes, size_bytes, offset);
+}
+
+/* A partition that waits for space reads nothing: its log never passes what fills the disk. */
+START_TEST(a_full_disk_lets_expired_windows_go_that_waited_for_the_log)
+{
+    const int64_t written_ms = START + HOUR, now_ms = START + 12 * HOUR;
+    struct scene scene;
+    static struct fixture_group group;
+    static struct io_operations operations;
+    struct io io = {&operations};
+
+    scene_create(&scene);
+    store_shard_close(scene.shard, true, ERROR_IGNORED);
+    store_close(scene.store);
+    operations = *scene.io->operations;
+    operations.pwrite = full_pwrite;
+    scene.io = &io;
+    scene_open(&scene);
+    fixture_group_start(&group, 0);
+    fixture_group_put(&group, 1, START + 1, 0, 8, false);
+    group.group.clock = (struct store_clock){
+        written_ms, written_ms, written_ms, {true, written_ms, written_ms, START + 1}};
+    append(&scene, &group);
+    ck_assert_int_eq(store_shard_flush(scene.shard, ERROR_IGNORED), 0);
+    ck_assert_int_eq(store_shard_expired_before_ms(scene.shard, now_ms), written_ms);
+    ck_assert_int_eq(drop_expired(&scene, written_ms), ERROR_BUSY);
+    atomic_store(&disk_is_full, true);
+    fixture_group_start(&group, 1);
+    fixture_group_put(&group, 2, now_ms, 0, 8, false);
+    ck_assert_int_eq(store_shard_append(scene.shard, &group.group, ERROR_IGNORED), ERROR_NO_SPACE);
+    ck_assert_int_eq(store_shard_expired_before_ms(scene.shard, now_ms), now_ms);
+    atomic_store(&disk_is_full, false);
+    ck_assert_int_eq(drop_expired(&scene, store_shard_expired_before_ms(scene.shard, now_ms)), 0);
+    (void)windows_of(&scene, 0);
+    scene_destroy(&scene);
+}
+END_TEST
+
+TEST_TABLE(TEST(a_full_disk_lets_expired_windows_go_that_waited_for_the_log),
+           TEST(the_safe_clock_is_kept_without_records),
            TEST(the_largest_expiry_is_that_of_surviving_rows_through_every_recovery),
            TEST(a_changed_ttl_moves_the_largest_expiry_of_data_that_exists),
            TEST(a_records_own_ttl_hides_it_on_time_wherever_it_lies),

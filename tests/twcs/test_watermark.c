@@ -44,12 +44,12 @@ START_TEST(the_watermark_is_the_largest_event_time)
 {
     struct twcs_clock clock = {.watermark_ms = TWCS_NO_TIME, .safe_wall_ms = DAY};
 
-    twcs_clock_observe(&clock, -5, DAY);
+    twcs_clock_observe(&clock, &policy, -5, 0, DAY);
     ck_assert_int_eq(clock.watermark_ms, -5);
-    twcs_clock_observe(&clock, 100, DAY + 1);
+    twcs_clock_observe(&clock, &policy, 100, 0, DAY + 1);
     ck_assert_int_eq(clock.watermark_ms, 100);
     ck_assert_int_eq(clock.last_record_wall_ms, DAY + 1);
-    twcs_clock_observe(&clock, 99, DAY + 2);
+    twcs_clock_observe(&clock, &policy, 99, 0, DAY + 2);
     ck_assert_int_eq(clock.watermark_ms, 100);
     ck_assert_int_eq(clock.last_record_wall_ms, DAY + 2);
 }
@@ -106,8 +106,9 @@ START_TEST(an_idle_watermark_follows_the_safe_clock)
     };
 
     for (size_t i = 0; i < COUNT(cases); i++) {
-        struct twcs_clock clock = {cases[i].watermark_ms, cases[i].last_record_ms,
-                                   cases[i].safe_ms};
+        struct twcs_clock clock = {.watermark_ms = cases[i].watermark_ms,
+                                   .last_record_wall_ms = cases[i].last_record_ms,
+                                   .safe_wall_ms = cases[i].safe_ms};
         bool moved = twcs_clock_idle(&clock, &policy);
         ck_assert_msg(clock.watermark_ms == cases[i].then_ms, "case %zu", i);
         ck_assert_msg(moved == (cases[i].then_ms != cases[i].watermark_ms), "case %zu", i);
@@ -119,9 +120,10 @@ END_TEST
 /* Down for an hour, a backlog waits in Kafka: the first look at the clock must not age it. */
 START_TEST(downtime_is_not_idleness)
 {
-    struct twcs_clock clock = {TWCS_NO_TIME, 0, 10 * DAY};
+    struct twcs_clock clock = {
+        .watermark_ms = TWCS_NO_TIME, .last_record_wall_ms = 0, .safe_wall_ms = 10 * DAY};
 
-    twcs_clock_observe(&clock, 10 * (int64_t)DAY, 10 * (int64_t)DAY);
+    twcs_clock_observe(&clock, &policy, 10 * (int64_t)DAY, 0, 10 * (int64_t)DAY);
     twcs_clock_tick(&clock, 10 * (int64_t)DAY + HOUR, true);
     ck_assert(!twcs_clock_idle(&clock, &policy));
     ck_assert_int_eq(clock.watermark_ms, 10 * (int64_t)DAY);
@@ -132,7 +134,7 @@ END_TEST
 
 START_TEST(silence_before_a_crash_counts_on_after_it)
 {
-    struct twcs_clock clock = {0, 0, 0};
+    struct twcs_clock clock = {.watermark_ms = 0, .last_record_wall_ms = 0, .safe_wall_ms = 0};
 
     twcs_clock_tick(&clock, 40 * SECOND, false);
     twcs_clock_tick(&clock, 2 * HOUR, true); /* back after a crash */
@@ -144,11 +146,12 @@ END_TEST
 
 START_TEST(a_wall_clock_that_falls_back_makes_no_shard_idle)
 {
-    struct twcs_clock clock = {TWCS_NO_TIME, 0, 0};
+    struct twcs_clock clock = {
+        .watermark_ms = TWCS_NO_TIME, .last_record_wall_ms = 0, .safe_wall_ms = 0};
 
     twcs_clock_tick(&clock, DAY, true);
     twcs_clock_tick(&clock, DAY - HOUR, false);
-    twcs_clock_observe(&clock, DAY - HOUR, DAY - HOUR);
+    twcs_clock_observe(&clock, &policy, DAY - HOUR, 0, DAY - HOUR);
     ck_assert(!twcs_clock_idle(&clock, &policy));
     ck_assert_int_eq(clock.watermark_ms, DAY - HOUR);
 }
@@ -156,9 +159,10 @@ END_TEST
 
 START_TEST(a_wall_clock_that_leapt_for_one_record_delays_idleness_by_one_timeout_only)
 {
-    struct twcs_clock clock = {TWCS_NO_TIME, 0, DAY};
+    struct twcs_clock clock = {
+        .watermark_ms = TWCS_NO_TIME, .last_record_wall_ms = 0, .safe_wall_ms = DAY};
 
-    twcs_clock_observe(&clock, DAY, 400 * (int64_t)DAY);
+    twcs_clock_observe(&clock, &policy, DAY, 0, 400 * (int64_t)DAY);
     ck_assert(!twcs_clock_idle(&clock, &policy));
     twcs_clock_tick(&clock, DAY + MINUTE - 1, false);
     ck_assert(!twcs_clock_idle(&clock, &policy));
@@ -171,14 +175,15 @@ END_TEST
 
 START_TEST(a_leap_that_was_told_is_not_silence)
 {
-    struct twcs_clock clock = {DAY, DAY, DAY};
+    struct twcs_clock clock = {
+        .watermark_ms = DAY, .last_record_wall_ms = DAY, .safe_wall_ms = DAY};
 
     /* An ordinary step is: the shard is idle after it. */
     twcs_clock_follow(&clock, DAY + TWCS_CLOCK_STEP_MAX_MS);
     ck_assert_int_eq(clock.safe_wall_ms, 2 * (int64_t)DAY);
     ck_assert_int_eq(clock.last_record_wall_ms, DAY);
     ck_assert(twcs_clock_idle(&clock, &policy));
-    twcs_clock_observe(&clock, 2 * (int64_t)DAY, 2 * (int64_t)DAY);
+    twcs_clock_observe(&clock, &policy, 2 * (int64_t)DAY, 0, 2 * (int64_t)DAY);
     twcs_clock_follow(&clock, 9 * (int64_t)DAY);
     ck_assert_int_eq(clock.safe_wall_ms, 9 * (int64_t)DAY);
     ck_assert(!twcs_clock_idle(&clock, &policy));

@@ -40,16 +40,20 @@ static size_t decide(const struct twcs_clock *clock, const struct twcs_window *w
 /* An event a year ahead moved the clock and sealed the window that was being written. */
 START_TEST(a_future_dated_record_seals_nothing)
 {
-    struct twcs_clock clock = {START, START, START};
+    struct twcs_clock clock = {
+        .watermark_ms = START, .last_record_wall_ms = START, .safe_wall_ms = START};
     struct twcs_window window = window_at(START, START, false);
     struct twcs_decision decisions[8];
 
-    ck_assert_int_eq(twcs_judge(&policy, &clock, START + INT64_C(365) * DAY, 0), TWCS_FUTURE);
+    ck_assert_int_eq(twcs_judge(&policy, &clock, START + INT64_C(365) * DAY, 0, clock.safe_wall_ms),
+                     TWCS_FUTURE);
     ck_assert_int_eq(clock.watermark_ms, START);
     ck_assert_uint_eq(decide(&clock, &window, 1, decisions), 0);
     /* The furthest that is accepted cannot close the window that is being written either. */
-    ck_assert_int_eq(twcs_judge(&policy, &clock, START + policy.max_future_ms, 0), TWCS_ACCEPT);
-    twcs_clock_observe(&clock, START + policy.max_future_ms, START);
+    ck_assert_int_eq(
+        twcs_judge(&policy, &clock, START + policy.max_future_ms, 0, clock.safe_wall_ms),
+        TWCS_ACCEPT);
+    twcs_clock_observe(&clock, &policy, START + policy.max_future_ms, START, START);
     ck_assert_uint_eq(decide(&clock, &window, 1, decisions), 0);
 }
 END_TEST
@@ -57,12 +61,13 @@ END_TEST
 /* A producer stopped, and the segment stayed open for months. */
 START_TEST(with_input_stopped_everywhere_every_window_still_seals)
 {
-    struct twcs_clock clock = {TWCS_NO_TIME, START, START};
+    struct twcs_clock clock = {
+        .watermark_ms = TWCS_NO_TIME, .last_record_wall_ms = START, .safe_wall_ms = START};
     struct twcs_window window = window_at(START, START + 5, false);
     struct twcs_decision decisions[8];
     int64_t sealed_ms = 0;
 
-    twcs_clock_observe(&clock, START + 5, START + 5);
+    twcs_clock_observe(&clock, &policy, START + 5, START + 5, START + 5);
     for (int64_t now_ms = START; now_ms < START + DAY && !sealed_ms; now_ms += MINUTE) {
         twcs_clock_tick(&clock, now_ms, false);
         twcs_clock_idle(&clock, &policy);
@@ -76,19 +81,24 @@ END_TEST
 /* Historical data was loaded, judged by its age, and dropped at once. */
 START_TEST(a_backfill_within_the_ttl_is_kept)
 {
-    struct twcs_clock fresh = {TWCS_NO_TIME, START, START};
-    struct twcs_clock running = {START, START, START};
+    struct twcs_clock fresh = {
+        TWCS_NO_TIME, START, START, {TWCS_NO_TIME, TWCS_NO_TIME, TWCS_NO_TIME}, 0};
+    struct twcs_clock running = {
+        .watermark_ms = START, .last_record_wall_ms = START, .safe_wall_ms = START};
 
     for (int64_t age_ms = 0; age_ms < DAY; age_ms += HOUR) {
-        ck_assert_int_eq(twcs_judge(&policy, &fresh, START - age_ms, 0), TWCS_ACCEPT);
-        ck_assert_int_le(twcs_judge(&policy, &running, START - age_ms, 0), TWCS_ACCEPT_LATE);
+        ck_assert_int_eq(twcs_judge(&policy, &fresh, START - age_ms, 0, fresh.safe_wall_ms),
+                         TWCS_ACCEPT);
+        ck_assert_int_le(twcs_judge(&policy, &running, START - age_ms, 0, running.safe_wall_ms),
+                         TWCS_ACCEPT_LATE);
     }
     /* A shard that waits for its first record does not age meanwhile. */
     for (int i = 0; i < 1000; i++) {
         twcs_clock_tick(&fresh, START + i * (int64_t)MINUTE, false);
         ck_assert(!twcs_clock_idle(&fresh, &policy));
     }
-    ck_assert_int_eq(twcs_judge(&policy, &fresh, START - DAY / 4, 0), TWCS_ACCEPT);
+    ck_assert_int_eq(twcs_judge(&policy, &fresh, START - DAY / 4, 0, fresh.safe_wall_ms),
+                     TWCS_ACCEPT);
 }
 END_TEST
 
@@ -99,7 +109,8 @@ START_TEST(no_window_with_a_live_row_is_dropped_by_ttl)
     struct twcs_decision decisions[8];
 
     for (int64_t now_ms = START; now_ms <= START + 2 * DAY; now_ms += MINUTE) {
-        struct twcs_clock clock = {now_ms, now_ms, now_ms};
+        struct twcs_clock clock = {
+            .watermark_ms = now_ms, .last_record_wall_ms = now_ms, .safe_wall_ms = now_ms};
         size_t count = decide(&clock, &window, 1, decisions);
         bool dropped = count == 1 && decisions[0].action == TWCS_DROP_TTL;
         ck_assert_int_eq(dropped, now_ms >= START + HOUR - 1 + DAY);
@@ -111,7 +122,8 @@ END_TEST
 START_TEST(a_window_without_surviving_rows_is_dropped)
 {
     struct twcs_window window = window_at(START, START, true);
-    struct twcs_clock clock = {START, START, START};
+    struct twcs_clock clock = {
+        .watermark_ms = START, .last_record_wall_ms = START, .safe_wall_ms = START};
     struct twcs_decision decisions[8];
 
     window.max_expiry_ms = TWCS_NO_TIME; /* all rows masked: the largest expiry of none */
@@ -124,7 +136,9 @@ END_TEST
 START_TEST(an_unexpired_window_does_not_block_another)
 {
     struct twcs_window windows[3];
-    struct twcs_clock clock = {START + 2 * DAY, START + 2 * DAY, START + 2 * DAY};
+    struct twcs_clock clock = {.watermark_ms = START + 2 * DAY,
+                               .last_record_wall_ms = START + 2 * DAY,
+                               .safe_wall_ms = START + 2 * DAY};
     struct twcs_decision decisions[8];
 
     windows[0] = window_at(START, START, true);
@@ -144,7 +158,9 @@ END_TEST
 START_TEST(a_window_under_way_gets_no_second_major)
 {
     struct twcs_window window = window_at(START, START, false);
-    struct twcs_clock clock = {START + 3 * HOUR, START + 3 * HOUR, START + 3 * HOUR};
+    struct twcs_clock clock = {.watermark_ms = START + 3 * HOUR,
+                               .last_record_wall_ms = START + 3 * HOUR,
+                               .safe_wall_ms = START + 3 * HOUR};
     struct twcs_decision decisions[8];
 
     ck_assert_uint_eq(decide(&clock, &window, 1, decisions), 1);
@@ -162,7 +178,9 @@ START_TEST(stragglers_rewrite_a_window_a_logarithm_of_times)
 {
     struct twcs_run late[64];
     struct twcs_window window = window_at(START, START, true);
-    struct twcs_clock clock = {START + 3 * HOUR, START + 3 * HOUR, START + 3 * HOUR};
+    struct twcs_clock clock = {.watermark_ms = START + 3 * HOUR,
+                               .last_record_wall_ms = START + 3 * HOUR,
+                               .safe_wall_ms = START + 3 * HOUR};
     struct twcs_decision decisions[8];
     uint64_t late_bytes = 0;
     uint64_t rewritten_bytes = 0;
@@ -202,26 +220,28 @@ END_TEST
 /* The wall clock was a year ahead for one second, and everything expired. */
 START_TEST(a_leap_of_the_wall_clock_expires_nothing)
 {
-    struct twcs_clock clock = {START, START, START};
+    struct twcs_clock clock = {
+        .watermark_ms = START, .last_record_wall_ms = START, .safe_wall_ms = START};
     struct twcs_window window = window_at(START, START, false);
     struct twcs_decision decisions[8];
 
     twcs_clock_tick(&clock, START + INT64_C(365) * DAY, false);
     twcs_clock_idle(&clock, &policy);
     ck_assert_uint_eq(decide(&clock, &window, 1, decisions), 0);
-    ck_assert_int_eq(twcs_judge(&policy, &clock, START, 0), TWCS_ACCEPT);
+    ck_assert_int_eq(twcs_judge(&policy, &clock, START, 0, clock.safe_wall_ms), TWCS_ACCEPT);
 }
 END_TEST
 
 /* The wall clock was set back, and rows that were gone came back. */
 START_TEST(a_wall_clock_set_back_revives_nothing)
 {
-    struct twcs_clock clock = {START, START, START};
+    struct twcs_clock clock = {
+        .watermark_ms = START, .last_record_wall_ms = START, .safe_wall_ms = START};
     struct twcs_window window = window_at(START - 2 * DAY, START - DAY, true);
     struct twcs_decision decisions[8];
 
     twcs_clock_tick(&clock, START - 3 * INT64_C(86400000), true);
-    ck_assert_int_eq(twcs_judge(&policy, &clock, START - DAY, 0), TWCS_EXPIRED);
+    ck_assert_int_eq(twcs_judge(&policy, &clock, START - DAY, 0, clock.safe_wall_ms), TWCS_EXPIRED);
     ck_assert_uint_eq(decide(&clock, &window, 1, decisions), 1);
     ck_assert_int_eq(decisions[0].action, TWCS_DROP_TTL);
 }
@@ -230,7 +250,8 @@ END_TEST
 /* Compaction, not time, decided when expired data left the disk: up to a day later. */
 START_TEST(an_expired_window_goes_at_the_first_look)
 {
-    struct twcs_clock clock = {START, START, START};
+    struct twcs_clock clock = {
+        .watermark_ms = START, .last_record_wall_ms = START, .safe_wall_ms = START};
     struct twcs_window windows[40];
     struct twcs_decision decisions[40];
 
@@ -277,7 +298,7 @@ START_TEST(windows_of_a_former_length_seal_and_go_by_their_own)
     ck_assert_int_eq(decisions[0].action, TWCS_SEAL);
     ck_assert_uint_eq(decisions[0].window, 0);
     /* A record of that hour is not late: it goes to the window of the new length. */
-    ck_assert_int_eq(twcs_judge(&longer, &clock, START + 5, 0), TWCS_ACCEPT);
+    ck_assert_int_eq(twcs_judge(&longer, &clock, START + 5, 0, clock.safe_wall_ms), TWCS_ACCEPT);
     clock.watermark_ms = START + DAY + 10 * MINUTE;
     ck_assert_uint_eq(twcs_decide(&longer, &clock, windows, 2, decisions, 8), 2);
     clock.safe_wall_ms = START + DAY;
@@ -302,7 +323,9 @@ START_TEST(a_changed_ttl_applies_to_rows_that_exist)
     ck_assert_int_eq(twcs_expiry(&longer, event_ms, 2 * HOUR), START + 2 * HOUR);
     /* What the store still describes by the former TTL is named, not dropped. */
     struct twcs_window window = window_at(START, START, true);
-    struct twcs_clock clock = {START + 3 * HOUR, START + 3 * HOUR, START + 3 * HOUR};
+    struct twcs_clock clock = {.watermark_ms = START + 3 * HOUR,
+                               .last_record_wall_ms = START + 3 * HOUR,
+                               .safe_wall_ms = START + 3 * HOUR};
     ck_assert_ptr_nonnull(twcs_drop_blocker(&shorter, &clock, &window));
 }
 END_TEST

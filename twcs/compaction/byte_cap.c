@@ -15,7 +15,8 @@ enum { WINDOWS_MAX = 16384 };
 struct capped_windows {
     struct twcs_fifo_window *windows;
     struct store_window_info *infos;
-    size_t *owners; /* the lease of each window */
+    size_t *owners;   /* the lease of each window */
+    int64_t *safe_ms; /* the safe clock of each window's shard */
     size_t count;
     uint64_t total_bytes;
 };
@@ -25,14 +26,17 @@ static void add_shard(struct capped_windows *all, size_t owner, const struct com
     all->total_bytes += view->info.total_bytes;
     for (size_t i = 0; i < view->info.window_count && all->count < WINDOWS_MAX; i++) {
         const struct store_window_info *info = &view->info.windows[i];
+        bool expired = view->windows[i].max_expiry_ms <= view->clock.safe_wall_ms;
         all->windows[all->count] = (struct twcs_fifo_window){
             .end_ms = info->start_ms + info->length_ms,
             .bytes = info->total_bytes,
-            .open = !info->sealed,
+            /* Nobody sees its rows: it need not have been sealed, nor wait for the log. */
+            .open = !info->sealed && !(expired && info->length_ms > 0),
             .busy = info->busy,
-            .expired = view->windows[i].max_expiry_ms <= view->clock.safe_wall_ms,
+            .expired = expired,
         };
         all->infos[all->count] = *info;
+        all->safe_ms[all->count] = view->clock.safe_wall_ms;
         all->owners[all->count++] = owner;
     }
 }
@@ -51,6 +55,22 @@ static enum byte_cap_outcome drop(struct store_shard *shard, const struct store_
         store_shard_name(shard));
     if (store_shard_drop(shard, window->start_ms, window->length_ms, "fifo", &error) == 0)
         return BYTE_CAP_DROPPED;
+    log_error("compaction", "%s", error.text);
+    return BYTE_CAP_FAILED;
+}
+
+/* Only if all its rows are still expired: a record that lives may have come meanwhile. Then the cap
+ * looks again. */
+static enum byte_cap_outcome drop_expired(struct store_shard *shard,
+                                          const struct store_window_info *window, int64_t now_ms)
+{
+    struct error error = {0};
+    int code = store_shard_drop_expired(shard, window->start_ms, window->length_ms, now_ms, &error);
+
+    if (code == 0)
+        return BYTE_CAP_DROPPED;
+    if (code == ERROR_BUSY)
+        return BYTE_CAP_STARVED;
     log_error("compaction", "%s", error.text);
     return BYTE_CAP_FAILED;
 }
@@ -79,7 +99,8 @@ enum byte_cap_outcome byte_cap_enforce(const struct compaction_scheduler_options
     struct capped_windows all = {
         .windows = memory_checked(arena_calloc(arena, WINDOWS_MAX, sizeof(*all.windows))),
         .infos = memory_checked(arena_calloc(arena, WINDOWS_MAX, sizeof(*all.infos))),
-        .owners = memory_checked(arena_calloc(arena, WINDOWS_MAX, sizeof(*all.owners)))};
+        .owners = memory_checked(arena_calloc(arena, WINDOWS_MAX, sizeof(*all.owners))),
+        .safe_ms = memory_checked(arena_calloc(arena, WINDOWS_MAX, sizeof(*all.safe_ms)))};
     enum byte_cap_outcome outcome = BYTE_CAP_KEPT;
     struct store_lease *leases;
     size_t count = store_registry_acquire(options->registry, collection->name, arena, &leases);
@@ -92,7 +113,9 @@ enum byte_cap_outcome byte_cap_enforce(const struct compaction_scheduler_options
         add_shard(&all, i, &view);
     }
     pick = twcs_fifo_pick(&policy, all.windows, all.count, all.total_bytes, &starved);
-    if (pick != SIZE_MAX)
+    if (pick != SIZE_MAX && all.windows[pick].expired)
+        outcome = drop_expired(leases[all.owners[pick]].shard, &all.infos[pick], all.safe_ms[pick]);
+    else if (pick != SIZE_MAX)
         outcome = drop(leases[all.owners[pick]].shard, &all.infos[pick], all.total_bytes,
                        policy.max_bytes);
     else if (starved)

@@ -28,6 +28,10 @@ struct store_compaction_result;
 /** The policy of a collection. */
 struct twcs_policy compaction_policy(const struct config_collection *collection);
 
+/** A shard's clock as twcs and as the store have it. */
+struct twcs_clock compaction_clock(const struct store_clock *clock);
+struct store_clock compaction_store_clock(const struct twcs_clock *clock);
+
 /* Executor. */
 
 /* One shard as the store and twcs both see it. */

@@ -51,6 +51,27 @@ struct twcs_policy compaction_policy(const struct config_collection *collection)
     };
 }
 
+/* A windrow that kept no log clock wrote the shard: its watermark, idle closes included, becomes the
+ * log's. What was closed for its users stays closed. */
+struct twcs_clock compaction_clock(const struct store_clock *clock)
+{
+    const struct twcs_log_clock log = {clock->log.time_ms, clock->log.stamp_ms,
+                                       clock->log.watermark_ms};
+    const struct twcs_log_clock none = {TWCS_NO_TIME, TWCS_NO_TIME, clock->watermark_ms};
+
+    return (struct twcs_clock){clock->watermark_ms, clock->last_record_wall_ms, clock->safe_wall_ms,
+                               clock->log.known ? log : none, 0};
+}
+
+struct store_clock compaction_store_clock(const struct twcs_clock *clock)
+{
+    return (struct store_clock){
+        clock->watermark_ms,
+        clock->last_record_wall_ms,
+        clock->safe_wall_ms,
+        {true, clock->log.time_ms, clock->log.stamp_ms, clock->log.watermark_ms}};
+}
+
 static struct twcs_run twcs_run_of(const struct store_file_info *file)
 {
     return (struct twcs_run){.file_number = file->file_number,
@@ -103,12 +124,10 @@ void compaction_view_complete(struct compaction_view *view,
                               struct arena *arena)
 {
     view->policy = compaction_policy(collection);
-    view->clock = (struct twcs_clock){
-        .watermark_ms = view->info.clock.watermark_ms,
-        .last_record_wall_ms = view->info.clock.last_record_wall_ms,
-        .safe_wall_ms = view->info.clock.safe_wall_ms,
-    };
+    view->clock = compaction_clock(&view->info.clock);
     (void)twcs_clock_follow(&view->clock, now_ms);
+    if (view->info.log_passed_ms < view->clock.safe_wall_ms)
+        view->clock.log_lag_ms = view->clock.safe_wall_ms - view->info.log_passed_ms;
     view->windows =
         memory_checked(arena_calloc(arena, view->info.window_count + 1, sizeof(*view->windows)));
     for (size_t i = 0; i < view->info.window_count; i++)
@@ -121,12 +140,11 @@ int compaction_execute(struct store_shard *shard, const struct compaction_view *
                        struct error *error)
 {
     const struct store_window_info *window = &view->info.windows[decision->window];
-    const struct store_clock clock = {.watermark_ms = view->clock.watermark_ms,
-                                      .last_record_wall_ms = view->clock.last_record_wall_ms,
-                                      .safe_wall_ms = view->clock.safe_wall_ms};
+    const struct store_clock clock = compaction_store_clock(&view->clock);
+    const int64_t expired_before_ms = twcs_expired_before_ms(&view->clock);
     struct store_compaction_request request = {.window_start_ms = window->start_ms,
                                                .window_length_ms = window->length_ms,
-                                               .now_ms = view->clock.safe_wall_ms,
+                                               .now_ms = expired_before_ms,
                                                .jobs = jobs,
                                                .cancel = cancel};
     uint64_t *numbers = memory_new(window->chunk_count + 1, sizeof(*numbers));
@@ -139,7 +157,7 @@ int compaction_execute(struct store_shard *shard, const struct compaction_view *
         if (result)
             *result = (struct store_compaction_result){0};
         return store_shard_drop_expired(shard, window->start_ms, window->length_ms,
-                                        view->clock.safe_wall_ms, error);
+                                        expired_before_ms, error);
     case TWCS_SEAL:
     case TWCS_RESEAL:
         request.kind = STORE_COMPACTION_SEAL;

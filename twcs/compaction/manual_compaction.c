@@ -6,6 +6,7 @@
 #include "base/logger.h"
 #include "base/memory.h"
 #include "base/text.h"
+#include "store/append.h"
 #include "store/compaction.h"
 #include "store/lease.h"
 #include "store/listen.h"
@@ -101,7 +102,7 @@ static int merge_all(struct work *work, const struct store_lease *lease,
                                              .window_start_ms = window->start_ms,
                                              .window_length_ms = window->length_ms,
                                              .file_count = window->chunk_count,
-                                             .now_ms = view->clock.safe_wall_ms,
+                                             .now_ms = twcs_expired_before_ms(&view->clock),
                                              .jobs = work->options->job_count,
                                              .cancel = lease->closing};
     uint64_t *numbers =
@@ -254,8 +255,9 @@ static int make_anew(struct work *work, const struct store_lease *lease,
     int code = replay(work, lease, rebuild, from_offset, to_offset, error);
 
     if (code == 0)
-        code = store_rebuild_write(rebuild, io_wall_ms(work->options->io), lease->closing,
-                                   &next_offset, error);
+        code = store_rebuild_write(
+            rebuild, store_shard_expired_before_ms(lease->shard, io_wall_ms(work->options->io)),
+            lease->closing, &next_offset, error);
     if (code == 0)
         code = replay(work, lease, rebuild, to_offset, next_offset, error);
     if (code != 0)

@@ -77,6 +77,9 @@ void turn_of_shard(struct compaction_scheduler *scheduler, const struct store_le
     compaction_describe(lease->shard, collection, io_wall_ms(options->io), arena, &view);
     turn->due_ms =
         twcs_next_due_ms(&view.policy, &view.clock, view.windows, view.info.window_count);
+    for (size_t i = 0; i < view.info.window_count; i++)
+        if (twcs_drop_waits(&view.clock, &view.windows[i]))
+            turn->look_ms = RETRY_MS;
     keep_clock(lease->shard, &view, turn);
     view.policy.max_jobs = 1;
     count = twcs_decide(&view.policy, &view.clock, view.windows, view.info.window_count, decisions,

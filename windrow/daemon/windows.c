@@ -15,6 +15,7 @@ static int replay(void *context, const struct compaction_replay *wanted, struct 
 {
     const struct service *service = context;
     const struct ingest_replay range = {.config = service->config,
+                                        .wall_ms = io_wall_ms(service->wall),
                                         .collection = wanted->collection,
                                         .shard = store_shard_name(wanted->shard),
                                         .from_offset = wanted->from_offset,

@@ -202,7 +202,9 @@ static int append(struct crash_world *world, struct error *error)
         if (!record->is_delete && record->event_time_ms > watermark_ms)
             watermark_ms = record->event_time_ms;
     }
-    group.group.clock = (struct store_clock){watermark_ms, world->wall_ms, world->wall_ms};
+    group.group.clock = (struct store_clock){.watermark_ms = watermark_ms,
+                                             .last_record_wall_ms = world->wall_ms,
+                                             .safe_wall_ms = world->wall_ms};
     open_change(world);
     model_apply(&world->maybe, &group.group);
     code = store_shard_append(world->shard, &group.group, error);

@@ -129,22 +129,33 @@ static void scene_close(struct scene *scene)
     pthread_mutex_destroy(&scene->lock);
 }
 
-/* Rows of the first minutes after `time_ms`; the watermark goes to `watermark_ms`. */
-static void append(struct scene *scene, size_t shard, int64_t time_ms, int64_t watermark_ms)
+/* Rows of the first minutes after `time_ms`. */
+static void append_at(struct scene *scene, size_t shard, int64_t time_ms,
+                      const struct store_clock *clock)
 {
     static struct fixture_group group;
     struct error error = {0};
-    int64_t now_ms = atomic_load(&scene->clock.wall_ms);
     int code;
 
     fixture_group_start(&group, scene->next_offset);
     for (uint32_t i = 0; i < ROWS; i++)
         fixture_group_put(&group, (uint32_t)(scene->next_offset + i), time_ms + i, 0, 40, false);
-    group.group.clock = (struct store_clock){watermark_ms, now_ms, now_ms};
+    group.group.clock = *clock;
     while ((code = store_shard_append(scene->shards[shard], &group.group, &error)) == ERROR_BUSY)
         ck_assert_int_eq(store_shard_wait_room(scene->shards[shard], INT64_MAX, NULL, &error), 0);
     ck_assert_msg(code == 0, "%s", error.text);
     scene->next_offset = group.group.next_offset;
+}
+
+/* The same; the watermark goes to `watermark_ms`. */
+static void append(struct scene *scene, size_t shard, int64_t time_ms, int64_t watermark_ms)
+{
+    int64_t now_ms = atomic_load(&scene->clock.wall_ms);
+
+    append_at(scene, shard, time_ms,
+              &(struct store_clock){.watermark_ms = watermark_ms,
+                                    .last_record_wall_ms = now_ms,
+                                    .safe_wall_ms = now_ms});
 }
 
 static unsigned seals_of(struct scene *scene)
@@ -288,6 +299,25 @@ START_TEST(over_its_cap_a_collection_loses_its_oldest_window)
 }
 END_TEST
 
+/* They are neither sealed, nor has the log passed their expiry: the partition is far behind. */
+START_TEST(over_its_cap_a_collection_loses_expired_windows_that_wait_for_the_log)
+{
+    static struct scene scene;
+    const struct store_clock behind = {.watermark_ms = START,
+                                       .last_record_wall_ms = START,
+                                       .safe_wall_ms = START + TTL + 20 * HOUR,
+                                       .log = {true, START, START, START}};
+
+    scene_open(&scene, 1 << 20);
+    atomic_store(&scene.clock.wall_ms, behind.safe_wall_ms);
+    for (int64_t window = 0; window < 8; window++)
+        for (int group = 0; group < 40; group++)
+            append_at(&scene, 0, START + window * HOUR, &behind);
+    wait_until(&scene, oldest_is_gone, "the oldest window is still there");
+    scene_close(&scene);
+}
+END_TEST
+
 START_TEST(an_idle_scheduler_sleeps)
 {
     static struct scene scene;
@@ -370,5 +400,7 @@ END_TEST
 TEST_TABLE(TEST(windows_are_sealed_when_they_close_and_dropped_when_they_expire),
            TEST(a_shard_that_is_opened_later_is_looked_after_until_it_closes),
            TEST(full_memtables_are_flushed),
-           TEST(over_its_cap_a_collection_loses_its_oldest_window), TEST(an_idle_scheduler_sleeps),
+           TEST(over_its_cap_a_collection_loses_its_oldest_window),
+           TEST(over_its_cap_a_collection_loses_expired_windows_that_wait_for_the_log),
+           TEST(an_idle_scheduler_sleeps),
            TEST(a_manual_compaction_waits_for_the_window_and_tells_what_it_made))

@@ -133,7 +133,8 @@ static void append(struct world *world)
     memset(&group, 0, sizeof(group));
     fixture_group_random(&group, &world->random, world->model.next_offset, FIXTURE_GROUP_MAX, IDS,
                          now_ms - STEP_MS, now_ms);
-    group.group.clock = (struct store_clock){now_ms, now_ms, now_ms};
+    group.group.clock = (struct store_clock){
+        .watermark_ms = now_ms, .last_record_wall_ms = now_ms, .safe_wall_ms = now_ms};
     code = store_shard_append(world->shard, &group.group, &error);
     ck_assert_msg(code == 0, "%s", error.text);
     model_apply(&world->model, &group.group);
@@ -154,7 +155,9 @@ static void expire(struct world *world)
     ck_assert_int_eq(store_shard_flush(world->shard, ERROR_IGNORED), 0);
     *world->wall_ms += 2 * TTL_MS;
     for (int day = 0; day < 2; day++) {
-        struct store_clock clock = {*world->wall_ms, *world->wall_ms, *world->wall_ms};
+        struct store_clock clock = {.watermark_ms = *world->wall_ms,
+                                    .last_record_wall_ms = *world->wall_ms,
+                                    .safe_wall_ms = *world->wall_ms};
         struct store_group idle = {
             .next_offset = world->model.next_offset, .topic = world->model.topic, .clock = clock};
         ck_assert_int_eq(store_shard_append(world->shard, &idle, ERROR_IGNORED), 0);
