@@ -13,6 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/arena.h"
 #include "base/buffer.h"
 #include "base/error.h"
 #include "base/logger.h"
@@ -115,7 +116,8 @@ struct config_collection {
     size_t payload_index_count;
     const char **sparse_vectors; /* names of 1 to VECTOR_NAME_MAX_BYTES bytes */
     size_t sparse_vector_count;
-    const char *client_settings; /* JSON; NULL: none */
+    const char *client_settings; /* JSON; NULL: none. Of a running config: config_client_settings */
+    char *client_settings_heap;  /* the same text where it was adopted, else NULL */
     const char *embedder_url;    /* NULL: none */
     const char *embedder_model;  /* NULL: the one that a request names */
     const char *embedder_key_file;
@@ -289,6 +291,10 @@ void config_shard_name(const struct config_collection *collection, size_t topic,
 bool config_shard_partition(const struct config_collection *collection, const char *name,
                             const char **topic, int32_t *partition);
 
+/** The text of a collection's client_settings as of now, in the arena; NULL: none. Any thread. */
+const char *config_client_settings(const struct config_collection *collection, struct arena *arena);
+/** Replaces that text, also by NULL. Any thread. */
+void config_adopt_client_settings(struct config *running, const char *collection, const char *text);
 /** Takes over what is logged, in which format, of a config read later. */
 void config_adopt_log(struct config *running, const struct config *fresh);
 

@@ -1,6 +1,7 @@
 """Collections that come and go while the service runs, by the first lines of every vendor's tutorial, against real Kafka."""
 
 import os
+import signal
 import sys
 import time
 import unittest
@@ -202,6 +203,77 @@ class RunTimeCollections(unittest.TestCase):
                 search(self.client)
             with self.assertRaisesRegex(grpc.RpcError, "no search ranks by them yet"):
                 search(over_grpc)
+
+    def test_settings_that_change_nothing_are_kept_and_shown(self):
+        """By PUT and PATCH, over both protocols, and over a restart; what would mean something else is refused."""
+        self.windrow.stop()
+        port = harness.free_ports(1)[0]
+        self.windrow.tree["http"]["grpc_listen"] = f"127.0.0.1:{port}"
+        self.windrow.configure(self.windrow.tree)
+        self.start()
+        over_grpc = QdrantClient(url=self.windrow.url, grpc_port=port, prefer_grpc=True, check_compatibility=False)
+        self.addCleanup(over_grpc.close)
+        scalar = models.ScalarQuantization(scalar=models.ScalarQuantizationConfig(type=models.ScalarType.INT8, always_ram=True))
+        product = models.ProductQuantization(product=models.ProductQuantizationConfig(compression=models.CompressionRatio.X16))
+        clients = {"rest": self.client, "grpc": over_grpc}
+        for name, client in clients.items():
+            client.create_collection(
+                name, vectors_config=models.VectorParams(size=4, distance=models.Distance.DOT, on_disk=True, quantization_config=product, hnsw_config=models.HnswConfigDiff(ef_construct=60)),
+                sparse_vectors_config={"text": models.SparseVectorParams()}, hnsw_config=models.HnswConfigDiff(m=8, on_disk=True, payload_m=4), on_disk_payload=False,
+                optimizers_config=models.OptimizersConfigDiff(indexing_threshold=1234, flush_interval_sec=9), wal_config=models.WalConfigDiff(wal_capacity_mb=64),
+                quantization_config=scalar, metadata={"owner": {"team": "a"}, "tags": ["x", 1, None]})
+
+        def told(value):
+            """Without what the client itself makes of fields that did not come, which differs between protocols."""
+            return {key: told(one) for key, one in value.items() if key not in ("max_indexing_threads", "wal_retain_closed")} if isinstance(value, dict) else value
+
+        def shown(name):
+            found = [client.get_collection(name).config for client in clients.values()]
+            self.assertEqual(*(told(one.model_dump(exclude_none=True)) for one in found))
+            return found[0]
+
+        for name, client in clients.items():
+            with self.subTest(name):
+                config = shown(name)
+                self.assertEqual((config.params.vectors.on_disk, config.params.vectors.quantization_config, config.params.on_disk_payload), (True, product, False))
+                self.assertEqual((config.hnsw_config.m, config.hnsw_config.ef_construct, config.hnsw_config.on_disk, config.hnsw_config.payload_m), (8, 60, True, 4))
+                self.assertEqual((config.optimizer_config.indexing_threshold, config.optimizer_config.flush_interval_sec, config.optimizer_config.deleted_threshold), (1234, 9, 0.3))
+                self.assertEqual((config.wal_config.wal_capacity_mb, config.quantization_config), (64, scalar))
+                self.assertEqual(config.metadata, {"owner": {"team": "a"}, "tags": ["x", 1, None]})
+                client.update_collection(
+                    name, optimizers_config=models.OptimizersConfigDiff(indexing_threshold=99), hnsw_config=models.HnswConfigDiff(on_disk=False), quantization_config=product,
+                    collection_params=models.CollectionParamsDiff(read_fan_out_factor=2), vectors_config={"": models.VectorParamsDiff(on_disk=False)},
+                    sparse_vectors_config={"text": models.SparseVectorParams(modifier=models.Modifier.IDF)}, metadata={"more": True})
+                changed = shown(name)
+                self.assertEqual((changed.optimizer_config.indexing_threshold, changed.optimizer_config.flush_interval_sec), (99, 9))
+                self.assertEqual((changed.hnsw_config.m, changed.hnsw_config.on_disk, changed.hnsw_config.payload_m), (8, False, 4))
+                self.assertEqual((changed.quantization_config, changed.params.vectors.on_disk, changed.params.vectors.quantization_config), (product, False, product))
+                self.assertEqual(changed.params.sparse_vectors["text"].modifier, models.Modifier.IDF)
+                self.assertEqual(changed.metadata, {"owner": {"team": "a"}, "tags": ["x", 1, None], "more": True})
+        self.client.update_collection("rest", quantization_config=models.Disabled.DISABLED)
+        self.assertIsNone(shown("rest").quantization_config)
+        self.assertEqual(self.client.http.collections_api.get_collection("rest").result.config.params.read_fan_out_factor, 2)
+        self.windrow.process.send_signal(signal.SIGHUP)
+        harness.wait_for(lambda: "nothing changed" in self.windrow.log(), "a reload that finds the settings as they are")
+        self.windrow.stop()
+        self.start()
+        clients["rest"] = self.client
+        self.assertEqual((shown("grpc"), shown("rest").metadata), (changed, changed.metadata))
+        for body, status, words in (
+            ({"hnsw_config": {"m": 32}}, 501, "segments that exist keep their graph"),
+            ({"params": {"replication_factor": 2}}, 501, "the topic decides"),
+            ({"vectors": {"image": {"on_disk": True}}}, 501, "one dense vector"),
+            ({"sparse_vectors": {"code": {}}}, 400, "Not existing vector name error: code"),
+            ({"quantization_config": {"turbo": {}}}, 501, "`turbo`"),
+            ({"quantization_config": "Off"}, 400, "`Disabled`"),
+            ({"optimizers_config": {"speed": 1}}, 400, "$.optimizers_config: unknown field `speed`"),
+            ({"metadata": {"large": "x" * 70_000}}, 400, "at most 65536"),
+            ({"strict_mode_config": {"enabled": True}}, 501, "strict_mode_config"),
+        ):
+            with self.subTest(body=str(body)[:60]):
+                reply = self.windrow.request("PATCH", "/collections/rest", body)
+                self.assertEqual(reply.status, status, reply.body)
+                self.assertIn(words, reply.json()["status"]["error"])
 
     def test_what_cannot_be_is_told_and_leaves_nothing(self):
         create = {"vectors": {"size": 4, "distance": "Dot"}}
