@@ -114,6 +114,7 @@ struct config_collection {
     double recall_floor;
     const char **payload_index;
     size_t payload_index_count;
+    const char *vector_name; /* of the dense vector; NULL: it has none. See config_vector_name */
     const char **sparse_vectors; /* names of 1 to VECTOR_NAME_MAX_BYTES bytes */
     size_t sparse_vector_count;
     const char *client_settings; /* JSON; NULL: none. Of a running config: config_client_settings */
@@ -270,6 +271,11 @@ uint64_t config_flat_below_rows(const struct config_collection *collection);
 const struct config_collection *config_collection_find(const struct config *config,
                                                        const char *name);
 
+/** The name of the dense vector that every point has; "" without one, as the dialect has it. */
+const char *config_vector_name(const struct config_collection *collection);
+/** Whether it is called so. */
+bool config_is_dense_vector(const struct config_collection *collection, const char *name,
+                            size_t name_bytes);
 /** The declared name of a sparse vector, or NULL. */
 const char *config_sparse_vector(const struct config_collection *collection, const char *name,
                                  size_t name_bytes);

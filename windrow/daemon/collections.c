@@ -171,7 +171,7 @@ static bool is_left(struct collections *collections, const struct config_collect
 struct doc collections_settings(const struct rest_collection_wish *wish, struct arena *arena)
 {
     const struct doc *more = wish->settings;
-    struct doc settings = doc_map(arena, 6 + (more ? more->count : 0));
+    struct doc settings = doc_map(arena, 7 + (more ? more->count : 0));
     struct doc index = doc_map(arena, 1), hnsw = doc_map(arena, 2), *topics = doc_items(arena, 1);
 
     if (!more || !doc_get(more, "topics")) {
@@ -180,6 +180,8 @@ struct doc collections_settings(const struct rest_collection_wish *wish, struct 
     }
     doc_put(&settings, "dim", doc_integer(wish->dim));
     doc_put(&settings, "metric", doc_string(arena, vector_metric_name(wish->metric)));
+    if (wish->vector_name.type == DOC_STRING)
+        doc_put(&settings, "vector_name", wish->vector_name);
     if (wish->sparse_vectors.count > 0)
         doc_put(&settings, "sparse_vectors", wish->sparse_vectors);
     if (wish->client_settings.type == DOC_STRING)

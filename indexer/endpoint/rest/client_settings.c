@@ -34,6 +34,28 @@ struct doc client_settings_read(struct arena *arena, const struct config_collect
     return settings;
 }
 
+bool client_settings_is_parameter(const struct doc *key)
+{
+    static const char *const parameters[] = {
+        "size", "distance", "datatype", "on_disk", "memory", "quantization_config", "hnsw_config"};
+
+    for (size_t i = 0; i < sizeof(parameters) / sizeof(parameters[0]); i++)
+        if (doc_string_equals(key, parameters[i]))
+            return true;
+    return false;
+}
+
+const struct doc *client_settings_vector(const struct doc *vectors, const struct doc **name)
+{
+    *name = NULL;
+    for (uint32_t i = 0; vectors && i < vectors->count; i++)
+        if (!client_settings_is_parameter(&vectors->items[2 * i])) {
+            *name = &vectors->items[2 * i];
+            return &vectors->items[2 * i + 1];
+        }
+    return vectors;
+}
+
 struct doc client_settings_take(struct arena *arena, const struct doc *body)
 {
     static const char *const of_vectors[] = {"on_disk", "memory", "quantization_config",
@@ -50,13 +72,11 @@ struct doc client_settings_take(struct arena *arena, const struct doc *body)
     static const char *const sections[] = {"sparse_vectors",      "hnsw_config",
                                            "optimizers_config",   "wal_config",
                                            "quantization_config", NULL};
-    const struct doc *vectors = doc_get(body, "vectors"), *params = doc_get(body, "params");
-    const struct doc *metadata = doc_get(body, "metadata");
+    const struct doc *metadata = doc_get(body, "metadata"), *params = doc_get(body, "params"),
+                     *name;
     struct doc settings = doc_map(arena, SECTIONS), section;
 
-    if (doc_get(vectors, ""))
-        vectors = doc_get(vectors, "");
-    section = pick(arena, vectors, of_vectors);
+    section = pick(arena, client_settings_vector(doc_get(body, "vectors"), &name), of_vectors);
     put_section(&settings, "vectors", &section);
     section = pick(arena, params ? params : body, of_params);
     put_section(&settings, "params", &section);
@@ -127,11 +147,15 @@ static struct doc shown(struct arena *arena, const struct doc *sent, const struc
 static struct doc describe_vectors(struct arena *arena, const struct config_collection *collection,
                                    const char *distance, const struct doc *sent)
 {
-    struct doc own = doc_map(arena, 2);
+    struct doc own = doc_map(arena, 2), named = doc_map(arena, 1);
 
     doc_put(&own, "size", doc_integer(collection->dim));
     doc_put(&own, "distance", doc_string(arena, distance));
-    return shown(arena, sent, &own);
+    own = shown(arena, sent, &own);
+    if (config_is_dense_vector(collection, "", 0))
+        return own;
+    doc_put(&named, config_vector_name(collection), own);
+    return named;
 }
 
 static struct doc describe_sparse(struct arena *arena, const struct config_collection *collection,

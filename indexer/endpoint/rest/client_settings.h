@@ -14,6 +14,11 @@ enum { CLIENT_SETTINGS_MAX_BYTES = 65536 };
 
 /** Those of a collection. */
 struct doc client_settings_read(struct arena *arena, const struct config_collection *collection);
+/** Whether a key in `vectors` of a body is a parameter of the vector without a name, not the name of one. */
+bool client_settings_is_parameter(const struct doc *key);
+/** The parameters of the first vector that `vectors` names, and its name; those without a name, and NULL, when it
+ * names none. `vectors` may be NULL. */
+const struct doc *client_settings_vector(const struct doc *vectors, const struct doc **name);
 /** Those of a body of PUT or PATCH that fits its schema. */
 struct doc client_settings_take(struct arena *arena, const struct doc *body);
 /** `kept` with what `changed` has: objects key by key, "Disabled" takes quantization away. */

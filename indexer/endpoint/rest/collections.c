@@ -147,19 +147,40 @@ static int parse_hnsw(const struct doc *hnsw, struct rest_collection_wish *wish,
                      error);
 }
 
+static int check_one_vector(const struct doc *vectors, const struct doc *name, struct error *error)
+{
+    const struct doc *other = NULL;
+
+    for (uint32_t i = 0; name && i < vectors->count; i++) {
+        const struct doc *key = &vectors->items[2 * i];
+        if (client_settings_is_parameter(key))
+            return error_set(error, ERROR_INVALID,
+                             "Format error in JSON body: $.vectors: expected `size` and "
+                             "`distance`, or a vector with its name, not both");
+        other = key != name ? key : other;
+    }
+    if (!other)
+        return 0;
+    return error_set(error, ERROR_UNSUPPORTED,
+                     "windrow does not support this `%.*s` ($.vectors): a collection has one dense "
+                     "vector, here `%.*s`, and sparse ones beside it",
+                     (int)(other->count < 200 ? other->count : 200), other->string,
+                     (int)(name->count < 200 ? name->count : 200), name->string);
+}
+
 static int parse_wish(struct arena *arena, const char *name, const struct doc *body,
                       struct rest_collection_wish *wish, struct error *error)
 {
-    const struct doc *vectors = doc_get(body, "vectors");
-    const struct doc kept = client_settings_take(arena, body);
-    const struct doc *distance, *named = doc_get(vectors, "");
+    const struct doc kept = client_settings_take(arena, body), *vector_name;
+    const struct doc *vectors = client_settings_vector(doc_get(body, "vectors"), &vector_name);
+    const struct doc *distance = doc_get(vectors, "distance");
 
-    if (named)
-        vectors = named;
-    distance = doc_get(vectors, "distance");
     *wish = (struct rest_collection_wish){.name = name, .settings = settings_of(body)};
+    if (vector_name && vector_name->count > 0)
+        wish->vector_name = *vector_name;
     name_sparse_vectors(arena, body, wish);
     if (check_name(name, error) != 0 ||
+        check_one_vector(doc_get(body, "vectors"), vector_name, error) != 0 ||
         client_settings_write(arena, &kept, &wish->client_settings, error) != 0)
         return error->code;
     if (!doc_get(vectors, "size") || !distance)
@@ -220,6 +241,7 @@ static int parse_changes(struct arena *arena, const struct config_collection *co
     const struct doc *ttl = doc_get(settings, "ttl"), *sparse = doc_get(body, "sparse_vectors");
     const struct doc before = client_settings_read(arena, collection);
     const struct doc changed = client_settings_take(arena, body);
+    const struct doc *vectors = doc_get(body, "vectors"), *name;
     struct doc kept = client_settings_merge(arena, &before, &changed), text;
 
     *changes = doc_map(arena, 2);
@@ -230,6 +252,12 @@ static int parse_changes(struct arena *arena, const struct config_collection *co
         if (!config_sparse_vector(collection, sparse->items[2 * i].string,
                                   sparse->items[2 * i].count))
             return parse_no_such_vector(&sparse->items[2 * i], error);
+    (void)client_settings_vector(vectors, &name);
+    for (uint32_t i = 0; name && i < vectors->count; i++) {
+        name = &vectors->items[2 * i];
+        if (!config_is_dense_vector(collection, name->string, name->count))
+            return parse_no_such_vector(name, error);
+    }
     if (client_settings_write(arena, &kept, &text, error) != 0)
         return error->code;
     if (ttl)
@@ -396,8 +424,9 @@ void rest_handle_no_peers(struct http_request *request)
 
 void rest_handle_no_named_vectors(struct http_request *request)
 {
-    refuse(request, "a collection has one dense vector, without a name; sparse ones are declared "
-                    "when it is made");
+    refuse(request,
+           "a collection has one dense vector, which it is made with; sparse ones are declared "
+           "when it is made");
 }
 
 void rest_handle_no_quotas(struct http_request *request)

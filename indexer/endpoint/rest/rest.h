@@ -59,6 +59,7 @@ struct rest_collection_wish {
     uint32_t partitions, replication;   /* of its topic; 0: one, as many as the broker likes */
     uint32_t hnsw_m, hnsw_ef_construct; /* 0: the default */
     const struct doc *settings;         /* keys of collections.NAME in windrow.yaml; NULL: none */
+    struct doc vector_name;             /* of the dense vector; DOC_NULL: it has none */
     struct doc sparse_vectors;          /* an array of names */
     struct doc client_settings;         /* JSON text of what tunes nothing here; DOC_NULL: none */
 };

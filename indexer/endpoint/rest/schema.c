@@ -83,8 +83,6 @@ const struct http_shape rest_limit = {.types = HTTP_INTEGER,
                                       .has_minimum = true,
                                       .minimum = 1,
                                       .also = "\"maximum\":100000"}; /* QUERY_LIMIT_MAX */
-/* The name of the one vector that is searched. */
-const struct http_shape rest_unnamed = {.types = HTTP_STRING, .also = "\"maxLength\":0"};
 const struct http_shape rest_vector_name = {.types = HTTP_STRING, .also = "\"maxLength\":255"};
 const struct http_shape rest_words = {.types = HTTP_STRING,
                                       .also = "\"minLength\":1,\"maxLength\":16384"};
@@ -105,7 +103,7 @@ static const struct http_key sparse_keys[] = {
     {.name = "values", .shape = &rest_numbers, .required = true},
     {.name = NULL},
 };
-/* A sparse vector; an array would be a dense one, of which there is none with a name. */
+/* A sparse vector, or the dense one of a collection where it has a name. */
 const struct http_shape rest_named_vector = {.name = "NamedVector",
                                              .types = HTTP_ARRAY | HTTP_OBJECT,
                                              .keys = sparse_keys,
@@ -152,7 +150,7 @@ static const struct http_key point_keys[] = {
 static const struct http_shape point = {.name = "Point", .types = HTTP_OBJECT, .keys = point_keys};
 static const struct http_shape points = {.types = HTTP_ARRAY, .items = &point};
 
-/* {"": [...]} are those of the unnamed vector. */
+/* {"": [...]} are those of a vector without a name. */
 static const struct http_shape column = {.types = HTTP_ARRAY, .items = &rest_numbers};
 static const struct http_shape named_column = {.types = HTTP_ARRAY, .items = &rest_named_vector};
 static const struct http_key columns_keys[] = {{.name = "", .shape = &column}, {.name = NULL}};
@@ -448,18 +446,18 @@ static const struct http_shape placed = {.types = HTTP_OBJECT, .keys = placed_ke
         .name = "multivector_config", .refused = "a point has one vector"                          \
     }
 
-static const struct http_key unnamed_keys[] = {VECTOR_PARAMETERS, {.name = NULL}};
-static const struct http_shape unnamed = {.types = HTTP_OBJECT, .keys = unnamed_keys};
+static const struct http_key vector_params_keys[] = {VECTOR_PARAMETERS, {.name = NULL}};
+static const struct http_shape vector_params = {
+    .name = "VectorParams", .types = HTTP_OBJECT, .keys = vector_params_keys};
 static const struct http_key vectors_keys[] = {
     VECTOR_PARAMETERS,
-    {.name = "", .shape = &unnamed},
+    {.name = "", .shape = &vector_params},
     {.name = NULL},
 };
-static const struct http_key named_vectors = {
-    .refused = "a collection has one dense vector, without a name ({\"size\", \"distance\"}), and "
-               "sparse ones beside it"};
+/* By the vector's name. One that has parameters of its own is told from them by its key. */
+static const struct http_key named_vector = {.shape = &vector_params};
 static const struct http_shape vectors = {
-    .types = HTTP_OBJECT, .keys = vectors_keys, .others = &named_vectors};
+    .types = HTTP_OBJECT, .keys = vectors_keys, .others = &named_vector};
 
 static const char *const modifiers[] = {"none", "idf", NULL};
 static const struct http_shape modifier = {.types = HTTP_STRING, .values = modifiers};
@@ -523,15 +521,16 @@ static const struct http_shape collection_body = {
     {                                                                                              \
         .name = "hnsw_config", .shape = &hnsw_update                                               \
     }
-static const struct http_key unnamed_update_keys[] = {VECTOR_UPDATE, {.name = NULL}};
-static const struct http_shape unnamed_update = {.types = HTTP_OBJECT, .keys = unnamed_update_keys};
+static const struct http_key vector_update_keys[] = {VECTOR_UPDATE, {.name = NULL}};
+static const struct http_shape vector_update = {.types = HTTP_OBJECT, .keys = vector_update_keys};
+static const struct http_key named_vector_update = {.shape = &vector_update};
 static const struct http_key vectors_update_body_keys[] = {
     VECTOR_UPDATE,
-    {.name = "", .shape = &unnamed_update},
+    {.name = "", .shape = &vector_update},
     {.name = NULL},
 };
 static const struct http_shape vectors_update_body = {
-    .types = HTTP_OBJECT, .keys = vectors_update_body_keys, .others = &named_vectors};
+    .types = HTTP_OBJECT, .keys = vectors_update_body_keys, .others = &named_vector_update};
 static const struct http_key params_update_keys[] = {
     {.name = "replication_factor", .refused = "the topic decides about partitions and copies"},
     {.name = "write_consistency_factor", .shape = &http_positive},
