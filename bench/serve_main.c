@@ -78,7 +78,7 @@ static void compile_filter(const struct bench *bench, const struct filter *filte
     snprintf(text, sizeof(text), "{\"must\":[{\"key\":\"%.*s\",\"range\":{\"gte\":%g,\"lt\":%g}}]}",
              filter->field_bytes, filter->field, first, first + share);
     serve_check(doc_parse_json(search->arena, text, strlen(text), NULL, &doc, &error), &error);
-    serve_check(query_filter_compile(&doc, search->arena, &search->filter, &error), &error);
+    serve_check(query_filter_compile(&doc, "", search->arena, &search->filter, &error), &error);
 }
 
 /* Every query once; with `exact` the answers become the truth. */

@@ -251,23 +251,35 @@ static void check_metric(const struct config_collection *collection,
                      collection->name);
 }
 
-/* "" is the vector that every point has. */
-static void check_sparse_vectors(const struct config_collection *collection,
-                                 const struct report_mark *marks, struct report_mark name_mark,
-                                 struct report *report)
+static void check_vector_name(const char *key, const char *name,
+                              const struct config_collection *collection, struct report_mark mark,
+                              struct report *report)
+{
+    if (*name == '\0' || strlen(name) > VECTOR_NAME_MAX_BYTES)
+        report_error(report, mark,
+                     "collections.%s.%s: \"%.50s\" is not the name of a vector (use 1 to %d bytes)",
+                     collection->name, key, name, VECTOR_NAME_MAX_BYTES);
+}
+
+static void check_vector_names(const struct config_collection *collection,
+                               const struct report_mark *marks, struct report_mark name_mark,
+                               struct report *report)
 {
     struct report_mark mark = mark_place(marks, "collections.*.sparse_vectors", name_mark);
 
+    if (collection->vector_name)
+        check_vector_name("vector_name", collection->vector_name, collection,
+                          mark_place(marks, "collections.*.vector_name", name_mark), report);
     for (size_t i = 0; i < collection->sparse_vector_count; i++) {
         const char *name = collection->sparse_vectors[i];
-        if (*name == '\0' || strlen(name) > VECTOR_NAME_MAX_BYTES)
-            report_error(
-                report, mark,
-                "collections.%s.sparse_vectors: \"%.50s\" is not the name of a vector (use "
-                "1 to %d bytes)",
-                collection->name, name, VECTOR_NAME_MAX_BYTES);
+        check_vector_name("sparse_vectors", name, collection, mark, report);
         if (config_sparse_vector(collection, name, strlen(name)) != name)
             report_error(report, mark, "collections.%s.sparse_vectors: \"%.200s\" comes twice",
+                         collection->name, name);
+        if (collection->vector_name && strcmp(name, collection->vector_name) == 0)
+            report_error(report, mark,
+                         "collections.%s.sparse_vectors: \"%.200s\" is the dense vector "
+                         "(vector_name): give one of them another name",
                          collection->name, name);
     }
 }
@@ -303,7 +315,7 @@ void check_collection(const struct loaded_config *loaded, size_t index, struct r
     check_metric(collection, marks, name_mark, report);
     check_times(collection, marks, name_mark, report);
     check_embedder(collection, marks, name_mark, report);
-    check_sparse_vectors(collection, marks, name_mark, report);
+    check_vector_names(collection, marks, name_mark, report);
     check_client_settings(collection, marks, name_mark, report);
     if (!mark_was_given(marks, "collections.*.dim"))
         report_warning(

@@ -1,4 +1,6 @@
 /* What a reload would change: values are compared by how they are written. */
+#include <pthread.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/memory.h"
@@ -92,6 +94,47 @@ static bool has_new_keys(const struct config *running, const struct config *fres
            !config_same_text(running->http_internal_key, fresh->http_internal_key);
 }
 
+/* Clients change these texts as often as they like, so that those of before are freed: whoever reads a
+ * running config's holds this lock. */
+static pthread_mutex_t client_settings_lock = PTHREAD_MUTEX_INITIALIZER;
+
+void client_settings_hold(void)
+{
+    pthread_mutex_lock(&client_settings_lock);
+}
+
+void client_settings_release(void)
+{
+    pthread_mutex_unlock(&client_settings_lock);
+}
+
+const char *config_client_settings(const struct config_collection *collection, struct arena *arena)
+{
+    const char *text;
+
+    client_settings_hold();
+    text = collection->client_settings;
+    if (text)
+        text = memory_checked(arena_copy(arena, text, strlen(text)));
+    client_settings_release();
+    return text;
+}
+
+void config_adopt_client_settings(struct config *running, const char *collection, const char *text)
+{
+    const struct config_collection *found = config_collection_find(running, collection);
+    struct config_collection *changed;
+
+    if (!found)
+        return;
+    changed = &running->collections[found - running->collections];
+    client_settings_hold();
+    free(changed->client_settings_heap);
+    changed->client_settings_heap = text ? memory_checked(strdup(text)) : NULL;
+    changed->client_settings = changed->client_settings_heap;
+    client_settings_release();
+}
+
 /* Texts of before stay in the arena: somebody may be reading them. */
 void config_adopt_log(struct config *running, const struct config *fresh)
 {
@@ -113,6 +156,7 @@ bool config_compare(const struct config *running, const struct config *fresh,
 {
     struct comparison comparison = {applied, restart_needed, false};
 
+    client_settings_hold();
     compare_scope(&comparison, running, fresh, NULL);
     if (has_new_keys(running, fresh)) {
         comparison.changed = true;
@@ -127,5 +171,6 @@ bool config_compare(const struct config *running, const struct config *fresh,
     }
     note_missing(&comparison, running, fresh, "removed");
     note_missing(&comparison, fresh, running, "added");
+    client_settings_release();
     return comparison.changed;
 }

@@ -230,6 +230,19 @@ const struct config_collection *config_collection_find(const struct config *conf
     return NULL;
 }
 
+const char *config_vector_name(const struct config_collection *collection)
+{
+    return collection->vector_name ? collection->vector_name : "";
+}
+
+bool config_is_dense_vector(const struct config_collection *collection, const char *name,
+                            size_t name_bytes)
+{
+    const char *own = config_vector_name(collection);
+
+    return bytes_equal(own, strlen(own), name, name_bytes);
+}
+
 const char *config_sparse_vector(const struct config_collection *collection, const char *name,
                                  size_t name_bytes)
 {

@@ -13,6 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/arena.h"
 #include "base/buffer.h"
 #include "base/error.h"
 #include "base/logger.h"
@@ -113,9 +114,11 @@ struct config_collection {
     double recall_floor;
     const char **payload_index;
     size_t payload_index_count;
+    const char *vector_name; /* of the dense vector; NULL: it has none. See config_vector_name */
     const char **sparse_vectors; /* names of 1 to VECTOR_NAME_MAX_BYTES bytes */
     size_t sparse_vector_count;
-    const char *client_settings; /* JSON; NULL: none */
+    const char *client_settings; /* JSON; NULL: none. Of a running config: config_client_settings */
+    char *client_settings_heap;  /* the same text where it was adopted, else NULL */
     const char *embedder_url;    /* NULL: none */
     const char *embedder_model;  /* NULL: the one that a request names */
     const char *embedder_key_file;
@@ -270,6 +273,11 @@ uint64_t config_flat_below_rows(const struct config_collection *collection);
 const struct config_collection *config_collection_find(const struct config *config,
                                                        const char *name);
 
+/** The name of the dense vector that every point has; "" without one, as the dialect has it. */
+const char *config_vector_name(const struct config_collection *collection);
+/** Whether it is called so. */
+bool config_is_dense_vector(const struct config_collection *collection, const char *name,
+                            size_t name_bytes);
 /** The declared name of a sparse vector, or NULL. */
 const char *config_sparse_vector(const struct config_collection *collection, const char *name,
                                  size_t name_bytes);
@@ -299,6 +307,10 @@ void config_shard_folder(const struct config_collection *collection, const char 
 bool config_shard_of_folder(const struct config_collection *collection, const char *folder,
                             char shard[CONFIG_SHARD_NAME_BYTES]);
 
+/** The text of a collection's client_settings as of now, in the arena; NULL: none. Any thread. */
+const char *config_client_settings(const struct config_collection *collection, struct arena *arena);
+/** Replaces that text, also by NULL. Any thread. */
+void config_adopt_client_settings(struct config *running, const char *collection, const char *text);
 /** Takes over what is logged, in which format, of a config read later. */
 void config_adopt_log(struct config *running, const struct config *fresh);
 

@@ -449,6 +449,8 @@ void config_free(struct config *config)
 
     if (!loaded)
         return;
+    for (size_t i = 0; i < config->collection_count; i++)
+        free(config->collections[i].client_settings_heap);
     config_free((struct config *)loaded->adopted);
     arena_destroy(&loaded->arena);
     free(loaded);

@@ -443,7 +443,9 @@ bool config_show(const struct config *config, const char *key, bool json, struct
                               .key = key,
                               .out = out};
 
+    client_settings_hold();
     print_all(&printer);
+    client_settings_release();
     if (printer.count > 0)
         return true;
     out->size = 0;

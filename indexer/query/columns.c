@@ -53,7 +53,7 @@ static int compile_fields(const struct config_collection *collection, struct are
     buffer_append_text(&text, "]}");
     code = doc_parse_json(arena, buffer_text(&text), text.size, NULL, &doc, error);
     if (code == 0)
-        code = query_filter_compile(&doc, arena, filter, error);
+        code = query_filter_compile(&doc, "", arena, filter, error);
     buffer_destroy(&text);
     return code;
 }

@@ -238,7 +238,7 @@ int answer_facet(struct query_view *view, const struct doc *op, struct arena *ar
     int code;
 
     if (wire_get(op, "key", DOC_STRING, &key, error) != 0 ||
-        wire_to_filter(op, arena, &filter, error) != 0)
+        wire_to_filter(op, view->collection, arena, &filter, error) != 0)
         return error->code;
     facet.key = arena_copy(arena, key->string, key->count);
     code = count_here(view, filter, &facet, error);

@@ -369,11 +369,12 @@ static int compile(struct formula_compiler *compiler, const struct filter_place 
 }
 
 int query_formula_compile(const struct doc *formula, const struct doc *defaults,
-                          struct arena *arena, const struct query_formula **compiled,
-                          struct error *error)
+                          const char *vector_name, struct arena *arena,
+                          const struct query_formula **compiled, struct error *error)
 {
-    struct formula_compiler compiler = {.filter = {.arena = arena, .error = error},
-                                        .defaults = defaults};
+    struct formula_compiler compiler = {
+        .filter = {.arena = arena, .vector_name = vector_name, .error = error},
+        .defaults = defaults};
     /* They outlive the call: errors of data name their places, too. */
     struct filter_place *places = arena_calloc(arena, 2, sizeof(*places));
     struct query_formula *made = arena_calloc(arena, 1, sizeof(*made));

@@ -270,11 +270,11 @@ int query_rescore(struct query_view *view, const struct query_search *search,
 struct query_formula;
 
 /** Compiles Qdrant's score formula (numbers, variables, operations, filter conditions) and its `defaults`, which may
- * be NULL, into `arena`. ERROR_INVALID with the JSON path ("query.formula.sum[1]: ..."); depth and size are bounded. Both
+ * be NULL, into `arena`; `vector_name` as of query_filter_compile. ERROR_INVALID with the JSON path ("query.formula.sum[1]: ..."); depth and size are bounded. Both
  * documents have to live as long as the formula. */
 int query_formula_compile(const struct doc *formula, const struct doc *defaults,
-                          struct arena *arena, const struct query_formula **compiled,
-                          struct error *error);
+                          const char *vector_name, struct arena *arena,
+                          const struct query_formula **compiled, struct error *error);
 /** Whether the searches have to bring payloads. */
 bool query_formula_needs_payload(const struct query_formula *formula);
 

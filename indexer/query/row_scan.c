@@ -218,7 +218,7 @@ int answer_count(struct query_view *view, const struct doc *op, struct arena *ar
     const struct query_filter *filter;
     uint64_t count;
 
-    if (wire_to_filter(op, arena, &filter, error) != 0 ||
+    if (wire_to_filter(op, view->collection, arena, &filter, error) != 0 ||
         count_here(view, filter, &count, error) != 0)
         return error->code;
     doc_put(result, "count", doc_integer((int64_t)count));

@@ -766,7 +766,7 @@ int answer_scroll(struct query_view *view, const struct doc *op, struct arena *a
     const uint8_t *next_key = NULL;
     size_t next_key_bytes = 0;
 
-    if (wire_to_scroll(op, arena, &scroll, error) != 0)
+    if (wire_to_scroll(op, view->collection, arena, &scroll, error) != 0)
         return error->code;
     if (scroll.limit == 0)
         return error_set(error, ERROR_INVALID, "peer: limit is 0");

@@ -437,7 +437,7 @@ int answer_search(struct query_view *view, const struct doc *op, struct arena *a
     struct query_search search;
     struct query_result found;
 
-    if (wire_to_search(op, view->collection->dim, arena, &search, error) != 0 ||
+    if (wire_to_search(op, view->collection, arena, &search, error) != 0 ||
         search_together_run(view, &search, 1, &found, error) != 0)
         return error->code;
     return answer_result(view, &found, search.wants, arena, result, error);
@@ -459,7 +459,7 @@ int answer_searches(struct query_view *view, const struct doc *op, struct arena 
     found = memory_checked(arena_calloc(arena, list->count, sizeof(*found)));
     items = doc_items(arena, list->count);
     for (uint32_t i = 0; i < list->count; i++)
-        if (wire_to_search(&list->items[i], view->collection->dim, arena, &searches[i], error) != 0)
+        if (wire_to_search(&list->items[i], view->collection, arena, &searches[i], error) != 0)
             return error->code;
     if (search_together_run(view, searches, list->count, found, error) != 0)
         return error->code;

@@ -296,10 +296,11 @@ static void put_filter(struct doc *map, const struct query_filter *filter)
         doc_put(map, "filter", filter->document);
 }
 
-int wire_to_filter(const struct doc *op, struct arena *arena, const struct query_filter **filter,
-                   struct error *error)
+int wire_to_filter(const struct doc *op, const struct config_collection *collection,
+                   struct arena *arena, const struct query_filter **filter, struct error *error)
 {
-    return query_filter_compile(doc_get(op, "filter"), arena, filter, error);
+    return query_filter_compile(doc_get(op, "filter"), config_vector_name(collection), arena,
+                                filter, error);
 }
 
 static const char *const scorers[] = {[QUERY_BEST_SCORE] = "best_score",
@@ -434,8 +435,8 @@ struct doc wire_from_searches(const struct doc *searches, uint32_t count, struct
     return op;
 }
 
-int wire_to_search(const struct doc *op, uint32_t dim, struct arena *arena,
-                   struct query_search *search, struct error *error)
+int wire_to_search(const struct doc *op, const struct config_collection *collection,
+                   struct arena *arena, struct query_search *search, struct error *error)
 {
     const struct doc *threshold = doc_get(op, "threshold");
     const struct doc *exclude = doc_get(op, "exclude");
@@ -447,7 +448,7 @@ int wire_to_search(const struct doc *op, uint32_t dim, struct arena *arena,
                                     .explain = wire_get_bool(op, "explain"),
                                     .partial = wire_get_bool(op, "partial"),
                                     .wants = to_wants(op)};
-    if (to_scorer(op, dim, arena, search, error) != 0 ||
+    if (to_scorer(op, collection->dim, arena, search, error) != 0 ||
         wire_get_u32(op, "limit", QUERY_LIMIT_MAX, &search->limit, error) != 0 ||
         wire_get_u32(op, "ef", UINT32_MAX, &search->ef, error) != 0 ||
         wire_get_double(op, "recall", &search->recall, error) != 0 ||
@@ -455,7 +456,7 @@ int wire_to_search(const struct doc *op, uint32_t dim, struct arena *arena,
         wire_get_i64(op, "to", &search->to_ms, error) != 0 ||
         wire_get_i64(op, "half_life", &search->half_life_ms, error) != 0 ||
         (threshold && wire_get_double(op, "threshold", &value, error) != 0) ||
-        wire_to_filter(op, arena, &search->filter, error) != 0)
+        wire_to_filter(op, collection, arena, &search->filter, error) != 0)
         return error->code;
     search->has_threshold = threshold != NULL;
     search->threshold = (float)value;
@@ -493,8 +494,8 @@ struct doc wire_from_scroll(const struct query_scroll *scroll, uint32_t limit, s
     return map;
 }
 
-int wire_to_scroll(const struct doc *op, struct arena *arena, struct query_scroll *scroll,
-                   struct error *error)
+int wire_to_scroll(const struct doc *op, const struct config_collection *collection,
+                   struct arena *arena, struct query_scroll *scroll, struct error *error)
 {
     const struct doc *order_by = doc_get(op, "order_by");
     const struct doc *from = doc_get(op, "from_key");
@@ -509,7 +510,7 @@ int wire_to_scroll(const struct doc *op, struct arena *arena, struct query_scrol
 
     if (wire_get_u32(op, "limit", WIRE_ROWS_MAX, &scroll->limit, error) != 0 ||
         (scroll->sample && wire_get_i64(op, "seed", &seed, error) != 0) ||
-        wire_to_filter(op, arena, &scroll->filter, error) != 0)
+        wire_to_filter(op, collection, arena, &scroll->filter, error) != 0)
         return error->code;
     scroll->seed = (uint64_t)seed;
     if (order_by && order_by->type == DOC_STRING)

@@ -86,11 +86,11 @@ struct doc wire_from_search(const struct query_search *search, uint32_t limit, u
                             struct arena *arena);
 /** {"do": "searches"}: such operations, which are answered together. */
 struct doc wire_from_searches(const struct doc *searches, uint32_t count, struct arena *arena);
-int wire_to_search(const struct doc *op, uint32_t dim, struct arena *arena,
-                   struct query_search *search, struct error *error);
+int wire_to_search(const struct doc *op, const struct config_collection *collection,
+                   struct arena *arena, struct query_search *search, struct error *error);
 struct doc wire_from_scroll(const struct query_scroll *scroll, uint32_t limit, struct arena *arena);
-int wire_to_scroll(const struct doc *op, struct arena *arena, struct query_scroll *scroll,
-                   struct error *error);
+int wire_to_scroll(const struct doc *op, const struct config_collection *collection,
+                   struct arena *arena, struct query_scroll *scroll, struct error *error);
 struct doc wire_from_keys(const char *name, const struct query_key *keys, size_t count,
                           struct query_wants wants, struct arena *arena);
 int wire_to_keys(const struct doc *op, struct arena *arena, struct query_key **keys, size_t *count,
@@ -100,7 +100,7 @@ struct doc wire_from_filter(const char *name, const struct query_filter *filter,
                             struct arena *arena);
 
 /** The filter of an operation, compiled. */
-int wire_to_filter(const struct doc *op, struct arena *arena, const struct query_filter **filter,
-                   struct error *error);
+int wire_to_filter(const struct doc *op, const struct config_collection *collection,
+                   struct arena *arena, const struct query_filter **filter, struct error *error);
 
 #endif

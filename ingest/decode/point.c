@@ -115,42 +115,57 @@ static struct doc flat_payload(struct decode *decode, const struct doc *point, i
     return payload;
 }
 
-/* A map of vectors by name: the unnamed one, which becomes *vector, and sparse ones, which the collection
- * declares. Other forms of a vector stay as they are. */
+/* One pair of that map: the dense vector, or a sparse one. */
+static int take_part(struct decode *decode, const struct decode_part *part, const char *path,
+                     const struct doc *name, const struct doc **dense, struct doc *parts)
+{
+    const struct config_collection *collection = decode->collection;
+    const char *declared = config_sparse_vector(collection, name->string, name->count);
+    struct error error = {0};
+
+    if (config_is_dense_vector(collection, name->string, name->count)) {
+        *dense = &name[1];
+    } else if (!declared) {
+        decode_reject_add(decode, part, "vector", "%s: the collection has no vector \"%.*s\"", path,
+                          (int)(name->count < 48 ? name->count : 48), name->string);
+        return ERROR_INVALID;
+    } else if (name[1].type == DOC_NULL) {
+        return 0;
+    } else if (parts_check_sparse(&name[1], decode->scratch, &error) != 0) {
+        decode_reject_add(decode, part, "vector", "%s.%.48s%s", path, declared, error.text);
+        return ERROR_INVALID;
+    } else {
+        doc_put(parts, declared, name[1]);
+    }
+    return 0;
+}
+
+/* A map of vectors by name: the dense one, which becomes *vector, and sparse ones, which the collection
+ * declares. Other forms are those of a dense vector alone, which needs no name: they stay as they are. */
 static int take_parts(struct decode *decode, const struct decode_part *part, const char *path,
                       const struct doc **vector, struct doc *parts)
 {
-    const struct config_collection *collection = decode->collection;
-    const struct doc *map = *vector;
-    struct error error = {0};
+    const char *own = config_vector_name(decode->collection);
+    const bool by_names = decode->collection->sparse_vector_count > 0 || *own;
+    const struct doc *map = *vector, *dense = NULL;
 
     *parts = (struct doc){.type = DOC_MAP};
-    if (map->type != DOC_MAP || collection->sparse_vector_count == 0 ||
-        (!doc_get(map, "") && decode_vector_is_typed(map)))
+    if (map->type != DOC_MAP || !by_names || (!doc_get(map, own) && decode_vector_is_typed(map)))
         return 0;
     *parts = doc_map(decode->scratch, map->count);
-    for (uint32_t i = 0; i < map->count; i++) {
-        const struct doc *name = &map->items[2 * i];
-        const char *declared = config_sparse_vector(collection, name->string, name->count);
-        if (name->count == 0) {
-            *vector = &name[1];
-        } else if (!declared) {
-            decode_reject_add(decode, part, "vector", "%s: the collection has no vector \"%.*s\"",
-                              path, (int)(name->count < 48 ? name->count : 48), name->string);
+    for (uint32_t i = 0; i < map->count; i++)
+        if (take_part(decode, part, path, &map->items[2 * i], &dense, parts) != 0)
             return ERROR_INVALID;
-        } else if (name[1].type == DOC_NULL) {
-            continue;
-        } else if (parts_check_sparse(&name[1], decode->scratch, &error) != 0) {
-            decode_reject_add(decode, part, "vector", "%s.%.48s%s", path, declared, error.text);
-            return ERROR_INVALID;
-        } else {
-            doc_put(parts, declared, name[1]);
-        }
-    }
-    if (*vector != map)
+    if (dense) {
+        *vector = dense;
         return 0;
-    decode_reject_add(decode, part, "vector", "%s[\"\"]: missing, every point has this vector",
-                      path);
+    }
+    if (*own)
+        decode_reject_add(decode, part, "vector", "%s.%.48s: missing, every point has this vector",
+                          path, own);
+    else
+        decode_reject_add(decode, part, "vector", "%s[\"\"]: missing, every point has this vector",
+                          path);
     return ERROR_INVALID;
 }
 

@@ -1,6 +1,8 @@
 """Collections that come and go while the service runs, by the first lines of every vendor's tutorial, against real Kafka."""
 
+import json
 import os
+import signal
 import sys
 import time
 import unittest
@@ -218,6 +220,152 @@ class RunTimeCollections(unittest.TestCase):
             os.remove(path)
         self.assertEqual(Operator(self.kafka.address).partition_count("logs"), 0)
 
+    def test_a_dense_vector_with_a_name(self):
+        """What frameworks make, with a sparse vector beside it: over both protocols, in messages, through a seal and a restart."""
+        self.windrow.stop()
+        port = harness.free_ports(1)[0]
+        self.windrow.tree["http"]["grpc_listen"] = f"127.0.0.1:{port}"
+        self.windrow.configure(self.windrow.tree)
+        self.start()
+        over_grpc = QdrantClient(url=self.windrow.url, grpc_port=port, prefer_grpc=True, check_compatibility=False)
+        self.addCleanup(over_grpc.close)
+        clients = {"rest": self.client, "grpc": over_grpc}
+        dense, sparse, name, refusals = "text-dense", "text-sparse", "rest", (UnexpectedResponse, grpc.RpcError)
+        words = models.SparseVector(indices=[7, 3], values=[0.5, -1.25])
+        for each, client in clients.items():
+            client.create_collection(
+                each, vectors_config={dense: models.VectorParams(size=4, distance=models.Distance.DOT, on_disk=True, hnsw_config=models.HnswConfigDiff(m=8))},
+                sparse_vectors_config={sparse: models.SparseVectorParams()})
+            client.update_collection(each, vectors_config={dense: models.VectorParamsDiff(on_disk=False)})
+            for other in clients.values():
+                config = other.get_collection(each).config
+                self.assertEqual(set(config.params.vectors), {dense})
+                self.assertEqual((config.params.vectors[dense].size, config.params.vectors[dense].distance, config.params.vectors[dense].on_disk), (4, models.Distance.DOT, False))
+                self.assertEqual((set(config.params.sparse_vectors), config.hnsw_config.m), ({sparse}, 8))
+        for first, client in ((1, self.client), (11, over_grpc)):
+            self.assertEqual(client.upsert(name, [models.PointStruct(id=first + n, vector={dense: vector}, payload={"city": CITIES[n]}) for n, vector in enumerate(VECTORS)], wait=True).status,
+                             models.UpdateStatus.COMPLETED)
+            client.upsert(name, [models.PointStruct(id=first + 6, vector={dense: VECTORS[0], sparse: words}, payload={"city": "hybrid"})], wait=True)
+        self.client.upsert(name, models.Batch(ids=[8], vectors={dense: [VECTORS[5]], sparse: [words]}), wait=True)
+        # Producers may leave the name out; the collector of another vendor's sink says it.
+        lines = [{"id": 21, "vector": VECTORS[3], "payload": {"city": "bare"}}, {"id": 22, "vector": {dense: VECTORS[4]}, "payload": {"city": "named"}}]
+        self.assertEqual(self.windrow.command("produce", "-C", name, input="".join(json.dumps(line) + "\n" for line in lines)).returncode, 0)
+        harness.wait_for(lambda: self.client.count(name).count == 17, "all points")
+        near = lambda client, **more: [point.id for point in client.query_points(name, query=[0.2, 0.1, 0.9, 0.7], limit=3, **more).points]
+
+        def check():
+            for client in clients.values():
+                self.assertEqual(set(near(client, using=dense)), {4, 14, 21})
+                vectors = {point.id: point.vector for point in client.retrieve(name, [2, 7, 8, 22], with_vectors=True)}
+                self.assertEqual({point: set(parts) for point, parts in vectors.items()}, {2: {dense}, 7: {dense, sparse}, 8: {dense, sparse}, 22: {dense}})
+                self.assertEqual([round(x, 4) for x in vectors[2][dense]], VECTORS[1])
+                self.assertEqual(vectors[7][sparse], words)
+                self.assertEqual(set(client.retrieve(name, [7], with_vectors=[dense])[0].vector), {dense})
+                has = lambda vector: models.Filter(must=[models.HasVectorCondition(has_vector=vector)])
+                self.assertEqual([client.count(name, count_filter=has(vector)).count for vector in (dense, sparse, "")], [17, 3, 0])
+
+        check()
+        self.assertEqual(self.windrow.command("compact", "-C", name).returncode, 0)
+        check()
+        self.windrow.stop()
+        self.start()
+        clients["rest"] = self.client
+        check()
+        for client in clients.values():
+            for wrong in ({}, {"using": ""}, {"using": "image"}):
+                with self.assertRaisesRegex(refusals, "Not existing vector name error"):
+                    near(client, **wrong)
+            with self.assertRaisesRegex(refusals, "Not existing vector name error"):
+                client.upsert(name, [models.PointStruct(id=1, vector=VECTORS[0])])
+            with self.assertRaisesRegex(refusals, "Not existing vector name error: image"):
+                client.upsert(name, [models.PointStruct(id=1, vector={dense: VECTORS[0], "image": VECTORS[0]})])
+            with self.assertRaisesRegex(refusals, "no dense vector"):
+                client.upsert(name, [models.PointStruct(id=1, vector={sparse: words})])
+            with self.assertRaisesRegex(refusals, "delete the point"):
+                client.delete_vectors(name, [dense], points=[1])
+            self.assertEqual(client.query_points(name, query=2, using=dense, limit=1).points[0].id, 12)
+            self.assertEqual(client.query_points(name, prefetch=models.Prefetch(query=VECTORS[3], using=dense, limit=3), query=models.FusionQuery(fusion=models.Fusion.RRF), limit=1).points[0].payload["city"], "New York")
+        self.client.update_vectors(name, [models.PointVectors(id=2, vector={dense: VECTORS[3]})], wait=True)
+        over_grpc.update_vectors(name, [models.PointVectors(id=7, vector={dense: VECTORS[3]}), models.PointVectors(id=3, vector={sparse: words})], wait=True)
+        over_grpc.delete_vectors(name, [sparse], points=[8], wait=True)
+        vectors = {point.id: point.vector for point in self.client.retrieve(name, [2, 3, 7, 8], with_vectors=True)}
+        self.assertEqual({point: set(parts) for point, parts in vectors.items()}, {2: {dense}, 3: {dense, sparse}, 7: {dense, sparse}, 8: {dense}})
+        self.assertEqual([[round(x, 4) for x in vectors[point][dense]] for point in (2, 3, 7)], [VECTORS[3], VECTORS[2], VECTORS[3]])
+        shown = json.loads(self.windrow.command("search", "-C", name, "--like", "2", "-k", "1", "--json").stdout)
+        self.assertEqual(len(shown["result"]["points"]), 1)
+        self.assertEqual([one["vector_name"] for one in self.windrow.request("GET", "/status").json()["collections"]], [dense, dense])
+
+    def test_settings_that_change_nothing_are_kept_and_shown(self):
+        """By PUT and PATCH, over both protocols, and over a restart; what would mean something else is refused."""
+        self.windrow.stop()
+        port = harness.free_ports(1)[0]
+        self.windrow.tree["http"]["grpc_listen"] = f"127.0.0.1:{port}"
+        self.windrow.configure(self.windrow.tree)
+        self.start()
+        over_grpc = QdrantClient(url=self.windrow.url, grpc_port=port, prefer_grpc=True, check_compatibility=False)
+        self.addCleanup(over_grpc.close)
+        scalar = models.ScalarQuantization(scalar=models.ScalarQuantizationConfig(type=models.ScalarType.INT8, always_ram=True))
+        product = models.ProductQuantization(product=models.ProductQuantizationConfig(compression=models.CompressionRatio.X16))
+        clients = {"rest": self.client, "grpc": over_grpc}
+        for name, client in clients.items():
+            client.create_collection(
+                name, vectors_config=models.VectorParams(size=4, distance=models.Distance.DOT, on_disk=True, quantization_config=product, hnsw_config=models.HnswConfigDiff(ef_construct=60)),
+                sparse_vectors_config={"text": models.SparseVectorParams()}, hnsw_config=models.HnswConfigDiff(m=8, on_disk=True, payload_m=4), on_disk_payload=False,
+                optimizers_config=models.OptimizersConfigDiff(indexing_threshold=1234, flush_interval_sec=9), wal_config=models.WalConfigDiff(wal_capacity_mb=64),
+                quantization_config=scalar, metadata={"owner": {"team": "a"}, "tags": ["x", 1, None]})
+
+        def told(value):
+            """Without what the client itself makes of fields that did not come, which differs between protocols."""
+            return {key: told(one) for key, one in value.items() if key not in ("max_indexing_threads", "wal_retain_closed")} if isinstance(value, dict) else value
+
+        def shown(name):
+            found = [client.get_collection(name).config for client in clients.values()]
+            self.assertEqual(*(told(one.model_dump(exclude_none=True)) for one in found))
+            return found[0]
+
+        for name, client in clients.items():
+            with self.subTest(name):
+                config = shown(name)
+                self.assertEqual((config.params.vectors.on_disk, config.params.vectors.quantization_config, config.params.on_disk_payload), (True, product, False))
+                self.assertEqual((config.hnsw_config.m, config.hnsw_config.ef_construct, config.hnsw_config.on_disk, config.hnsw_config.payload_m), (8, 60, True, 4))
+                self.assertEqual((config.optimizer_config.indexing_threshold, config.optimizer_config.flush_interval_sec, config.optimizer_config.deleted_threshold), (1234, 9, 0.3))
+                self.assertEqual((config.wal_config.wal_capacity_mb, config.quantization_config), (64, scalar))
+                self.assertEqual(config.metadata, {"owner": {"team": "a"}, "tags": ["x", 1, None]})
+                client.update_collection(
+                    name, optimizers_config=models.OptimizersConfigDiff(indexing_threshold=99), hnsw_config=models.HnswConfigDiff(on_disk=False), quantization_config=product,
+                    collection_params=models.CollectionParamsDiff(read_fan_out_factor=2), vectors_config={"": models.VectorParamsDiff(on_disk=False)},
+                    sparse_vectors_config={"text": models.SparseVectorParams(modifier=models.Modifier.IDF)}, metadata={"more": True})
+                changed = shown(name)
+                self.assertEqual((changed.optimizer_config.indexing_threshold, changed.optimizer_config.flush_interval_sec), (99, 9))
+                self.assertEqual((changed.hnsw_config.m, changed.hnsw_config.on_disk, changed.hnsw_config.payload_m), (8, False, 4))
+                self.assertEqual((changed.quantization_config, changed.params.vectors.on_disk, changed.params.vectors.quantization_config), (product, False, product))
+                self.assertEqual(changed.params.sparse_vectors["text"].modifier, models.Modifier.IDF)
+                self.assertEqual(changed.metadata, {"owner": {"team": "a"}, "tags": ["x", 1, None], "more": True})
+        self.client.update_collection("rest", quantization_config=models.Disabled.DISABLED)
+        self.assertIsNone(shown("rest").quantization_config)
+        self.assertEqual(self.client.http.collections_api.get_collection("rest").result.config.params.read_fan_out_factor, 2)
+        self.windrow.process.send_signal(signal.SIGHUP)
+        harness.wait_for(lambda: "nothing changed" in self.windrow.log(), "a reload that finds the settings as they are")
+        self.windrow.stop()
+        self.start()
+        clients["rest"] = self.client
+        self.assertEqual((shown("grpc"), shown("rest").metadata), (changed, changed.metadata))
+        for body, status, words in (
+            ({"hnsw_config": {"m": 32}}, 501, "segments that exist keep their graph"),
+            ({"params": {"replication_factor": 2}}, 501, "the topic decides"),
+            ({"vectors": {"image": {"on_disk": True}}}, 400, "Not existing vector name error: image"),
+            ({"sparse_vectors": {"code": {}}}, 400, "Not existing vector name error: code"),
+            ({"quantization_config": {"turbo": {}}}, 501, "`turbo`"),
+            ({"quantization_config": "Off"}, 400, "`Disabled`"),
+            ({"optimizers_config": {"speed": 1}}, 400, "$.optimizers_config: unknown field `speed`"),
+            ({"metadata": {"large": "x" * 70_000}}, 400, "at most 65536"),
+            ({"strict_mode_config": {"enabled": True}}, 501, "strict_mode_config"),
+        ):
+            with self.subTest(body=str(body)[:60]):
+                reply = self.windrow.request("PATCH", "/collections/rest", body)
+                self.assertEqual(reply.status, status, reply.body)
+                self.assertIn(words, reply.json()["status"]["error"])
+
     def test_what_cannot_be_is_told_and_leaves_nothing(self):
         create = {"vectors": {"size": 4, "distance": "Dot"}}
         for name, body, status, words in (
@@ -228,7 +376,12 @@ class RunTimeCollections(unittest.TestCase):
             ("none", {"vectors": {"size": 4, "distance": "Manhattan"}}, 501, "`distance` ($.vectors.distance): vectors are compared by Cosine"),
             ("none", {"vectors": {"size": 65537, "distance": "Dot"}}, 422, "$.vectors.size: value 65537 invalid, must be 65536 or smaller"),
             ("n" * 101, create, 422, "101 characters"),
-            ("none", {"vectors": {"image": {"size": 4, "distance": "Dot"}}}, 501, "`image` ($.vectors.image): a collection has one dense vector"),
+            ("none", {"vectors": {"text": create["vectors"], "image": create["vectors"]}}, 501, "`image` ($.vectors): a collection has one dense vector, here `text`"),
+            ("none", {"vectors": {**create["vectors"], "image": create["vectors"]}}, 400, "$.vectors: expected `size` and `distance`, or a vector with its name"),
+            ("none", {"vectors": {"image": {"size": 4}}}, 400, "$.vectors: expected `size` and `distance`"),
+            ("none", {"vectors": {"image": 4}}, 400, "$.vectors.image"),
+            ("none", {"vectors": {"n" * 256: create["vectors"]}}, 400, "not the name of a vector"),
+            ("none", {"vectors": {"text": create["vectors"]}, "sparse_vectors": {"text": {}}}, 400, "is the dense vector"),
             ("none", {**create, "sparse_vectors": {"": {}}}, 400, "not the name of a vector"),
             ("none", {**create, "sparse_vectors": {"text": {"modifier": "bm25"}}}, 400, "$.sparse_vectors.text.modifier"),
             ("none", {"sparse_vectors": {"text": {}}}, 400, "`vectors`"),

@@ -437,7 +437,8 @@ START_TEST(all_errors_come_at_once_in_the_order_of_the_file)
          "w.yaml:5:24: unknown key nope in collections.b (known keys: topics, format, key, dim, "
          "metric, "
          "event_time, window, ttl, max_bytes, max_future, idle_timeout, late, durability, codec, "
-         "vectors, compaction, index, payload_index, sparse_vectors, client_settings, embedder)\n"},
+         "vectors, compaction, index, payload_index, vector_name, sparse_vectors, "
+         "client_settings, embedder)\n"},
     };
 
     CHECK_REFUSALS(table);

@@ -1,4 +1,5 @@
 /* What the table writes: --print, the comparison for a reload, the documentation. */
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -168,6 +169,76 @@ START_TEST(comparison_tells_what_needs_a_restart)
 }
 END_TEST
 
+START_TEST(settings_that_a_client_changed_are_those_that_are_compared_and_shown)
+{
+    static const char *const changed[] = {"{\"metadata\":{\"a\":1}}", "{\"metadata\":{\"a\":2}}",
+                                          NULL};
+    struct buffer report = {0}, shown = {0}, text = {0};
+    struct config *running = parse_text(MINIMAL, &report);
+    struct arena arena;
+
+    arena_create(&arena, 0);
+    for (size_t i = 0; i < sizeof(changed) / sizeof(changed[0]); i++) {
+        struct config *fresh;
+        text.size = shown.size = 0;
+        buffer_append_text(&text, MINIMAL);
+        if (changed[i])
+            buffer_append_format(&text, "    client_settings: '%s'\n", changed[i]);
+        fresh = parse_text(buffer_text(&text), &report);
+        ck_assert_msg(fresh != NULL, "%s", buffer_text(&report));
+        ck_assert(config_compare(running, fresh, NULL, NULL));
+        config_adopt_client_settings(running, "news", fresh->collections[0].client_settings);
+        ck_assert(!config_compare(running, fresh, NULL, NULL));
+        config_free(fresh);
+        ck_assert_pstr_eq(config_client_settings(&running->collections[0], &arena), changed[i]);
+        ck_assert(config_show(running, "collections.news.client_settings", false, &shown));
+        ck_assert_ptr_nonnull(strstr(buffer_text(&shown), changed[i] ? "metadata" : "~"));
+    }
+    config_adopt_client_settings(running, "others", "{}");
+    arena_destroy(&arena);
+    config_free(running);
+    buffer_destroy(&report);
+    buffer_destroy(&shown);
+    buffer_destroy(&text);
+}
+END_TEST
+
+static void *read_settings(void *context)
+{
+    const struct config *running = context;
+    struct buffer shown = {0};
+    struct arena arena;
+
+    arena_create(&arena, 0);
+    for (int i = 0; i < 200; i++) {
+        const char *text = config_client_settings(&running->collections[0], &arena);
+        ck_assert(!text || strcmp(text, "{\"metadata\":{}}") == 0);
+        shown.size = 0;
+        ck_assert(config_show(running, "collections.news.client_settings", true, &shown));
+        arena_reset(&arena);
+    }
+    arena_destroy(&arena);
+    buffer_destroy(&shown);
+    return NULL;
+}
+
+START_TEST(settings_of_a_client_are_replaced_while_others_read_them)
+{
+    struct buffer report = {0};
+    struct config *running = parse_text(MINIMAL, &report);
+    pthread_t readers[2];
+
+    for (size_t i = 0; i < 2; i++)
+        ck_assert_int_eq(pthread_create(&readers[i], NULL, read_settings, running), 0);
+    for (int i = 0; i < 400; i++)
+        config_adopt_client_settings(running, "news", i % 2 ? "{\"metadata\":{}}" : NULL);
+    for (size_t i = 0; i < 2; i++)
+        (void)pthread_join(readers[i], NULL);
+    config_free(running);
+    buffer_destroy(&report);
+}
+END_TEST
+
 START_TEST(documentation_is_up_to_date)
 {
     static const char path[] = TEST_DOCS_DIR "/configuration.md";
@@ -290,5 +361,7 @@ TEST_TABLE(TEST(one_key_is_shown_with_its_origin_and_what_a_reload_does),
            TEST(print_shows_each_value_with_its_origin), TEST(print_hides_secrets),
            TEST(printed_yaml_reads_back_to_the_same_config),
            TEST(printed_json_is_json_with_typed_values),
-           TEST(comparison_tells_what_needs_a_restart), TEST(documentation_is_up_to_date),
-           TEST(every_row_of_the_table_is_complete))
+           TEST(comparison_tells_what_needs_a_restart),
+           TEST(settings_that_a_client_changed_are_those_that_are_compared_and_shown),
+           TEST(settings_of_a_client_are_replaced_while_others_read_them),
+           TEST(documentation_is_up_to_date), TEST(every_row_of_the_table_is_complete))

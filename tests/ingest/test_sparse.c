@@ -1,4 +1,4 @@
-/* Sparse vectors of messages: what they become, and what is refused. */
+/* Vectors of messages by their names: what they become, and what is refused. */
 #include <stdio.h>
 #include <string.h>
 
@@ -10,12 +10,13 @@
 static const char *names[] = {"text", "code"};
 
 static void decode(struct arena *arena, const void *value, size_t size_bytes, size_t sparse_count,
-                   struct decode_result *result)
+                   const char *vector_name, struct decode_result *result)
 {
     const struct config_collection collection = {.name = "news",
                                                  .dim = 4,
                                                  .metric = VECTOR_METRIC_L2,
                                                  .window_ms = 3600000,
+                                                 .vector_name = vector_name,
                                                  .sparse_vectors = names,
                                                  .sparse_vector_count = sparse_count};
     const struct decode_message message = {.topic = "news",
@@ -82,33 +83,72 @@ static const struct {
     {"{\"\":[1,2]," TEXT "}", "{}", "2 values, the collection has dimension 4"},
 };
 
+static void check_case(const char *vector, const char *payload, const char *outcome_wanted,
+                       size_t sparse_count, const char *vector_name, bool packed)
+{
+    static const float dense[] = {1, 2, 3, 4};
+    struct decode_result result;
+    struct buffer json = {0}, value = {0};
+    struct arena arena;
+    const char *found;
+    struct doc doc;
+
+    arena_create(&arena, 0);
+    buffer_append_format(&json, "{\"id\":1,\"vector\":%s,\"payload\":%s}", vector, payload);
+    if (packed) {
+        ck_assert_int_eq(
+            doc_parse_json(&arena, buffer_text(&json), json.size, NULL, &doc, ERROR_IGNORED), 0);
+        doc_write_msgpack(&value, &doc);
+    } else {
+        buffer_append(&value, json.data, json.size);
+    }
+    decode(&arena, value.data, value.size, sparse_count, vector_name, &result);
+    found = outcome(&arena, &result);
+    ck_assert_msg(strstr(found, outcome_wanted), "%s: %s", vector, found);
+    if (result.record_count > 0)
+        ck_assert_mem_eq(result.records[0].vector, dense, sizeof(dense));
+    arena_destroy(&arena);
+    buffer_destroy(&value);
+    buffer_destroy(&json);
+}
+
 START_TEST(sparse_vectors_lie_behind_the_payload)
 {
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
-        for (int packed = 0; packed < 2; packed++) {
-            struct decode_result result;
-            struct buffer json = {0}, value = {0};
-            struct arena arena;
-            const char *found;
-            struct doc doc;
-            arena_create(&arena, 0);
-            buffer_append_format(&json, "{\"id\":1,\"vector\":%s,\"payload\":%s}", cases[i].vector,
-                                 cases[i].payload);
-            if (packed) {
-                ck_assert_int_eq(doc_parse_json(&arena, buffer_text(&json), json.size, NULL, &doc,
-                                                ERROR_IGNORED),
-                                 0);
-                doc_write_msgpack(&value, &doc);
-            } else {
-                buffer_append(&value, json.data, json.size);
-            }
-            decode(&arena, value.data, value.size, 2, &result);
-            found = outcome(&arena, &result);
-            ck_assert_msg(strstr(found, cases[i].outcome), "%s: %s", cases[i].vector, found);
-            arena_destroy(&arena);
-            buffer_destroy(&value);
-            buffer_destroy(&json);
-        }
+        for (int packed = 0; packed < 2; packed++)
+            check_case(cases[i].vector, cases[i].payload, cases[i].outcome, 2, NULL, packed);
+}
+END_TEST
+
+#define OWN "\"text-dense\":[1,2,3,4]"
+
+/* A message may leave the name out: there is one dense vector. */
+START_TEST(a_dense_vector_may_come_by_its_name)
+{
+    static const struct {
+        const char *vector, *outcome;
+        size_t sparse_count;
+    } table[] = {
+        {"[1,2,3,4]", "{} {}", 0},
+        {"{" OWN "}", "{} {}", 0},
+        {"{" OWN "}", "{} {}", 2},
+        {"{\"text-dense\":{\"float32\":\"AACAPwAAAEAAAEBAAACAQA==\"}}", "{} {}", 0},
+        {"{\"float32\":\"AACAPwAAAEAAAEBAAACAQA==\"}", "{} {}", 2},
+        {"{" TEXT "," OWN "}", "{\"text\":{\"indices\":[9,2]", 2},
+        {"{" TEXT "," OWN "}", "$.vector: the collection has no vector \"text\"", 0},
+        {"{" DENSE "}", "$.vector: the collection has no vector \"\"", 0},
+        {"{\"image\":[1,2,3,4]}", "$.vector: the collection has no vector \"image\"", 0},
+        {"{" OWN ",\"image\":[1,2,3,4]}", "$.vector: the collection has no vector \"image\"", 0},
+        {"{" TEXT "}", "$.vector.text-dense: missing, every point has this vector", 2},
+        {"{}", "$.vector.text-dense: missing, every point has this vector", 0},
+        {"{\"text-dense\":[1,2]}", "2 values, the collection has dimension 4", 0},
+        {"{\"text-dense\":{\"indices\":[1],\"values\":[1]}}", "$.vector", 0},
+    };
+
+    for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++)
+        for (int packed = 0; packed < 2; packed++)
+            check_case(table[i].vector, "{}", table[i].outcome, table[i].sparse_count, "text-dense",
+                       packed);
 }
 END_TEST
 
@@ -119,7 +159,7 @@ START_TEST(a_collection_that_declares_none_has_none)
     struct arena arena;
 
     arena_create(&arena, 0);
-    decode(&arena, json, strlen(json), 0, &result);
+    decode(&arena, json, strlen(json), 0, NULL, &result);
     ck_assert_uint_eq(result.record_count, 0);
     ck_assert_uint_eq(result.reject_count, 1);
     ck_assert_str_eq(result.rejects[0].reason, "vector");
@@ -127,5 +167,5 @@ START_TEST(a_collection_that_declares_none_has_none)
 }
 END_TEST
 
-TEST_TABLE(TEST(sparse_vectors_lie_behind_the_payload),
+TEST_TABLE(TEST(sparse_vectors_lie_behind_the_payload), TEST(a_dense_vector_may_come_by_its_name),
            TEST(a_collection_that_declares_none_has_none))

@@ -32,8 +32,9 @@ class MadeOverHttp(Nodes):
         node.configure(node.tree)
         return node
 
-    def create(self, node, name, size=4, **settings):
-        return node.request("PUT", f"/collections/{name}?timeout=60", {"vectors": {"size": size, "distance": "Dot"}, "windrow": settings})
+    def create(self, node, name, size=4, named=None, **settings):
+        vector = {"size": size, "distance": "Dot"}
+        return node.request("PUT", f"/collections/{name}?timeout=60", {"vectors": {named: vector} if named else vector, "windrow": settings})
 
     def answered(self, ask, what):
         """The answer to a request that is sent again while NATS is not reached yet, or partitions are on their way to their nodes."""
@@ -65,18 +66,19 @@ class MadeOverHttp(Nodes):
             harness.wait_for(node.ready, f"{node.tree['node']} is ready")
         news, gone = (f"{name}-{self.topic[-20:]}" for name in ("news", "gone"))
 
-        made = self.answered(lambda: self.create(one, news, ttl="2h"), "the first node reaches NATS")
+        made = self.answered(lambda: self.create(one, news, named="text", ttl="2h"), "the first node reaches NATS")
         self.assertEqual(made.status, 200, made.body)
         self.assertEqual(self.answered(lambda: self.create(two, news, 8), "the second one, too").status, 409)
         for node in nodes:
             harness.wait_for(lambda node=node: self.there(node, news), "every node has it")
-        written = self.taken(two, "PUT", f"/collections/{news}/points?wait=true", {"points": [{"id": n, "vector": [1, n, 0, 0]} for n in range(5)]})
+        written = self.taken(two, "PUT", f"/collections/{news}/points?wait=true", {"points": [{"id": n, "vector": {"text": [1, n, 0, 0]}} for n in range(5)]})
         self.assertEqual(written["status"], "completed")
         # Set b has it. Set a reads the topic for itself, and is asked for an answer that knows of it.
         wanted = {"require": "complete", "min_offsets": {"0": written["operation_id"]}}
         for node in nodes:
-            found = self.taken(node, "POST", f"/collections/{news}/points/query", {"query": [0, 1, 0, 0], "limit": 1, "windrow": wanted})
-            self.assertEqual([point["id"] for point in found["points"]], [4])
+            ask = {"query": [0, 1, 0, 0], "using": "text", "filter": {"must": {"has_vector": "text"}}, "with_vector": True, "limit": 1, "windrow": wanted}
+            found = self.taken(node, "POST", f"/collections/{news}/points/query", ask)
+            self.assertEqual([(point["id"], list(point["vector"])) for point in found["points"]], [(4, ["text"])])
 
         # Two at the same time: one of them wins, for all.
         replies = {}

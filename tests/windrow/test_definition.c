@@ -95,8 +95,8 @@ START_TEST(a_revision_is_above_the_one_it_follows_whatever_the_clock_shows)
 
     arena_create(&arena, 0);
     settings = parsed(&arena, "{\"dim\":4,\"ttl\":\"1h\"}");
-    ttl = parsed(&arena, "\"2h\"");
-    changed = definition_with_ttl(&settings, &ttl, &arena);
+    ttl = parsed(&arena, "{\"ttl\":\"2h\"}");
+    changed = definition_with(&settings, &ttl, &arena);
     first = definition_create(&(struct definition){0}, &settings, NOW);
     second = definition_follow(&first, &changed, NOW - 5000);
     gone = definition_follow(&second, NULL, NOW + 7);

@@ -39,6 +39,9 @@ START_TEST(arguments_become_a_query)
          "{\"query\":\"a\",\"limit\":1,\"with_payload\":true,\"filter\":{\"must\":[]},\"params\":"
          "{\"exact\":false},\"windrow\":{\"from\":9999000,\"to\":5000,\"half_life\":\"6h\","
          "\"explain\":true}}"},
+        {{.vector = "{\"vector\":{\"text\":[1,2]}}", .vector_name = "text", .k = 1},
+         "{\"query\":[1,2],\"using\":\"text\",\"limit\":1,\"with_payload\":true,\"params\":"
+         "{\"exact\":false},\"windrow\":{\"explain\":true}}"},
         {{.like = "a", .k = 1, .from = "1234"},
          "{\"query\":\"a\",\"limit\":1,\"with_payload\":true,\"params\":{\"exact\":false},"
          "\"windrow\":{\"from\":1234,\"explain\":true}}"},

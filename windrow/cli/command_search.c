@@ -167,6 +167,7 @@ static int search(const struct config *config, struct search_arguments *argument
 
     if (status != COMMAND_OK)
         return status;
+    arguments->vector_name = config_collection_find(config, arguments->collection)->vector_name;
     code = search_request_write(arguments, io_wall_ms(io_posix()), &body, &error);
     if (code == 0)
         status = ask(config, arguments, &body);

@@ -20,13 +20,16 @@ static int parse(struct arena *arena, const char *what, const char *text, size_t
     return error_wrap(error, "%s: invalid JSON", what);
 }
 
-static int write_vector(const struct doc *doc, const char *what, struct buffer *body,
-                        struct error *error)
+/* An array, or a point, whose vector may stand below its name. */
+static int write_vector(const struct search_arguments *arguments, const struct doc *doc,
+                        const char *what, struct buffer *body, struct error *error)
 {
     double number;
 
     if (doc->type == DOC_MAP && doc_get(doc, "vector"))
         doc = doc_get(doc, "vector");
+    if (doc->type == DOC_MAP && arguments->vector_name && doc_get(doc, arguments->vector_name))
+        doc = doc_get(doc, arguments->vector_name);
     if (doc->type != DOC_ARRAY || doc->count == 0)
         return error_set(error, ERROR_INVALID, "%s: expected an array of numbers", what);
     for (uint32_t i = 0; i < doc->count; i++)
@@ -84,10 +87,10 @@ static int write_fbin(const struct buffer *bytes, const char *path, struct buffe
     return 0;
 }
 
-static int write_file(struct arena *arena, const char *path, struct buffer *body,
-                      struct error *error)
+static int write_file(struct arena *arena, const struct search_arguments *arguments,
+                      struct buffer *body, struct error *error)
 {
-    const char *dot = strrchr(path, '.');
+    const char *path = arguments->file, *dot = strrchr(path, '.');
     struct buffer bytes = {0};
     struct doc doc;
     int code = read_whole(path, &bytes, error);
@@ -97,7 +100,7 @@ static int write_file(struct arena *arena, const char *path, struct buffer *body
     } else if (code == 0) {
         code = parse(arena, path, (const char *)bytes.data, bytes.size, &doc, error);
         if (code == 0)
-            code = write_vector(&doc, path, body, error);
+            code = write_vector(arguments, &doc, path, body, error);
     }
     buffer_destroy(&bytes);
     return code;
@@ -116,7 +119,7 @@ static int write_query(struct arena *arena, const struct search_arguments *argum
         return 0;
     }
     if (arguments->file)
-        return write_file(arena, arguments->file, body, error);
+        return write_file(arena, arguments, body, error);
     if (arguments->like) {
         if (text_parse_u64(arguments->like, strlen(arguments->like), &number) == 0)
             buffer_append_text(body, arguments->like);
@@ -126,7 +129,7 @@ static int write_query(struct arena *arena, const struct search_arguments *argum
     }
     if (parse(arena, "--vector", arguments->vector, strlen(arguments->vector), &doc, error) != 0)
         return error->code;
-    return write_vector(&doc, "--vector", body, error);
+    return write_vector(arguments, &doc, "--vector", body, error);
 }
 
 static int write_time(const char *name, const char *text, int64_t now_ms, struct buffer *body,
@@ -173,6 +176,10 @@ static int write_body(struct arena *arena, const struct search_arguments *argume
     buffer_append_text(body, "{\"query\":");
     if (write_query(arena, arguments, body, error) != 0)
         return error->code;
+    if (arguments->vector_name) {
+        buffer_append_text(body, ",\"using\":");
+        doc_write_json_string(body, arguments->vector_name, strlen(arguments->vector_name));
+    }
     buffer_append_format(body, ",\"limit\":%llu,\"with_payload\":true",
                          (unsigned long long)arguments->k);
     if (arguments->filter) {

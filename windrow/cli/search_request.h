@@ -12,6 +12,7 @@ struct search_arguments {
     const char *config_path;
     const char *collection;
     const char *text, *vector, *like, *file; /* exactly one is given */
+    const char *vector_name;                 /* of the collection; NULL: it has none */
     const char *filter;
     const char *from, *to;
     const char *half_life;

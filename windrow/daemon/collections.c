@@ -171,7 +171,7 @@ static bool is_left(struct collections *collections, const struct config_collect
 struct doc collections_settings(const struct rest_collection_wish *wish, struct arena *arena)
 {
     const struct doc *more = wish->settings;
-    struct doc settings = doc_map(arena, 6 + (more ? more->count : 0));
+    struct doc settings = doc_map(arena, 7 + (more ? more->count : 0));
     struct doc index = doc_map(arena, 1), hnsw = doc_map(arena, 2), *topics = doc_items(arena, 1);
 
     if (!more || !doc_get(more, "topics")) {
@@ -180,6 +180,8 @@ struct doc collections_settings(const struct rest_collection_wish *wish, struct 
     }
     doc_put(&settings, "dim", doc_integer(wish->dim));
     doc_put(&settings, "metric", doc_string(arena, vector_metric_name(wish->metric)));
+    if (wish->vector_name.type == DOC_STRING)
+        doc_put(&settings, "vector_name", wish->vector_name);
     if (wish->sparse_vectors.count > 0)
         doc_put(&settings, "sparse_vectors", wish->sparse_vectors);
     if (wish->client_settings.type == DOC_STRING)
@@ -484,23 +486,40 @@ static int create(void *context, const struct rest_collection_wish *wish, struct
 
 /* Change. */
 
-/* Without the line of `ttl`, and with the one that is given. */
-static void replace_ttl(const struct buffer *old, const struct doc *ttl, struct buffer *text)
+/* Whether a line gives one of the values that change. */
+static bool is_replaced(const char *line, size_t length, const struct doc *changes)
 {
-    static const char prefix[] = "    \"ttl\":";
+    enum { INDENT = 4 };
+
+    for (uint32_t i = 0; i < changes->count; i++) {
+        const struct doc *key = &changes->items[2 * i];
+        if (length > INDENT + key->count + 3 && memcmp(line, "    \"", INDENT + 1) == 0 &&
+            memcmp(line + INDENT + 1, key->string, key->count) == 0 &&
+            memcmp(line + INDENT + 1 + key->count, "\":", 2) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* Without the lines of what changes, and with those that are given. */
+static void replace_lines(const struct buffer *old, const struct doc *changes, struct buffer *text)
+{
     const char *line = (const char *)old->data, *end = line + old->size;
 
     while (line < end) {
         const char *newline = memchr(line, '\n', (size_t)(end - line));
         size_t length = newline ? (size_t)(newline + 1 - line) : (size_t)(end - line);
-        if (length < sizeof(prefix) || memcmp(line, prefix, sizeof(prefix) - 1) != 0)
+        if (!is_replaced(line, length, changes))
             buffer_append(text, line, length);
         line += length;
     }
-    buffer_append_text(text, prefix);
-    buffer_append_byte(text, ' ');
-    doc_write_json(text, ttl);
-    buffer_append_byte(text, '\n');
+    for (uint32_t i = 0; i < changes->count; i++) {
+        buffer_append_text(text, "    ");
+        doc_write_json(text, &changes->items[2 * i]);
+        buffer_append_text(text, ": ");
+        doc_write_json(text, &changes->items[2 * i + 1]);
+        buffer_append_byte(text, '\n');
+    }
 }
 
 /* Writes the checked file, and applies what changes while running. */
@@ -511,6 +530,9 @@ static int apply_file(struct collections *collections, const char *name, const s
 
     if (code == 0)
         reload_set_ttl(collections->service, name, config_collection_find(fresh, name)->ttl_ms);
+    if (code == 0)
+        config_adopt_client_settings(collections->service->config, name,
+                                     config_collection_find(fresh, name)->client_settings);
     return code;
 }
 
@@ -529,8 +551,8 @@ int collections_alter(struct collections *collections, const char *name,
     return code;
 }
 
-static int change(void *context, const struct config_collection *collection, const struct doc *ttl,
-                  struct error *error)
+static int change(void *context, const struct config_collection *collection,
+                  const struct doc *changes, struct error *error)
 {
     struct collections *collections = context;
     struct buffer old = {0}, text = {0};
@@ -542,7 +564,7 @@ static int change(void *context, const struct config_collection *collection, con
     name_file(collections, collection->name, &file);
     code = read_file(collections, collection, &file, &old, error);
     if (code == 0) {
-        replace_ttl(&old, ttl, &text);
+        replace_lines(&old, changes, &text);
         code = check_file(collections, &file, &text, &fresh, error);
     }
     if (code == 0)

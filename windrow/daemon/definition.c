@@ -83,12 +83,12 @@ struct definition definition_follow(const struct definition *former, const struc
                                .settings = settings};
 }
 
-struct doc definition_with_ttl(const struct doc *settings, const struct doc *ttl,
-                               struct arena *arena)
+struct doc definition_with(const struct doc *settings, const struct doc *changes,
+                           struct arena *arena)
 {
-    struct doc changed = doc_map(arena, settings->count + 1);
+    struct doc changed = doc_map(arena, settings->count + changes->count);
 
-    doc_put(&changed, "ttl", *ttl);
+    doc_merge(&changed, changes);
     doc_merge(&changed, settings);
     return changed;
 }
@@ -108,8 +108,9 @@ void definition_write_file(const char *name, const struct definition *definition
         definition_write(definition, cluster, text);
         buffer_append_byte(text, '\n');
     } else {
-        buffer_append_text(text,
-                           "# A change here needs a restart; of `ttl` only a reload (SIGHUP).\n");
+        buffer_append_text(
+            text,
+            "# A change here needs a restart; of `ttl` and `client_settings` a reload (SIGHUP).\n");
     }
     buffer_append_text(text, "collections:\n  ");
     doc_write_json_string(text, name, strlen(name));

@@ -37,9 +37,9 @@ struct definition definition_create(const struct definition *former, const struc
 /** The same collection with these settings; NULL: without the collection. */
 struct definition definition_follow(const struct definition *former, const struct doc *settings,
                                     int64_t now_ms);
-/** `settings` with another `ttl`, in the arena. */
-struct doc definition_with_ttl(const struct doc *settings, const struct doc *ttl,
-                               struct arena *arena);
+/** `settings` with other values, in the arena. */
+struct doc definition_with(const struct doc *settings, const struct doc *changes,
+                           struct arena *arena);
 
 /** The start of the first line of each file that is written over HTTP. */
 #define DEFINITION_MARK "# Made over HTTP"

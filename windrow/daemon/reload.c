@@ -1,4 +1,4 @@
-/* SIGHUP: reads the config again and applies what may change while running: the TTLs, API keys, and what
+/* SIGHUP: reads the config again and applies what may change while running: the TTLs, API keys, clients' settings, and what
  * is logged in which format. All other settings keep the values that the process started with; the log names those that changed. */
 #include "windrow/daemon/reload.h"
 
@@ -77,8 +77,10 @@ static void apply(struct service *service, const struct config *fresh)
     for (size_t i = 0; i < running->collection_count; i++) {
         const struct config_collection *collection = &running->collections[i];
         const struct config_collection *changed = config_collection_find(fresh, collection->name);
-        if (changed && !collection->removed)
-            reload_set_ttl(service, collection->name, changed->ttl_ms);
+        if (!changed || collection->removed)
+            continue;
+        reload_set_ttl(service, collection->name, changed->ttl_ms);
+        config_adopt_client_settings(running, collection->name, changed->client_settings);
     }
     pthread_mutex_unlock(&applying);
     if (atomic_load(&service->scheduler))

@@ -404,8 +404,8 @@ static int create(void *context, const struct rest_collection_wish *wish, struct
                      : code;
 }
 
-static int change_locked(struct shared_collections *shared, const char *name, const struct doc *ttl,
-                         struct arena *arena, struct error *error)
+static int change_locked(struct shared_collections *shared, const char *name,
+                         const struct doc *changes, struct arena *arena, struct error *error)
 {
     struct definition definition;
     struct doc settings;
@@ -419,7 +419,7 @@ static int change_locked(struct shared_collections *shared, const char *name, co
         return refuse_own(shared, name, error);
     if (!both.newest.settings)
         return error_set(error, ERROR_NOT_FOUND, "Not found: Collection `%s` doesn't exist!", name);
-    settings = definition_with_ttl(both.newest.settings, ttl, arena);
+    settings = definition_with(both.newest.settings, changes, arena);
     definition = definition_follow(&both.newest, &settings, wall_ms(shared));
     create_stop(shared, &stop);
     code = collections_check(shared->service->collections, name, &definition, error);
@@ -428,8 +428,8 @@ static int change_locked(struct shared_collections *shared, const char *name, co
     return code == 0 ? settle(shared, name, &definition, &stop, error) : code;
 }
 
-static int change(void *context, const struct config_collection *collection, const struct doc *ttl,
-                  struct error *error)
+static int change(void *context, const struct config_collection *collection,
+                  const struct doc *changes, struct error *error)
 {
     struct shared_collections *shared = context;
     struct arena arena;
@@ -437,7 +437,7 @@ static int change(void *context, const struct config_collection *collection, con
 
     arena_create(&arena, 0);
     collections_begin_change(shared->service->collections);
-    code = change_locked(shared, collection->name, ttl, &arena, error);
+    code = change_locked(shared, collection->name, changes, &arena, error);
     collections_end_change(shared->service->collections);
     arena_destroy(&arena);
     return code;

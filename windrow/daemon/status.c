@@ -178,10 +178,12 @@ static struct doc collection_doc(struct service *service,
                                  const struct status_request *request, struct arena *arena)
 {
     struct ingest *ingest = atomic_load(&service->ingest);
-    struct doc map = doc_map(arena, 10);
+    struct doc map = doc_map(arena, 11);
 
     doc_put(&map, "name", doc_string(arena, collection->name));
     doc_put(&map, "dim", doc_integer(collection->dim));
+    if (collection->vector_name)
+        doc_put(&map, "vector_name", doc_string(arena, collection->vector_name));
     doc_put(&map, "metric", doc_string(arena, vector_metric_name(collection->metric)));
     doc_put(&map, "window_ms", doc_integer(collection->window_ms));
     doc_put(&map, "paused", doc_bool(ingest && ingest_paused(ingest, collection->name)));

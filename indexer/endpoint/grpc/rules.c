@@ -146,6 +146,8 @@ static const struct rule {
     {"SparseVectorConfig", NULL, GRPC_BARE, NULL, 0},
     {"VectorsConfig", NULL, GRPC_BARE, NULL, 0},
     {"VectorParamsMap", NULL, GRPC_BARE, NULL, 0},
+    {"VectorsConfigDiff", NULL, GRPC_BARE, NULL, 0},
+    {"VectorParamsDiffMap", NULL, GRPC_BARE, NULL, 0},
     {"VectorParams", "size", GRPC_KEY, NULL, ALWAYS},
     {"VectorParams", "distance", GRPC_KEY, NULL, VERBATIM},
 };

@@ -48,9 +48,21 @@ static bool value_fits(const struct grpc_field *field, const struct doc *doc)
     }
 }
 
+/* Messages of which one field is always there are told from maps by it: a VectorParams from a VectorParamsMap. */
+static bool has_first_key(const struct grpc_message *message, const struct doc *doc)
+{
+    const struct grpc_field *first = &message->fields[0];
+    const struct doc *value;
+
+    if (message->wire->n_fields == 0 || !first->always)
+        return true;
+    value = doc_get(doc, first->key);
+    return value && value_fits(first, value);
+}
+
 static bool message_fits(const struct grpc_message *message, const struct doc *doc)
 {
-    bool fits = !message->has_bare && doc->type == DOC_MAP;
+    bool fits = !message->has_bare && doc->type == DOC_MAP && has_first_key(message, doc);
 
     for (unsigned i = 0; i < message->wire->n_fields && !fits; i++)
         fits = message->fields[i].form == GRPC_BARE && value_fits(&message->fields[i], doc);

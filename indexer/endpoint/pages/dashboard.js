@@ -557,7 +557,7 @@ async function ask(query, limit) {
   const windrow = {place: true};
   const byTime = filter => points("/points/scroll", {limit, filter, with_payload: true, order_by: {key: "@time", direction: "desc"}, windrow});
   const ranked = async near => {
-    const answer = await points("/points/query", {query: near, limit, filter: filterOf(), with_payload: true, windrow});
+    const answer = await points("/points/query", {query: near, using: state.collection.vector_name, limit, filter: filterOf(), with_payload: true, windrow});
     return {answer, hits: answer.result.points, scored: true};
   };
   const nearest = async id => {
@@ -623,7 +623,7 @@ async function openRecord(id) {
   try {
     const point = (await points("/points", {ids: [id], with_vector: true, windrow: {place: true}})).result[0];
     if (!point) { body.replaceChildren(make("p", {}, "It is not there any more: deleted or expired.")); return; }
-    const at = point.windrow, ttl = state.collection.ttl_ms, shard = state.collection.shards.find(one => one.shard === at.shard);
+    const at = point.windrow, vector = Array.isArray(point.vector) ? point.vector : point.vector[state.collection.vector_name], ttl = state.collection.ttl_ms, shard = state.collection.shards.find(one => one.shard === at.shard);
     const w = state.windows.find(one => one.shard === at.shard && one.start_ms === at.window_start_ms);
     body.replaceChildren(
       make("p", {class: "text"}, textOf(point.payload) ?? ""),
@@ -631,7 +631,7 @@ async function openRecord(id) {
         ["Position", `${shard?.topic ? `${shard.topic}[${shard.partition}]` : `shard ${at.shard}`} at offset ${at.offset}`], ["Node", shard?.node],
         ["Window", `${when(at.window_start_ms)}${w ? `, ${w.state}, ${kindOf(w)}` : ""}`]]),
       make("pre", {tabindex: "0", "aria-label": "Payload"}, writeExact(point.payload, 2)),
-      make("details", {}, make("summary", {}, `Vector of ${point.vector.length} numbers`), make("pre", {tabindex: "0"}, writeExact(point.vector))),
+      make("details", {}, make("summary", {}, `Vector of ${vector.length} numbers`), make("pre", {tabindex: "0"}, writeExact(vector))),
       make("div", {class: "row"}, make("button", {type: "button", class: "primary", onclick: () => moreLike(id)}, "More like this")));
   } catch (problem) { body.replaceChildren(make("p", {class: "bad"}, problem.message)); }
 }

@@ -4,48 +4,13 @@
 
 #include "base/checksum.h"
 #include "base/memory.h"
+#include "indexer/endpoint/rest/client_settings.h"
 #include "indexer/endpoint/rest/parse.h"
 #include "indexer/endpoint/rest/payload_indexes.h"
 #include "indexer/endpoint/rest/render.h"
 
 /* Numbers that JavaScript holds exactly. */
 #define PEER_ID_MASK ((UINT64_C(1) << 53) - 1)
-
-/* What the client sent when it made the collection; the config has checked it. */
-static struct doc client_settings(struct http_request *request,
-                                  const struct config_collection *collection)
-{
-    const char *text = collection->client_settings;
-    struct doc settings = {.type = DOC_MAP};
-
-    if (text)
-        (void)doc_parse_json(&request->arena, text, strlen(text), NULL, &settings, ERROR_IGNORED);
-    return settings;
-}
-
-static void render_sparse_vectors(struct http_request *request,
-                                  const struct config_collection *collection)
-{
-    const struct doc settings = client_settings(request, collection);
-    const struct doc *sent = doc_get(&settings, "sparse_vectors");
-    struct buffer *reply = &request->reply;
-
-    if (collection->sparse_vector_count == 0)
-        return;
-    buffer_append_text(reply, "\"sparse_vectors\":");
-    for (size_t i = 0; i < collection->sparse_vector_count; i++) {
-        const char *name = collection->sparse_vectors[i];
-        const struct doc *params = doc_get(sent, name);
-        buffer_append_byte(reply, i > 0 ? ',' : '{');
-        doc_write_json_string(reply, name, strlen(name));
-        buffer_append_byte(reply, ':');
-        if (params)
-            doc_write_json(reply, params);
-        else
-            buffer_append_text(reply, "{}");
-    }
-    buffer_append_text(reply, "},");
-}
 
 /* The collection of the path, and a view of it. */
 static int open_collection(struct http_request *request,
@@ -69,7 +34,8 @@ void rest_handle_collection(struct http_request *request)
     struct query_totals totals;
     struct error error = {0};
     struct buffer schema = {0};
-    struct doc indexes;
+    struct doc indexes, config;
+    size_t shard_count;
     const char *status;
 
     if (open_collection(request, &collection, &view, &error) != 0 ||
@@ -89,24 +55,12 @@ void rest_handle_collection(struct http_request *request)
                          "\"segments_count\":%llu,",
                          status, (unsigned long long)totals.points,
                          (unsigned long long)totals.indexed, (unsigned long long)totals.segments);
-    buffer_append_format(&request->reply,
-                         "\"config\":{\"params\":{\"vectors\":{\"size\":%u,\"distance\":\"%s\"},",
-                         collection->dim, rest_metric_name(collection->metric));
-    render_sparse_vectors(request, collection);
-    buffer_append_format(&request->reply,
-                         "\"shard_number\":1,\"replication_factor\":1,"
-                         "\"write_consistency_factor\":1,\"on_disk_payload\":true},");
-    buffer_append_format(&request->reply,
-                         "\"hnsw_config\":{\"m\":%u,\"ef_construct\":%u,"
-                         "\"full_scan_threshold\":%llu},",
-                         collection->hnsw_m, collection->hnsw_ef_construct,
-                         (unsigned long long)collection->flat_below_rows);
-    buffer_append_text(&request->reply,
-                       "\"optimizer_config\":{\"deleted_threshold\":0.3,"
-                       "\"vacuum_min_vector_number\":1000,\"default_segment_number\":0,"
-                       "\"flush_interval_sec\":5},"
-                       "\"wal_config\":{\"wal_capacity_mb\":32,\"wal_segments_ahead\":0}},"
-                       "\"payload_schema\":");
+    (void)query_view_freshness(view, &shard_count);
+    config = client_settings_describe(&request->arena, collection,
+                                      rest_metric_name(collection->metric), shard_count);
+    buffer_append_text(&request->reply, "\"config\":");
+    doc_write_json(&request->reply, &config);
+    buffer_append_text(&request->reply, ",\"payload_schema\":");
     buffer_append(&request->reply, schema.data, schema.size);
     buffer_destroy(&schema);
     buffer_append_byte(&request->reply, '}');

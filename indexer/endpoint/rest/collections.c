@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "indexer/endpoint/rest/client_settings.h"
 #include "indexer/endpoint/rest/parse.h"
 #include "indexer/endpoint/rest/payload_indexes.h"
 #include "indexer/endpoint/rest/render.h"
@@ -121,44 +122,66 @@ static int check_name(const char *name, struct error *error)
                      "Wrong input: a collection's name has 1 to 100 letters, digits, - and _");
 }
 
-/* What is kept to be shown as it was sent. */
-static void keep_settings(struct arena *arena, const struct doc *body,
-                          struct rest_collection_wish *wish)
+static void name_sparse_vectors(struct arena *arena, const struct doc *body,
+                                struct rest_collection_wish *wish)
 {
     const struct doc *sparse = doc_get(body, "sparse_vectors");
-    struct doc kept = doc_map(arena, 1);
-    struct buffer text = {0};
+    struct doc *names = doc_items(arena, sparse ? sparse->count : 0);
 
-    wish->sparse_vectors = (struct doc){.type = DOC_ARRAY};
-    if (sparse && sparse->count > 0) {
-        struct doc *names = doc_items(arena, sparse->count);
-        for (uint32_t i = 0; i < sparse->count; i++)
-            names[i] = sparse->items[2 * i];
-        wish->sparse_vectors.items = names;
-        wish->sparse_vectors.count = sparse->count;
-        doc_put(&kept, "sparse_vectors", *sparse);
+    for (uint32_t i = 0; sparse && i < sparse->count; i++)
+        names[i] = sparse->items[2 * i];
+    wish->sparse_vectors =
+        (struct doc){.type = DOC_ARRAY, .count = sparse ? sparse->count : 0, .items = names};
+}
+
+/* Of the one vector, or of all. */
+static int parse_hnsw(const struct doc *hnsw, struct rest_collection_wish *wish,
+                      struct error *error)
+{
+    if (doc_get(hnsw, "m") &&
+        parse_u32(hnsw, "hnsw_config.m", 0, UINT32_MAX, &wish->hnsw_m, error) != 0)
+        return error->code;
+    if (!doc_get(hnsw, "ef_construct"))
+        return 0;
+    return parse_u32(hnsw, "hnsw_config.ef_construct", 0, UINT32_MAX, &wish->hnsw_ef_construct,
+                     error);
+}
+
+static int check_one_vector(const struct doc *vectors, const struct doc *name, struct error *error)
+{
+    const struct doc *other = NULL;
+
+    for (uint32_t i = 0; name && i < vectors->count; i++) {
+        const struct doc *key = &vectors->items[2 * i];
+        if (client_settings_is_parameter(key))
+            return error_set(error, ERROR_INVALID,
+                             "Format error in JSON body: $.vectors: expected `size` and "
+                             "`distance`, or a vector with its name, not both");
+        other = key != name ? key : other;
     }
-    if (kept.count == 0)
-        return;
-    doc_write_json(&text, &kept);
-    wish->client_settings =
-        doc_string(arena, memory_checked(arena_copy(arena, text.data, text.size)));
-    buffer_destroy(&text);
+    if (!other)
+        return 0;
+    return error_set(error, ERROR_UNSUPPORTED,
+                     "windrow does not support this `%.*s` ($.vectors): a collection has one dense "
+                     "vector, here `%.*s`, and sparse ones beside it",
+                     (int)(other->count < 200 ? other->count : 200), other->string,
+                     (int)(name->count < 200 ? name->count : 200), name->string);
 }
 
 static int parse_wish(struct arena *arena, const char *name, const struct doc *body,
                       struct rest_collection_wish *wish, struct error *error)
 {
-    const struct doc *vectors = doc_get(body, "vectors");
-    const struct doc *hnsw = doc_get(body, "hnsw_config");
-    const struct doc *distance, *named = doc_get(vectors, "");
+    const struct doc kept = client_settings_take(arena, body), *vector_name;
+    const struct doc *vectors = client_settings_vector(doc_get(body, "vectors"), &vector_name);
+    const struct doc *distance = doc_get(vectors, "distance");
 
-    if (named)
-        vectors = named;
-    distance = doc_get(vectors, "distance");
     *wish = (struct rest_collection_wish){.name = name, .settings = settings_of(body)};
-    keep_settings(arena, body, wish);
-    if (check_name(name, error) != 0)
+    if (vector_name && vector_name->count > 0)
+        wish->vector_name = *vector_name;
+    name_sparse_vectors(arena, body, wish);
+    if (check_name(name, error) != 0 ||
+        check_one_vector(doc_get(body, "vectors"), vector_name, error) != 0 ||
+        client_settings_write(arena, &kept, &wish->client_settings, error) != 0)
         return error->code;
     if (!doc_get(vectors, "size") || !distance)
         return error_set(error, ERROR_INVALID,
@@ -168,12 +191,9 @@ static int parse_wish(struct arena *arena, const char *name, const struct doc *b
         parse_u32(body, "shard_number", 0, PARTITIONS_MAX, &wish->partitions, error) != 0 ||
         parse_u32(body, "replication_factor", 0, PARTITIONS_MAX, &wish->replication, error) != 0)
         return error->code;
-    if (!hnsw)
-        return 0;
-    if (parse_u32(hnsw, "hnsw_config.m", 0, UINT32_MAX, &wish->hnsw_m, error) != 0)
-        return error->code;
-    return parse_u32(hnsw, "hnsw_config.ef_construct", 0, UINT32_MAX, &wish->hnsw_ef_construct,
-                     error);
+    return parse_hnsw(doc_get(body, "hnsw_config"), wish, error) != 0
+               ? error->code
+               : parse_hnsw(doc_get(vectors, "hnsw_config"), wish, error);
 }
 
 /* A change of collections waits for Kafka and for shards. */
@@ -213,25 +233,55 @@ void rest_handle_collection_create(struct http_request *request)
         http_reply_from_error(request, &error);
 }
 
+/* What a PATCH changes, as keys of collections.NAME in windrow.yaml. */
+static int parse_changes(struct arena *arena, const struct config_collection *collection,
+                         const struct doc *body, struct doc *changes, struct error *error)
+{
+    const struct doc *settings = settings_of(body);
+    const struct doc *ttl = doc_get(settings, "ttl"), *sparse = doc_get(body, "sparse_vectors");
+    const struct doc before = client_settings_read(arena, collection);
+    const struct doc changed = client_settings_take(arena, body);
+    const struct doc *vectors = doc_get(body, "vectors"), *name;
+    struct doc kept = client_settings_merge(arena, &before, &changed), text;
+
+    *changes = doc_map(arena, 2);
+    if (settings && (!ttl || settings->count > 1))
+        return error_set(error, ERROR_UNSUPPORTED,
+                         "Of the settings only `ttl` changes while the service runs");
+    for (uint32_t i = 0; sparse && i < sparse->count; i++)
+        if (!config_sparse_vector(collection, sparse->items[2 * i].string,
+                                  sparse->items[2 * i].count))
+            return parse_no_such_vector(&sparse->items[2 * i], error);
+    (void)client_settings_vector(vectors, &name);
+    for (uint32_t i = 0; name && i < vectors->count; i++) {
+        name = &vectors->items[2 * i];
+        if (!config_is_dense_vector(collection, name->string, name->count))
+            return parse_no_such_vector(name, error);
+    }
+    if (client_settings_write(arena, &kept, &text, error) != 0)
+        return error->code;
+    if (ttl)
+        doc_put(changes, "ttl", *ttl);
+    if (changed.count > 0)
+        doc_put(changes, "client_settings", text);
+    return 0;
+}
+
 void rest_handle_collection_update(struct http_request *request)
 {
     const struct config_collection *collection;
     const struct rest_collections *collections = NULL;
-    const struct doc *settings, *ttl;
+    struct doc body, changes = {.type = DOC_MAP};
     struct error error = {0};
-    struct doc body;
     int code = 0;
 
     if (rest_request_collection(request, &collection, &error) != 0 ||
-        http_request_body(request, &body, &error) != 0 || !(collections = offered(request, &error)))
+        http_request_body(request, &body, &error) != 0 ||
+        !(collections = offered(request, &error)) ||
+        parse_changes(&request->arena, collection, &body, &changes, &error) != 0)
         code = error.code;
-    settings = code == 0 ? settings_of(&body) : NULL;
-    ttl = settings ? doc_get(settings, "ttl") : NULL;
-    if (settings && (!ttl || settings->count > 1))
-        code = error_set(&error, ERROR_UNSUPPORTED,
-                         "Of the settings only `ttl` changes while the service runs");
-    if (code == 0 && ttl)
-        code = collections->change(collections->context, collection, ttl, &error);
+    if (code == 0 && changes.count > 0)
+        code = collections->change(collections->context, collection, &changes, &error);
     if (code == 0)
         reply_true(request);
     else
@@ -374,8 +424,9 @@ void rest_handle_no_peers(struct http_request *request)
 
 void rest_handle_no_named_vectors(struct http_request *request)
 {
-    refuse(request, "a collection has one dense vector, without a name; sparse ones are declared "
-                    "when it is made");
+    refuse(request,
+           "a collection has one dense vector, which it is made with; sparse ones are declared "
+           "when it is made");
 }
 
 void rest_handle_no_quotas(struct http_request *request)

@@ -190,6 +190,14 @@ int parse_no_such_vector(const struct doc *name, struct error *error)
                      (int)(name->count < 200 ? name->count : 200), name->string);
 }
 
+int parse_no_unnamed_vector(const struct config_collection *collection, struct error *error)
+{
+    return error_set(error, ERROR_INVALID,
+                     "Wrong input: Not existing vector name error: none was given, and the vector "
+                     "of collection `%s` is called `%s`",
+                     collection->name, config_vector_name(collection));
+}
+
 void parse_select_vectors(const struct config_collection *collection,
                           struct parse_selector *selector)
 {
@@ -197,7 +205,7 @@ void parse_select_vectors(const struct config_collection *collection,
     selector->sparse = collection->sparse_vector_count > 0;
 }
 
-/* A list names vectors: "" and the sparse ones. */
+/* A list names vectors: the dense one and sparse ones. */
 static int parse_vector_selector(const struct config_collection *collection, const struct doc *doc,
                                  struct parse_selector *selector, struct error *error)
 {
@@ -208,12 +216,12 @@ static int parse_vector_selector(const struct config_collection *collection, con
     selector->names = doc;
     for (uint32_t i = 0; i < doc->count; i++) {
         const struct doc *name = &doc->items[i];
-        selector->vector |= name->count == 0;
-        if (name->count == 0)
-            continue;
-        if (!config_sparse_vector(collection, name->string, name->count))
+        if (config_is_dense_vector(collection, name->string, name->count))
+            selector->vector = true;
+        else if (config_sparse_vector(collection, name->string, name->count))
+            selector->sparse = true;
+        else
             return parse_no_such_vector(name, error);
-        selector->sparse = true;
     }
     return 0;
 }
@@ -267,7 +275,8 @@ int parse_filter(struct http_request *request, const struct doc *body,
 {
     struct error inner = {0};
 
-    if (query_filter_compile(doc_get(body, "filter"), &request->arena, filter, &inner) == 0)
+    if (query_filter_compile(doc_get(body, "filter"), config_vector_name(request->collection),
+                             &request->arena, filter, &inner) == 0)
         return 0;
     return parse_filter_fault(&inner, error);
 }
@@ -301,7 +310,8 @@ int parse_vector(struct arena *arena, const struct doc *doc, const char *where,
     uint32_t bad = dim;
     float *values;
 
-    if (doc->type == DOC_MAP && doc->count == 1 && doc_string_equals(&doc->items[0], ""))
+    if (doc->type == DOC_MAP && doc->count == 1 && doc_string_equals(&doc->items[0], "") &&
+        config_is_dense_vector(collection, "", 0))
         doc = &doc->items[1];
     if (!doc_is_list(doc))
         return error_set(error, ERROR_INVALID,

@@ -20,7 +20,7 @@ struct parse_selector {
     bool payload;              /* any of it */
     const struct doc *include; /* array of paths, or NULL: all */
     const struct doc *exclude; /* array of paths, or NULL: none */
-    bool vector;               /* the unnamed one */
+    bool vector;               /* the dense one */
     bool sparse;               /* any of the sparse vectors */
     const struct doc *names;   /* array of the vectors that are wanted, or NULL: all */
     const char *order_by;      /* replies carry what they are ordered by; NULL: by something else */
@@ -68,6 +68,8 @@ int parse_filter_fault(const struct error *fault, struct error *error);
 int parse_id(const struct doc *doc, struct store_key *key, struct error *error);
 /** "Not existing vector name error: ..." */
 int parse_no_such_vector(const struct doc *name, struct error *error);
+/** The same for a vector without a name where the collection's has one. */
+int parse_no_unnamed_vector(const struct config_collection *collection, struct error *error);
 /** The collection's `dim` floats in the arena out of an array (or {"": [...]}, the unnamed vector). */
 int parse_vector(struct arena *arena, const struct doc *doc, const char *where,
                  const struct config_collection *collection, const float **vector,

@@ -96,7 +96,7 @@ static int count_points(struct query_view *view, const struct doc *field, struct
     doc_put(&path, "key", *field);
     doc_put(&condition, "is_empty", path);
     doc_put(&filter, "must_not", condition);
-    if (query_filter_compile(&filter, arena, &compiled, error) != 0)
+    if (query_filter_compile(&filter, "", arena, &compiled, error) != 0)
         return error->code;
     return query_count(view, compiled, points, error);
 }

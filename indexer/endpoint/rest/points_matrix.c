@@ -173,6 +173,8 @@ static void answer(struct http_request *request,
 
     form.search.arena = &request->arena;
     if (code == 0)
+        code = search_form_check_using(collection, &body, &error);
+    if (code == 0)
         code = search_form_common(request, &body, &extras, &form, &error);
     if (code == 0 && !doc_get(&body, "limit"))
         form.search.limit = NEIGHBOURS_DEFAULT;

@@ -32,7 +32,7 @@ static void put_if_there(struct doc *map, const struct doc *body, const char *na
         doc_put(map, name, *value);
 }
 
-/* "vector" in place of "query": a list, {"": [...]}, or {"name": "", "vector": [...]}. */
+/* "vector" in place of "query": a list, {"": [...]}, or {"name": "NAME", "vector": [...]}. */
 static struct doc search_as_query(struct arena *arena, const struct doc *body)
 {
     static const char *const own[] = {"vector", NULL};

@@ -223,7 +223,8 @@ static int look_for_matches(struct removal *removal, struct error *error)
     struct query_scroll scroll = {.limit = WRITE_FILTER_PAGE, .arena = removal->arena};
 
     if (!removal->ids) {
-        if (query_filter_compile(removal->filter, removal->arena, &scroll.filter, error) != 0)
+        if (query_filter_compile(removal->filter, config_vector_name(removal->collection),
+                                 removal->arena, &scroll.filter, error) != 0)
             return error->code;
         return add_matches(removal, &scroll, error);
     }
@@ -234,7 +235,8 @@ static int look_for_matches(struct removal *removal, struct error *error)
         size_t count = removal->id_count - at < IDS_AT_ONCE ? removal->id_count - at : IDS_AT_ONCE;
         struct doc filter = write_filter_of_ids(removal->arena, removal->filter, ids, count);
         scroll.from_key = NULL;
-        if (query_filter_compile(&filter, removal->arena, &scroll.filter, error) != 0 ||
+        if (query_filter_compile(&filter, config_vector_name(removal->collection), removal->arena,
+                                 &scroll.filter, error) != 0 ||
             add_matches(removal, &scroll, error) != 0)
             return error->code;
     }

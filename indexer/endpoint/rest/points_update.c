@@ -154,10 +154,12 @@ static int parse_names(struct update *update, const struct doc *body, struct err
     for (uint32_t i = 0; i < names->count; i++) {
         const struct doc *name = &names->items[i];
         const char *declared = config_sparse_vector(update->collection, name->string, name->count);
-        if (name->count == 0)
+        if (config_is_dense_vector(update->collection, name->string, name->count))
             return error_set(error, ERROR_UNSUPPORTED,
-                             "A point has one vector without a name, and there is no point "
-                             "without it: delete the point");
+                             "A point has one vector %s%.200s, and there is no point without it: "
+                             "delete the point",
+                             name->count > 0 ? "called " : "without a name",
+                             config_vector_name(update->collection));
         if (!declared)
             return parse_no_such_vector(name, error);
         doc_put(removed, declared, doc_null());
@@ -234,7 +236,8 @@ int update_parse(struct http_request *request, const struct config_collection *c
     code = parse_kind(update, body, error);
     if (code == 0 && update->filter && update->filter->type == DOC_NULL)
         update->filter = NULL;
-    if (code == 0 && query_filter_compile(update->filter, &request->arena, &checked, &inner) != 0)
+    if (code == 0 && query_filter_compile(update->filter, config_vector_name(collection),
+                                          &request->arena, &checked, &inner) != 0)
         code = parse_filter_fault(&inner, error);
     if (code == 0)
         sort_points(update);
@@ -289,7 +292,8 @@ static int find_matching(struct round *round, struct error *error)
     const uint8_t *next;
     size_t next_bytes, at = 0;
 
-    if (query_filter_compile(&filter, round->arena, &scroll.filter, error) != 0 ||
+    if (query_filter_compile(&filter, config_vector_name(round->update->collection), round->arena,
+                             &scroll.filter, error) != 0 ||
         query_scroll_run(round->view, &scroll, &found, &next, &next_bytes, error) != 0)
         return error->code;
     for (size_t i = 0; i < found.hit_count; i++) {
@@ -573,7 +577,8 @@ static int add_matching(struct update *update, struct query_view *view, struct e
     const uint8_t *next;
     size_t next_bytes;
 
-    if (query_filter_compile(update->filter, arena, &scroll.filter, error) != 0)
+    if (query_filter_compile(update->filter, config_vector_name(update->collection), arena,
+                             &scroll.filter, error) != 0)
         return error->code;
     do {
         if (query_scroll_run(view, &scroll, &page, &next, &next_bytes, error) != 0)

@@ -158,21 +158,23 @@ static bool is_named(const struct doc *names, const struct doc *name)
     return !names;
 }
 
-/* By name; the unnamed vector alone without one. */
+/* By name; a vector that has none, alone, without one. */
 static int render_vectors(struct http_request *request, const struct query_row *row,
                           const struct parse_selector *selector, const struct doc *parts,
                           struct buffer *out, struct error *error)
 {
-    uint32_t named = 0, written = 0;
+    const char *name = config_vector_name(request->collection);
+    uint32_t sparse = 0, written = 0;
 
     for (uint32_t i = 0; i < parts->count; i++)
-        named += is_named(selector->names, &parts->items[2 * i]);
+        sparse += is_named(selector->names, &parts->items[2 * i]);
     buffer_append_text(out, ",\"vector\":");
-    if (named == 0 && selector->vector)
+    if (sparse == 0 && selector->vector && !*name)
         return render_dense(request, row, out, error);
     buffer_append_byte(out, '{');
     if (selector->vector) {
-        buffer_append_text(out, "\"\":");
+        doc_write_json_string(out, name, strlen(name));
+        buffer_append_byte(out, ':');
         if (render_dense(request, row, out, error) != 0)
             return error->code;
         written++;

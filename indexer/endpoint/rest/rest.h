@@ -59,6 +59,7 @@ struct rest_collection_wish {
     uint32_t partitions, replication;   /* of its topic; 0: one, as many as the broker likes */
     uint32_t hnsw_m, hnsw_ef_construct; /* 0: the default */
     const struct doc *settings;         /* keys of collections.NAME in windrow.yaml; NULL: none */
+    struct doc vector_name;             /* of the dense vector; DOC_NULL: it has none */
     struct doc sparse_vectors;          /* an array of names */
     struct doc client_settings;         /* JSON text of what tunes nothing here; DOC_NULL: none */
 };
@@ -70,9 +71,10 @@ struct rest_collections {
      * wrong; ERROR_UNSUPPORTED: not in this process; ERROR_TIMEOUT: it is there, but not ready. */
     int (*create)(void *context, const struct rest_collection_wish *wish, struct stop *stop,
                   struct error *error);
-    /** Another TTL, as in windrow.yaml. ERROR_UNSUPPORTED: it was not made by `create`. */
-    int (*change)(void *context, const struct config_collection *collection, const struct doc *ttl,
-                  struct error *error);
+    /** Other values of the keys `ttl` and `client_settings`, as in windrow.yaml; a null takes one away.
+     * ERROR_UNSUPPORTED: it was not made by `create`. */
+    int (*change)(void *context, const struct config_collection *collection,
+                  const struct doc *changes, struct error *error);
     /** Takes it and its data away; its topic stays. Errors as above. */
     int (*remove)(void *context, const struct config_collection *collection, struct stop *stop,
                   struct error *error);

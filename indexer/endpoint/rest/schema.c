@@ -83,8 +83,6 @@ const struct http_shape rest_limit = {.types = HTTP_INTEGER,
                                       .has_minimum = true,
                                       .minimum = 1,
                                       .also = "\"maximum\":100000"}; /* QUERY_LIMIT_MAX */
-/* The name of the one vector that is searched. */
-const struct http_shape rest_unnamed = {.types = HTTP_STRING, .also = "\"maxLength\":0"};
 const struct http_shape rest_vector_name = {.types = HTTP_STRING, .also = "\"maxLength\":255"};
 const struct http_shape rest_words = {.types = HTTP_STRING,
                                       .also = "\"minLength\":1,\"maxLength\":16384"};
@@ -105,7 +103,7 @@ static const struct http_key sparse_keys[] = {
     {.name = "values", .shape = &rest_numbers, .required = true},
     {.name = NULL},
 };
-/* A sparse vector; an array would be a dense one, of which there is none with a name. */
+/* A sparse vector, or the dense one of a collection where it has a name. */
 const struct http_shape rest_named_vector = {.name = "NamedVector",
                                              .types = HTTP_ARRAY | HTTP_OBJECT,
                                              .keys = sparse_keys,
@@ -152,7 +150,7 @@ static const struct http_key point_keys[] = {
 static const struct http_shape point = {.name = "Point", .types = HTTP_OBJECT, .keys = point_keys};
 static const struct http_shape points = {.types = HTTP_ARRAY, .items = &point};
 
-/* {"": [...]} are those of the unnamed vector. */
+/* {"": [...]} are those of a vector without a name. */
 static const struct http_shape column = {.types = HTTP_ARRAY, .items = &rest_numbers};
 static const struct http_shape named_column = {.types = HTTP_ARRAY, .items = &rest_named_vector};
 static const struct http_key columns_keys[] = {{.name = "", .shape = &column}, {.name = NULL}};
@@ -367,43 +365,99 @@ static const struct http_shape distance = {.types = HTTP_STRING, .values = dista
 static const struct http_shape datatype = {.types = HTTP_STRING, .values = datatypes};
 static const struct http_shape sharding_method = {.types = HTTP_STRING, .values = sharding_methods};
 
+static const char *const memories[] = {"cold", "cached", "pinned", NULL};
+static const struct http_shape memory = {.types = HTTP_STRING, .values = memories};
+
+/* What changes nothing about a graph here. */
+#define HNSW_TUNING                                                                                \
+    {.name = "full_scan_threshold", .shape = &http_natural},                                       \
+        {.name = "max_indexing_threads", .shape = &http_natural},                                  \
+        {.name = "on_disk", .shape = &http_boolean}, {.name = "memory", .shape = &memory},         \
+        {.name = "payload_m", .shape = &http_natural},                                             \
+    {                                                                                              \
+        .name = "inline_storage", .shape = &http_boolean                                           \
+    }
+
 static const struct http_key hnsw_keys[] = {
     {.name = "m", .shape = &http_positive},
     {.name = "ef_construct", .shape = &http_positive},
-    {.name = "full_scan_threshold", .shape = &http_natural},
-    {.name = "max_indexing_threads", .shape = &http_natural},
-    {.name = "on_disk", .shape = &http_boolean},
-    {.name = "payload_m", .shape = &http_natural},
-    {.name = "inline_storage", .shape = &http_boolean},
+    HNSW_TUNING,
     {.name = NULL},
 };
 static const struct http_shape hnsw = {.types = HTTP_OBJECT, .keys = hnsw_keys};
+
+static const struct http_key hnsw_update_keys[] = {
+    {.name = "m", .refused = "segments that exist keep their graph"},
+    {.name = "ef_construct", .refused = "segments that exist keep their graph"},
+    HNSW_TUNING,
+    {.name = NULL},
+};
+static const struct http_shape hnsw_update = {.types = HTTP_OBJECT, .keys = hnsw_update_keys};
+
+/* Kept and shown, with whatever they hold. */
+#define QUANTIZATION_KEYS                                                                          \
+    {.name = "scalar", .shape = &http_object, .form = true},                                       \
+        {.name = "product", .shape = &http_object, .form = true},                                  \
+        {.name = "binary", .shape = &http_object, .form = true},                                   \
+    {                                                                                              \
+        .name = "turbo", .refused = "vectors are stored as `vectors.storage` says"                 \
+    }
+static const struct http_key quantization_keys[] = {QUANTIZATION_KEYS, {.name = NULL}};
+static const struct http_shape quantization = {.types = HTTP_OBJECT, .keys = quantization_keys};
+static const char *const disabled[] = {"Disabled", NULL};
+static const struct http_shape quantization_update = {
+    .types = HTTP_OBJECT | HTTP_STRING, .keys = quantization_keys, .values = disabled};
+
+static const char *const automatic[] = {"auto", NULL};
+static const struct http_shape threads = {.types = HTTP_INTEGER | HTTP_STRING, .values = automatic};
+static const struct http_key optimizer_keys[] = {
+    {.name = "deleted_threshold", .shape = &http_number},
+    {.name = "vacuum_min_vector_number", .shape = &http_natural},
+    {.name = "default_segment_number", .shape = &http_natural},
+    {.name = "max_segment_size", .shape = &http_natural},
+    {.name = "memmap_threshold", .shape = &http_natural},
+    {.name = "indexing_threshold", .shape = &http_natural},
+    {.name = "flush_interval_sec", .shape = &http_natural},
+    {.name = "max_optimization_threads", .shape = &threads},
+    {.name = "prevent_unoptimized", .shape = &http_boolean},
+    {.name = NULL},
+};
+static const struct http_shape optimizers = {.types = HTTP_OBJECT, .keys = optimizer_keys};
+static const struct http_key wal_keys[] = {
+    {.name = "wal_capacity_mb", .shape = &http_positive},
+    {.name = "wal_segments_ahead", .shape = &http_natural},
+    {.name = "wal_retain_closed", .shape = &http_natural},
+    {.name = NULL},
+};
+static const struct http_shape wal = {.types = HTTP_OBJECT, .keys = wal_keys};
+static const struct http_key placed_keys[] = {{.name = "memory", .shape = &memory}, {.name = NULL}};
+static const struct http_shape placed = {.types = HTTP_OBJECT, .keys = placed_keys};
 
 #define NO_DISTANCE "vectors are compared by Cosine, Dot or Euclid, and vectors of bits by Hamming"
 
 #define VECTOR_PARAMETERS                                                                          \
     {.name = "size", .shape = &http_positive},                                                     \
         {.name = "distance", .shape = &distance, .refused = NO_DISTANCE},                          \
-        {.name = "on_disk", .shape = &http_boolean},                                               \
-        {.name = "quantization_config", .shape = &http_object},                                    \
+        {.name = "on_disk", .shape = &http_boolean}, {.name = "memory", .shape = &memory},         \
+        {.name = "quantization_config", .shape = &quantization},                                   \
         {.name = "datatype", .shape = &datatype, .refused = "vectors are float32"},                \
-        {.name = "hnsw_config", .refused = "a collection has one vector: beside `vectors`"},       \
+        {.name = "hnsw_config", .shape = &hnsw},                                                   \
     {                                                                                              \
         .name = "multivector_config", .refused = "a point has one vector"                          \
     }
 
-static const struct http_key unnamed_keys[] = {VECTOR_PARAMETERS, {.name = NULL}};
-static const struct http_shape unnamed = {.types = HTTP_OBJECT, .keys = unnamed_keys};
+static const struct http_key vector_params_keys[] = {VECTOR_PARAMETERS, {.name = NULL}};
+static const struct http_shape vector_params = {
+    .name = "VectorParams", .types = HTTP_OBJECT, .keys = vector_params_keys};
 static const struct http_key vectors_keys[] = {
     VECTOR_PARAMETERS,
-    {.name = "", .shape = &unnamed},
+    {.name = "", .shape = &vector_params},
     {.name = NULL},
 };
-static const struct http_key named_vectors = {
-    .refused = "a collection has one dense vector, without a name ({\"size\", \"distance\"}), and "
-               "sparse ones beside it"};
+/* By the vector's name. One that has parameters of its own is told from them by its key. */
+static const struct http_key named_vector = {.shape = &vector_params};
 static const struct http_shape vectors = {
-    .types = HTTP_OBJECT, .keys = vectors_keys, .others = &named_vectors};
+    .types = HTTP_OBJECT, .keys = vectors_keys, .others = &named_vector};
 
 static const char *const modifiers[] = {"none", "idf", NULL};
 static const struct http_shape modifier = {.types = HTTP_STRING, .values = modifiers};
@@ -429,7 +483,10 @@ static const struct http_shape sparse_vectors = {
 /* Keys of collections.NAME in windrow.yaml; the file's own checks name what is wrong. */
 static const struct http_key metadata_keys[] = {{.name = "windrow", .shape = &http_object},
                                                 {.name = NULL}};
-static const struct http_shape metadata = {.types = HTTP_OBJECT, .keys = metadata_keys};
+static const struct http_shape anything = {.types = HTTP_ANY};
+static const struct http_key other_metadata = {.shape = &anything};
+static const struct http_shape metadata = {
+    .types = HTTP_OBJECT, .keys = metadata_keys, .others = &other_metadata};
 
 static const struct http_key collection_keys[] = {
     {.name = "vectors", .shape = &vectors, .required = true},
@@ -441,9 +498,11 @@ static const struct http_key collection_keys[] = {
      .refused = "a record's id chooses its partition"},
     {.name = "on_disk_payload", .shape = &http_boolean},
     {.name = "hnsw_config", .shape = &hnsw},
-    {.name = "optimizers_config", .shape = &http_object},
-    {.name = "wal_config", .shape = &http_object},
-    {.name = "quantization_config", .shape = &http_object},
+    {.name = "optimizers_config", .shape = &optimizers},
+    {.name = "wal_config", .shape = &wal},
+    {.name = "quantization_config", .shape = &quantization},
+    {.name = "payload", .shape = &placed},
+    {.name = "id_tracker", .shape = &placed},
     {.name = "sparse_vectors", .shape = &sparse_vectors},
     {.name = "strict_mode_config", .refused = NO_STRICT},
     {.name = "init_from", .refused = "records come from Kafka"},
@@ -456,13 +515,40 @@ static const struct http_shape collection_body = {
     .types = HTTP_OBJECT,
     .keys = collection_keys,
     .example = "{\"vectors\":{\"size\":4,\"distance\":\"Cosine\"}}"};
+#define VECTOR_UPDATE                                                                              \
+    {.name = "on_disk", .shape = &http_boolean}, {.name = "memory", .shape = &memory},             \
+        {.name = "quantization_config", .shape = &quantization_update},                            \
+    {                                                                                              \
+        .name = "hnsw_config", .shape = &hnsw_update                                               \
+    }
+static const struct http_key vector_update_keys[] = {VECTOR_UPDATE, {.name = NULL}};
+static const struct http_shape vector_update = {.types = HTTP_OBJECT, .keys = vector_update_keys};
+static const struct http_key named_vector_update = {.shape = &vector_update};
+static const struct http_key vectors_update_body_keys[] = {
+    VECTOR_UPDATE,
+    {.name = "", .shape = &vector_update},
+    {.name = NULL},
+};
+static const struct http_shape vectors_update_body = {
+    .types = HTTP_OBJECT, .keys = vectors_update_body_keys, .others = &named_vector_update};
+static const struct http_key params_update_keys[] = {
+    {.name = "replication_factor", .refused = "the topic decides about partitions and copies"},
+    {.name = "write_consistency_factor", .shape = &http_positive},
+    {.name = "read_fan_out_factor", .shape = &http_natural},
+    {.name = "read_fan_out_delay_ms", .shape = &http_natural},
+    {.name = "on_disk_payload", .shape = &http_boolean},
+    {.name = "payload", .shape = &placed},
+    {.name = "id_tracker", .shape = &placed},
+    {.name = NULL},
+};
+static const struct http_shape params_update = {.types = HTTP_OBJECT, .keys = params_update_keys};
 static const struct http_key update_keys[] = {
-    {.name = "optimizers_config", .shape = &http_object},
-    {.name = "quantization_config", .shape = &http_object},
-    {.name = "hnsw_config", .refused = "segments that exist keep their graph"},
-    {.name = "vectors", .refused = "segments that exist keep their graph"},
-    {.name = "params", .refused = "the topic decides about partitions and copies"},
-    {.name = "sparse_vectors", .refused = REST_SPARSE},
+    {.name = "optimizers_config", .shape = &optimizers},
+    {.name = "quantization_config", .shape = &quantization_update},
+    {.name = "hnsw_config", .shape = &hnsw_update},
+    {.name = "vectors", .shape = &vectors_update_body},
+    {.name = "params", .shape = &params_update},
+    {.name = "sparse_vectors", .shape = &sparse_vectors},
     {.name = "strict_mode_config", .refused = NO_STRICT},
     {.name = "metadata", .shape = &metadata},
     {.name = "windrow", .shape = &http_object},

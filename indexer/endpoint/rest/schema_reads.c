@@ -241,7 +241,7 @@ static const struct http_shape prefetch;
     }
 
 #define NEAREST_KEYS                                                                               \
-    {.name = "query", .shape = &query}, {.name = "using", .shape = &rest_unnamed},                 \
+    {.name = "query", .shape = &query}, {.name = "using", .shape = &rest_vector_name},             \
         {.name = "prefetch", .shape = &prefetch}, {.name = "filter", .shape = &rest_filter},       \
         {.name = "params", .shape = &params}, {.name = "score_threshold", .shape = &http_number},  \
         {.name = "limit", .shape = &rest_limit}, LOOKUP_FROM
@@ -325,9 +325,9 @@ static const struct http_shape groups = {
     .keys = groups_keys,
     .example = "{\"query\":[0.1,0.2,0.3,0.4],\"group_by\":\"tag\",\"group_size\":2}"};
 
-/* The older calls. Of points/search a vector, or {"name": "", "vector": [...]}. */
+/* The older calls. Of points/search a vector, or {"name": "NAME", "vector": [...]}. */
 static const struct http_key named_keys[] = {
-    {.name = "name", .shape = &rest_unnamed, .with = "vector"},
+    {.name = "name", .shape = &rest_vector_name, .with = "vector"},
     {.name = "vector", .shape = &rest_numbers, .form = true},
     {.name = "", .shape = &rest_numbers, .form = true},
     {.name = NULL},
@@ -351,11 +351,11 @@ static const struct http_shape named = {.types = HTTP_ARRAY | HTTP_OBJECT,
 #define RECOMMEND_KEYS                                                                             \
     OLDER_KEYS, {.name = "positive", .shape = &examples},                                          \
         {.name = "negative", .shape = &examples}, {.name = "strategy", .shape = &strategy},        \
-        {.name = "using", .shape = &rest_unnamed}, LOOKUP_FROM
+        {.name = "using", .shape = &rest_vector_name}, LOOKUP_FROM
 
 #define DISCOVER_KEYS                                                                              \
     OLDER_KEYS, {.name = "target", .shape = &example}, {.name = "context", .shape = &context},     \
-        {.name = "using", .shape = &rest_unnamed}, LOOKUP_FROM
+        {.name = "using", .shape = &rest_vector_name}, LOOKUP_FROM
 
 /* One search, one of a batch, and the batch. */
 #define OLDER_CALL(call, title, KEYS, sample)                                                      \
@@ -434,7 +434,7 @@ static const struct http_key matrix_keys[] = {
     {.name = "sample", .shape = &sample_size},
     {.name = "limit", .shape = &rest_limit},
     {.name = "filter", .shape = &rest_filter},
-    {.name = "using", .shape = &rest_unnamed},
+    {.name = "using", .shape = &rest_vector_name},
     REST_SHARD_KEY,
     {.name = "windrow", .shape = &view_extras},
     {.name = NULL},

@@ -89,7 +89,8 @@ static int parse_formula(const struct doc *query, struct search_form *form, stru
                          "Format error in JSON body: $.prefetch: a formula needs 1 to %d searches",
                          SEARCH_PREFETCH_MAX);
     if (query_formula_compile(doc_get(query, "formula"), doc_get(query, "defaults"),
-                              form->search.arena, &form->formula, &inner) == 0)
+                              config_vector_name(form->collection), form->search.arena,
+                              &form->formula, &inner) == 0)
         return 0;
     return error_set(error, inner.code, "Format error in JSON body: $.%s", inner.text);
 }
@@ -173,12 +174,13 @@ static void parse_threshold(const struct doc *body, struct query_search *search)
         search->threshold = (float)value;
 }
 
+/* One that is given. */
 static int parse_using(const struct config_collection *collection, const struct doc *body,
                        struct error *error)
 {
     const struct doc *using = doc_get(body, "using");
 
-    if (!using || using->count == 0)
+    if (!using || config_is_dense_vector(collection, using->string, using->count))
         return 0;
     if (!config_sparse_vector(collection, using->string, using->count))
         return parse_no_such_vector(using, error);
@@ -186,6 +188,14 @@ static int parse_using(const struct config_collection *collection, const struct 
                      "windrow does not support this `using` ($.using): `%.*s` is a sparse vector, "
                      "and " REST_SPARSE,
                      (int)using->count, using->string);
+}
+
+int search_form_check_using(const struct config_collection *collection, const struct doc *body,
+                            struct error *error)
+{
+    if (doc_get(body, "using") || config_is_dense_vector(collection, "", 0))
+        return 0;
+    return parse_no_unnamed_vector(collection, error);
 }
 
 int search_form_common(struct http_request *request, const struct doc *body,
@@ -280,7 +290,8 @@ int search_form_parse(struct http_request *request, struct query_view *view, con
     form->extras = extras;
     if (search_form_common(request, body, extras, form, error) != 0 ||
         search_prefetch_parse(body, form, error) != 0 ||
-        parse_query_form(request, view, body, collection, form, error) != 0)
+        parse_query_form(request, view, body, collection, form, error) != 0 ||
+        (form->kind == SEARCH_NEAREST && search_form_check_using(collection, body, error) != 0))
         return error->code;
     return check_listing(form, error);
 }

@@ -49,6 +49,9 @@ struct search_form {
 int search_form_common(struct http_request *request, const struct doc *body,
                        const struct parse_extras *extras, struct search_form *form,
                        struct error *error);
+/** What is ranked by a vector that has a name says which one. */
+int search_form_check_using(const struct config_collection *collection, const struct doc *body,
+                            struct error *error);
 /** `form` is zeroed but for `depth` and `prefetch_factor`. */
 int search_form_parse(struct http_request *request, struct query_view *view, const struct doc *body,
                       const struct config_collection *collection, const struct parse_extras *extras,

@@ -49,7 +49,7 @@ struct write_point {
 };
 
 /** The `points` or the `batch` of a body that fits its schema. What ingest would make a dead letter
- * is refused here, while somebody listens. `whole`: every point has its unnamed vector. */
+ * is refused here, while somebody listens. `whole`: every point has its dense vector. */
 int write_parse_points(struct arena *arena, const struct config_collection *collection,
                        const struct doc *body, bool whole, struct write_point **points,
                        size_t *count, struct error *error);

@@ -113,13 +113,24 @@ static void append_pairs(const struct doc *map, struct buffer *out)
     }
 }
 
-static void append_json(const struct doc *map, const float *vector, uint32_t dim,
-                        const struct doc *parts, struct buffer *out)
+/* By their names where there is more than a dense vector without one. */
+static bool is_by_names(const struct config_collection *collection, const struct doc *parts)
 {
-    const bool named = parts && parts->count > 0;
+    return !config_is_dense_vector(collection, "", 0) || (parts && parts->count > 0);
+}
 
-    buffer_append_text(out, named ? "{\"vector\":{\"\":[" : "{\"vector\":[");
-    for (uint32_t i = 0; i < dim; i++) {
+static void append_json(const struct config_collection *collection, const struct doc *map,
+                        const float *vector, const struct doc *parts, struct buffer *out)
+{
+    const char *name = config_vector_name(collection);
+    const bool named = is_by_names(collection, parts);
+
+    buffer_append_text(out, named ? "{\"vector\":{" : "{\"vector\":[");
+    if (named) {
+        doc_write_json_string(out, name, strlen(name));
+        buffer_append_text(out, ":[");
+    }
+    for (uint32_t i = 0; i < collection->dim; i++) {
         if (i > 0)
             buffer_append_byte(out, ',');
         doc_write_json_float(out, vector[i]);
@@ -154,14 +165,15 @@ static int append_record(struct arena *arena, const struct config_collection *co
                              "The payload has bytes or numbers that JSON cannot hold, and "
                              "collection `%s` takes no MessagePack",
                              collection->name);
-        append_json(&map, record->vector, collection->dim, record->parts, out);
+        append_json(collection, &map, record->vector, record->parts, out);
         return 0;
     }
     vector = vector_to_message(arena, record->vector, collection->dim, collection->messages);
-    if (record->parts && record->parts->count > 0) {
-        struct doc named = doc_map(arena, 1 + record->parts->count);
-        doc_put(&named, "", vector);
-        doc_merge(&named, record->parts);
+    if (is_by_names(collection, record->parts)) {
+        struct doc named = doc_map(arena, 1 + (record->parts ? record->parts->count : 0));
+        doc_put(&named, config_vector_name(collection), vector);
+        if (record->parts)
+            doc_merge(&named, record->parts);
         vector = named;
     }
     doc_put(&map, "vector", vector);

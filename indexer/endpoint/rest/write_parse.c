@@ -49,20 +49,22 @@ static int parse_sparse(struct arena *arena, const struct config_collection *col
     return 0;
 }
 
-/* An array is the unnamed vector, an object has vectors by their names. */
+/* An array is a dense vector without a name, an object has vectors by their names. */
 static int parse_vectors(struct arena *arena, const struct config_collection *collection,
                          const struct doc *doc, const char *where, struct write_point *point,
                          struct error *error)
 {
     struct doc *parts;
 
+    if (doc->type != DOC_MAP && !config_is_dense_vector(collection, "", 0))
+        return parse_no_unnamed_vector(collection, error);
     if (doc->type != DOC_MAP)
         return parse_dense(arena, collection, doc, where, &point->vector, error);
     parts = doc_items(arena, 1);
     *parts = doc_map(arena, doc->count);
     for (uint32_t i = 0; i < doc->count; i++) {
         const struct doc *name = &doc->items[2 * i];
-        int code = name->count == 0
+        int code = config_is_dense_vector(collection, name->string, name->count)
                        ? parse_dense(arena, collection, &name[1], where, &point->vector, error)
                        : parse_sparse(arena, collection, name, where, parts, error);
         if (code != 0)
@@ -78,7 +80,7 @@ static int check_whole(const struct write_point *points, size_t count, struct er
         if (!points[i].vector)
             return error_set(error, ERROR_UNSUPPORTED,
                              "Point %zu of the request has no dense vector: windrow stores points "
-                             "with the unnamed vector only, and sparse vectors beside it",
+                             "with their dense vector only, and sparse vectors beside it",
                              i);
     return 0;
 }

@@ -257,7 +257,7 @@ static int compile_nested(struct filter_compiler *compiler, const struct filter_
     return code;
 }
 
-/* Every record has the unnamed vector. An element of an array is no point. */
+/* Every record has the dense vector. An element of an array is no point. */
 static int compile_has_vector(struct filter_compiler *compiler, const struct filter_place *place,
                               const struct doc *doc, struct filter_condition *condition)
 {
@@ -265,12 +265,14 @@ static int compile_has_vector(struct filter_compiler *compiler, const struct fil
     struct filter_place at = filter_place_name(place, "has_vector");
     const struct doc *name = doc_get(doc, "has_vector");
     int code = filter_check_keys(compiler, place, doc, known);
+    bool dense;
 
     if (code == 0 && name->type != DOC_STRING)
         return filter_error(compiler, &at, "expected a string");
+    dense = code == 0 && doc_string_equals(name, compiler->vector_name);
     condition->kind = FILTER_CONSTANT;
-    condition->constant = code == 0 && name->count == 0 && compiler->nested == 0;
-    if (code != 0 || name->count == 0 || compiler->nested > 0)
+    condition->constant = dense && compiler->nested == 0;
+    if (code != 0 || dense || name->count == 0 || compiler->nested > 0)
         return code;
     compiler->impure = true; /* no column has it */
     condition->kind = FILTER_HAS_PART;
@@ -466,10 +468,10 @@ int filter_compile_condition(struct filter_compiler *compiler, const struct filt
     return 0;
 }
 
-int query_filter_compile(const struct doc *filter, struct arena *arena,
+int query_filter_compile(const struct doc *filter, const char *vector_name, struct arena *arena,
                          const struct query_filter **compiled, struct error *error)
 {
-    struct filter_compiler compiler = {.arena = arena, .error = error};
+    struct filter_compiler compiler = {.arena = arena, .vector_name = vector_name, .error = error};
     struct filter_place root = filter_place_name(NULL, "filter");
     struct query_filter *group = arena_calloc(arena, 1, sizeof(*group));
     struct filter_slot *slots;

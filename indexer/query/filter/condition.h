@@ -17,9 +17,10 @@ struct query_filter;
  * value/any/except/text, range over numbers and RFC 3339 times, has_id, is_empty, is_null, nested,
  * values_count; the virtual keys @time, @partition, @offset, @window) into `arena`. Unknown keys
  * are ERROR_INVALID with the JSON path ("filter.must[1].range.gtx: unknown field ..."), depth and
- * size are bounded. NULL or an empty document compile to a filter that accepts everything. Peers get
+ * size are bounded. `vector_name` is what has_vector calls the dense vector, which every record has ("": it
+ * has no name). NULL or an empty document compile to a filter that accepts everything. Peers get
  * the document itself: it has to live as long as the filter. */
-int query_filter_compile(const struct doc *filter, struct arena *arena,
+int query_filter_compile(const struct doc *filter, const char *vector_name, struct arena *arena,
                          const struct query_filter **compiled, struct error *error);
 
 /** Narrows [*from_ms, *to_ms) by what the filter demands of @time, for pruning. */

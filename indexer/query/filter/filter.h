@@ -210,6 +210,7 @@ enum { FILTER_SLOTS_MAX = 64 };
 
 struct filter_compiler {
     struct arena *arena;
+    const char *vector_name; /* of the dense vector; "": it has none */
     struct filter_slot slots[FILTER_SLOTS_MAX];
     uint32_t slot_count;
     uint32_t nested; /* depth of nested conditions around */

@@ -172,7 +172,7 @@ static void compare_formula(struct cluster *cluster, struct query_view *one,
     struct doc document;
 
     ck_assert_int_eq(doc_parse_json(arena, json, sizeof(json) - 1, NULL, &document, &error), 0);
-    ck_assert_msg(query_formula_compile(&document, NULL, arena, &formula, &error) == 0, "%s",
+    ck_assert_msg(query_formula_compile(&document, NULL, "", arena, &formula, &error) == 0, "%s",
                   error.text);
     for (int i = 0; i < 2; i++)
         searches[i] = comparison_some_search(cluster, vectors[i], arena);

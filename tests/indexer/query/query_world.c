@@ -573,7 +573,7 @@ const struct query_filter *world_filter(struct arena *arena, const char *json)
     struct doc doc;
 
     OK(doc_parse_json(arena, json, strlen(json), NULL, &doc, &ok_error));
-    OK(query_filter_compile(&doc, arena, &filter, &ok_error));
+    OK(query_filter_compile(&doc, "", arena, &filter, &ok_error));
     return filter;
 }
 

@@ -41,7 +41,7 @@ static int score_slowly(struct query_view *view, const struct query_search *like
     search.filter = NULL;
     search.limit = ROWS;
     ck_assert_int_eq(doc_parse_json(like->arena, json, strlen(json), NULL, &document, error), 0);
-    ck_assert_int_eq(query_formula_compile(&document, NULL, like->arena, &formula, error), 0);
+    ck_assert_int_eq(query_formula_compile(&document, NULL, "", like->arena, &formula, error), 0);
     if (query_search_run(view, &search, &found, error) != 0)
         return error->code;
     return query_formula_run(view, formula, &search, &found, 1, result, error);

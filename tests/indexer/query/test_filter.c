@@ -24,7 +24,7 @@ static const struct query_filter *compile(struct arena *arena, const struct doc 
     const struct query_filter *filter;
     struct error error = {0};
 
-    ck_assert_msg(query_filter_compile(doc, arena, &filter, &error) == 0, "%s", error.text);
+    ck_assert_msg(query_filter_compile(doc, "", arena, &filter, &error) == 0, "%s", error.text);
     return filter;
 }
 
@@ -218,7 +218,7 @@ START_TEST(no_filter_accepts_everything)
     struct doc empty = {.type = DOC_MAP};
 
     arena_create(&arena, 0);
-    ck_assert_int_eq(query_filter_compile(NULL, &arena, &filter, ERROR_IGNORED), 0);
+    ck_assert_int_eq(query_filter_compile(NULL, "", &arena, &filter, ERROR_IGNORED), 0);
     ck_assert(filter->accepts_all);
     ck_assert(compile(&arena, &null_doc)->accepts_all);
     ck_assert(compile(&arena, &empty)->accepts_all);
@@ -313,7 +313,7 @@ START_TEST(what_a_filter_may_not_say)
         struct doc document = parse(&arena, cases[i].filter);
         const struct query_filter *filter;
         struct error error = {0};
-        ck_assert_msg(query_filter_compile(&document, &arena, &filter, &error) == ERROR_INVALID,
+        ck_assert_msg(query_filter_compile(&document, "", &arena, &filter, &error) == ERROR_INVALID,
                       "accepted: %s", cases[i].filter);
         ck_assert_msg(strncmp(error.text, cases[i].text, strlen(cases[i].text)) == 0,
                       "%s: said '%s'", cases[i].filter, error.text);
@@ -338,7 +338,7 @@ START_TEST(depth_and_size_of_a_filter_are_bounded)
         items[1] = inner;
         inner = (struct doc){.type = DOC_MAP, .count = 1, .items = items};
     }
-    ck_assert_int_eq(query_filter_compile(&inner, &arena, &filter, &error), ERROR_INVALID);
+    ck_assert_int_eq(query_filter_compile(&inner, "", &arena, &filter, &error), ERROR_INVALID);
     ck_assert_ptr_nonnull(strstr(error.text, "nested deeper than 32 levels"));
 
     conditions = doc_items(&arena, FILTER_CONDITIONS_MAX + 1);
@@ -350,7 +350,7 @@ START_TEST(depth_and_size_of_a_filter_are_bounded)
     conditions[0] = key;
     conditions[1] = inner;
     inner = (struct doc){.type = DOC_MAP, .count = 1, .items = conditions};
-    ck_assert_int_eq(query_filter_compile(&inner, &arena, &filter, &error), ERROR_INVALID);
+    ck_assert_int_eq(query_filter_compile(&inner, "", &arena, &filter, &error), ERROR_INVALID);
     ck_assert_ptr_nonnull(strstr(error.text, "more than 4096 conditions"));
 
     /* Each list is below the limit; the second passes it. */
@@ -369,7 +369,7 @@ START_TEST(depth_and_size_of_a_filter_are_bounded)
     conditions[0] = doc_string(&arena, "should");
     conditions[1] = key;
     inner = (struct doc){.type = DOC_MAP, .count = 1, .items = conditions};
-    ck_assert_int_eq(query_filter_compile(&inner, &arena, &filter, &error), ERROR_INVALID);
+    ck_assert_int_eq(query_filter_compile(&inner, "", &arena, &filter, &error), ERROR_INVALID);
     ck_assert_str_eq(error.text, "filter.should[1].has_id: more than 100000 values, ids and words "
                                  "in one filter");
     arena_destroy(&arena);

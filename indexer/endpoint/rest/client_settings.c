@@ -1,0 +1,232 @@
+#include "indexer/endpoint/rest/client_settings.h"
+
+#include <string.h>
+
+#include "base/memory.h"
+#include "indexer/endpoint/rest/payload_edit.h"
+
+enum { SECTIONS = 8, SECTION_KEYS = 12 };
+
+/* The pairs of `map` whose keys are listed; `names` ends with NULL. */
+static struct doc pick(struct arena *arena, const struct doc *map, const char *const *names)
+{
+    struct doc picked = doc_map(arena, SECTION_KEYS);
+
+    for (; *names; names++)
+        if (doc_get(map, *names))
+            doc_put(&picked, *names, *doc_get(map, *names));
+    return picked;
+}
+
+static void put_section(struct doc *settings, const char *name, const struct doc *section)
+{
+    if (section && (section->type != DOC_MAP || section->count > 0))
+        doc_put(settings, name, *section);
+}
+
+struct doc client_settings_read(struct arena *arena, const struct config_collection *collection)
+{
+    const char *text = config_client_settings(collection, arena);
+    struct doc settings = {.type = DOC_MAP};
+
+    if (text) /* the config has checked it */
+        (void)doc_parse_json(arena, text, strlen(text), NULL, &settings, ERROR_IGNORED);
+    return settings;
+}
+
+bool client_settings_is_parameter(const struct doc *key)
+{
+    static const char *const parameters[] = {
+        "size", "distance", "datatype", "on_disk", "memory", "quantization_config", "hnsw_config"};
+
+    for (size_t i = 0; i < sizeof(parameters) / sizeof(parameters[0]); i++)
+        if (doc_string_equals(key, parameters[i]))
+            return true;
+    return false;
+}
+
+const struct doc *client_settings_vector(const struct doc *vectors, const struct doc **name)
+{
+    *name = NULL;
+    for (uint32_t i = 0; vectors && i < vectors->count; i++)
+        if (!client_settings_is_parameter(&vectors->items[2 * i])) {
+            *name = &vectors->items[2 * i];
+            return &vectors->items[2 * i + 1];
+        }
+    return vectors;
+}
+
+struct doc client_settings_take(struct arena *arena, const struct doc *body)
+{
+    static const char *const of_vectors[] = {"on_disk", "memory", "quantization_config",
+                                             "hnsw_config", NULL};
+    static const char *const of_params[] = {"shard_number",
+                                            "replication_factor",
+                                            "write_consistency_factor",
+                                            "read_fan_out_factor",
+                                            "read_fan_out_delay_ms",
+                                            "on_disk_payload",
+                                            "payload",
+                                            "id_tracker",
+                                            NULL};
+    static const char *const sections[] = {"sparse_vectors",      "hnsw_config",
+                                           "optimizers_config",   "wal_config",
+                                           "quantization_config", NULL};
+    const struct doc *metadata = doc_get(body, "metadata"), *params = doc_get(body, "params"),
+                     *name;
+    struct doc settings = doc_map(arena, SECTIONS), section;
+
+    section = pick(arena, client_settings_vector(doc_get(body, "vectors"), &name), of_vectors);
+    put_section(&settings, "vectors", &section);
+    section = pick(arena, params ? params : body, of_params);
+    put_section(&settings, "params", &section);
+    for (size_t i = 0; sections[i]; i++)
+        put_section(&settings, sections[i], doc_get(body, sections[i]));
+    if (metadata) { /* without `windrow`, which is read as settings of windrow's own */
+        struct doc *pair = doc_items(arena, 2);
+        const struct doc windrow = {.type = DOC_MAP, .count = 1, .items = pair};
+        pair[0] = doc_string(arena, "windrow");
+        pair[1] = doc_null();
+        section = payload_merge(arena, metadata, &windrow);
+        put_section(&settings, "metadata", &section);
+    }
+    return settings;
+}
+
+struct doc client_settings_merge(struct arena *arena, const struct doc *kept,
+                                 const struct doc *changed)
+{
+    struct doc *pairs = doc_items(arena, 2 * changed->count);
+    struct doc merged = {.type = DOC_MAP, .count = changed->count, .items = pairs};
+
+    for (uint32_t i = 0; i < changed->count; i++) {
+        const struct doc *key = &changed->items[2 * i], *value = &key[1];
+        const struct doc *before = doc_get_n(kept, key->string, key->count);
+        bool whole = doc_string_equals(key, "quantization_config") || value->type != DOC_MAP;
+        pairs[2 * i] = *key;
+        pairs[2 * i + 1] = value->type == DOC_STRING ? doc_null() /* "Disabled" */
+                           : whole || !before        ? *value
+                                                     : payload_merge(arena, before, value);
+    }
+    return payload_merge(arena, kept, &merged);
+}
+
+int client_settings_write(struct arena *arena, const struct doc *settings, struct doc *text,
+                          struct error *error)
+{
+    struct buffer out = {0};
+    int code = 0;
+
+    *text = doc_null();
+    if (settings->count == 0)
+        return 0;
+    doc_write_json(&out, settings);
+    if (out.size > CLIENT_SETTINGS_MAX_BYTES)
+        code = error_set(error, ERROR_INVALID,
+                         "Wrong input: settings and metadata have %zu bytes as JSON, at most %d",
+                         out.size, CLIENT_SETTINGS_MAX_BYTES);
+    else
+        *text = doc_string(arena, memory_checked(arena_copy(arena, out.data, out.size)));
+    buffer_destroy(&out);
+    return code;
+}
+
+/* What is shown. */
+
+/* A section as it was sent, and behind that the values that hold where nothing was. */
+static struct doc shown(struct arena *arena, const struct doc *sent, const struct doc *otherwise)
+{
+    struct doc section = doc_map(arena, (sent ? sent->count : 0) + otherwise->count);
+
+    if (sent)
+        doc_merge(&section, sent);
+    doc_merge(&section, otherwise);
+    return section;
+}
+
+static struct doc describe_vectors(struct arena *arena, const struct config_collection *collection,
+                                   const char *distance, const struct doc *sent)
+{
+    struct doc own = doc_map(arena, 2), named = doc_map(arena, 1);
+
+    doc_put(&own, "size", doc_integer(collection->dim));
+    doc_put(&own, "distance", doc_string(arena, distance));
+    own = shown(arena, sent, &own);
+    if (config_is_dense_vector(collection, "", 0))
+        return own;
+    doc_put(&named, config_vector_name(collection), own);
+    return named;
+}
+
+static struct doc describe_sparse(struct arena *arena, const struct config_collection *collection,
+                                  const struct doc *sent)
+{
+    struct doc names = doc_map(arena, (uint32_t)collection->sparse_vector_count);
+
+    for (size_t i = 0; i < collection->sparse_vector_count; i++) {
+        const struct doc *params = doc_get(sent, collection->sparse_vectors[i]);
+        doc_put(&names, collection->sparse_vectors[i],
+                params ? *params : (struct doc){.type = DOC_MAP});
+    }
+    return names;
+}
+
+static struct doc describe_params(struct arena *arena, const struct config_collection *collection,
+                                  const char *distance, size_t shard_count,
+                                  const struct doc *settings)
+{
+    struct doc own = doc_map(arena, 6);
+
+    doc_put(&own, "vectors",
+            describe_vectors(arena, collection, distance, doc_get(settings, "vectors")));
+    if (collection->sparse_vector_count > 0)
+        doc_put(&own, "sparse_vectors",
+                describe_sparse(arena, collection, doc_get(settings, "sparse_vectors")));
+    doc_put(&own, "shard_number", doc_integer(shard_count > 0 ? (int64_t)shard_count : 1));
+    doc_put(&own, "replication_factor", doc_integer(1));
+    doc_put(&own, "write_consistency_factor", doc_integer(1));
+    doc_put(&own, "on_disk_payload", doc_bool(true));
+    return shown(arena, doc_get(settings, "params"), &own);
+}
+
+/* `m` and `ef_construct` are those that graphs are built with. */
+static struct doc describe_hnsw(struct arena *arena, const struct config_collection *collection,
+                                const struct doc *sent)
+{
+    struct doc hnsw = doc_map(arena, 3 + (sent ? sent->count : 0));
+
+    doc_put(&hnsw, "m", doc_integer(collection->hnsw_m));
+    doc_put(&hnsw, "ef_construct", doc_integer(collection->hnsw_ef_construct));
+    if (sent)
+        doc_merge(&hnsw, sent);
+    if (!doc_get(&hnsw, "full_scan_threshold"))
+        doc_put(&hnsw, "full_scan_threshold", doc_integer((int64_t)collection->flat_below_rows));
+    return hnsw;
+}
+
+struct doc client_settings_describe(struct arena *arena, const struct config_collection *collection,
+                                    const char *distance, size_t shard_count)
+{
+    const struct doc settings = client_settings_read(arena, collection);
+    struct doc config = doc_map(arena, SECTIONS), otherwise = doc_map(arena, 4);
+
+    doc_put(&config, "params",
+            describe_params(arena, collection, distance, shard_count, &settings));
+    doc_put(&config, "hnsw_config",
+            describe_hnsw(arena, collection, doc_get(&settings, "hnsw_config")));
+    doc_put(&otherwise, "deleted_threshold", doc_number(0.3));
+    doc_put(&otherwise, "vacuum_min_vector_number", doc_integer(1000));
+    doc_put(&otherwise, "default_segment_number", doc_integer(0));
+    doc_put(&otherwise, "flush_interval_sec", doc_integer(5));
+    doc_put(&config, "optimizer_config",
+            shown(arena, doc_get(&settings, "optimizers_config"), &otherwise));
+    otherwise = doc_map(arena, 2);
+    doc_put(&otherwise, "wal_capacity_mb", doc_integer(32));
+    doc_put(&otherwise, "wal_segments_ahead", doc_integer(0));
+    doc_put(&config, "wal_config", shown(arena, doc_get(&settings, "wal_config"), &otherwise));
+    if (doc_get(&settings, "quantization_config"))
+        doc_put(&config, "quantization_config", *doc_get(&settings, "quantization_config"));
+    if (doc_get(&settings, "metadata"))
+        doc_put(&config, "metadata", *doc_get(&settings, "metadata"));
+    return config;
+}

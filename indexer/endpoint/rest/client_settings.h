@@ -1,0 +1,34 @@
+/* Settings of Qdrant's that change nothing here, as clients sent them with PUT and PATCH of a collection: they
+ * are kept to be shown (collections.NAME.client_settings of the config, as JSON).
+ *
+ *     {"vectors": {"on_disk", "memory", "quantization_config", "hnsw_config"}, "sparse_vectors": {NAME: {...}},
+ *      "params": {"shard_number", "replication_factor", "on_disk_payload", ...}, "hnsw_config", "optimizers_config",
+ *      "wal_config", "quantization_config", "metadata"} */
+#ifndef INDEXER_ENDPOINT_REST_CLIENT_SETTINGS_H
+#define INDEXER_ENDPOINT_REST_CLIENT_SETTINGS_H
+
+#include "base/doc.h"
+#include "config/config.h"
+
+enum { CLIENT_SETTINGS_MAX_BYTES = 65536 };
+
+/** Those of a collection. */
+struct doc client_settings_read(struct arena *arena, const struct config_collection *collection);
+/** Whether a key in `vectors` of a body is a parameter of the vector without a name, not the name of one. */
+bool client_settings_is_parameter(const struct doc *key);
+/** The parameters of the first vector that `vectors` names, and its name; those without a name, and NULL, when it
+ * names none. `vectors` may be NULL. */
+const struct doc *client_settings_vector(const struct doc *vectors, const struct doc **name);
+/** Those of a body of PUT or PATCH that fits its schema. */
+struct doc client_settings_take(struct arena *arena, const struct doc *body);
+/** `kept` with what `changed` has: objects key by key, "Disabled" takes quantization away. */
+struct doc client_settings_merge(struct arena *arena, const struct doc *kept,
+                                 const struct doc *changed);
+/** The text that the config keeps; DOC_NULL: there is nothing. ERROR_INVALID: too large. */
+int client_settings_write(struct arena *arena, const struct doc *settings, struct doc *text,
+                          struct error *error);
+/** `config` of GET /collections/NAME. */
+struct doc client_settings_describe(struct arena *arena, const struct config_collection *collection,
+                                    const char *distance, size_t shard_count);
+
+#endif

@@ -1,0 +1,110 @@
+/* A collection whose dense vector has a name: reads say it, and see it. */
+#include "tests/support/test_main.h"
+
+#include "tests/support/rest_fixture.h"
+
+#define NONE                                                                                       \
+    "Not existing vector name error: none was given, and the vector of collection `news` is "      \
+    "called `text`"
+#define OTHER "Not existing vector name error: image"
+#define NEAR  "\"query\":[1,7,0.5,0]"
+#define FIRST "\"result\":{\"points\":[{\"id\":7,"
+
+START_TEST(queries_name_the_vector_that_ranks)
+{
+    static const struct expectation cases[] = {
+        {"POST", C "/points/query", "{" NEAR ",\"using\":\"text\"}", 200, FIRST},
+        {"POST", C "/points/query", "{" NEAR "}", 400, NONE},
+        {"POST", C "/points/query", "{" NEAR ",\"using\":\"\"}", 400,
+         "Not existing vector name error: "},
+        {"POST", C "/points/query", "{" NEAR ",\"using\":\"image\"}", 400, OTHER},
+        {"POST", C "/points/query", "{" NEAR ",\"using\":\"words\"}", 501,
+         "no search ranks by them yet"},
+        {"POST", C "/points/query", "{\"query\":{\"\":[1,7,0.5,0]},\"using\":\"text\"}", 400,
+         "$.query"},
+        {"POST", C "/points/query", "{\"query\":7,\"using\":\"text\",\"limit\":1}", 200, "\"id\":"},
+        {"POST", C "/points/query", "{\"query\":7,\"limit\":1}", 400, NONE},
+        {"POST", C "/points/query",
+         "{\"query\":{\"recommend\":{\"positive\":[7]}},\"using\":\"text\"}", 200, "{\"id\":6,"},
+        {"POST", C "/points/query", "{\"query\":{\"recommend\":{\"positive\":[7]}}}", 400, NONE},
+        {"POST", C "/points/query", "{\"query\":{\"context\":[{\"positive\":7,\"negative\":1}]}}",
+         400, NONE},
+        {"POST", C "/points/query/batch",
+         "{\"searches\":[{" NEAR ",\"using\":\"text\"},{" NEAR "}]}", 400, NONE},
+        {"POST", C "/points/query/groups", "{" NEAR ",\"using\":\"text\",\"group_by\":\"n\"}", 200,
+         "\"hits\":[{\"id\":7,"},
+        {"POST", C "/points/query/groups", "{" NEAR ",\"group_by\":\"n\"}", 400, NONE},
+        {"POST", C "/points/query",
+         "{\"prefetch\":{" NEAR ",\"using\":\"text\"},\"query\":[1,9,0.5,0],\"using\":\"text\"}",
+         200, "\"result\":{\"points\":[{\"id\":9,"},
+        {"POST", C "/points/query",
+         "{\"prefetch\":{" NEAR "},\"query\":[1,9,0.5,0],\"using\":\"text\"}", 400, NONE},
+        {"POST", C "/points/query",
+         "{\"prefetch\":[{" NEAR ",\"using\":\"text\"}],\"query\":{\"fusion\":\"rrf\"}}", 200,
+         FIRST},
+        {"POST", C "/points/search",
+         "{\"vector\":{\"name\":\"text\",\"vector\":[1,7,0.5,0]},\"limit\":1}", 200,
+         "\"result\":[{\"id\":7,"},
+        {"POST", C "/points/search", "{\"vector\":[1,7,0.5,0],\"limit\":1}", 400, NONE},
+        {"POST", C "/points/recommend", "{\"positive\":[7],\"using\":\"text\",\"limit\":1}", 200,
+         "\"result\":[{\"id\":"},
+        {"POST", C "/points/search/matrix/pairs", "{\"sample\":3,\"using\":\"text\"}", 200,
+         "\"pairs\":[{"},
+        {"POST", C "/points/search/matrix/pairs", "{\"sample\":3}", 400, NONE},
+        /* What no vector ranks names none. */
+        {"POST", C "/points/query", "{\"limit\":1}", 200, "\"id\":0,"},
+        {"POST", C "/points/query", "{\"query\":{\"order_by\":\"n\"},\"limit\":1}", 200, "\"id\":"},
+        {"POST", C "/points/query", "{\"query\":{\"sample\":\"random\"},\"limit\":1}", 200,
+         "\"id\":"},
+    };
+    static const char *sparse[] = {"words"};
+    struct fixture fixture;
+
+    fixture_open(&fixture);
+    fixture.collection.vector_name = "text";
+    fixture.collection.sparse_vectors = sparse;
+    fixture.collection.sparse_vector_count = 1;
+    CHECK_ALL(&fixture, cases);
+    fixture_close(&fixture);
+}
+END_TEST
+
+START_TEST(replies_have_the_vector_by_its_name)
+{
+    static const struct expectation cases[] = {
+        {"POST", C "/points", "{\"ids\":[7],\"with_vector\":true}", 200,
+         "\"vector\":{\"text\":[1.0,7.0,0.5,0.0]}}"},
+        {"POST", C "/points", "{\"ids\":[7],\"with_vector\":[\"text\"]}", 200,
+         "\"vector\":{\"text\":[1.0,7.0,0.5,0.0]}}"},
+        {"POST", C "/points", "{\"ids\":[7],\"with_vector\":[]}", 200, "\"vector\":{}}"},
+        {"POST", C "/points", "{\"ids\":[7],\"with_vector\":[\"\"]}", 400,
+         "Not existing vector name error: "},
+        {"POST", C "/points", "{\"ids\":[7],\"with_vector\":[\"image\"]}", 400, OTHER},
+        {"GET", C "/points/7", NULL, 200, "\"vector\":{\"text\":[1.0,7.0,0.5,0.0]}}"},
+        {"POST", C "/points/scroll", "{\"limit\":1,\"with_vector\":true}", 200,
+         "\"vector\":{\"text\":[1.0,0.0,0.5,0.0]}}"},
+        {"POST", C "/points/query", "{" NEAR ",\"using\":\"text\",\"with_vector\":true}", 200,
+         "\"vector\":{\"text\":[1.0,7.0,0.5,0.0]}}"},
+        {"GET", C, NULL, 200,
+         "\"params\":{\"vectors\":{\"text\":{\"size\":4,\"distance\":\"Euclid\"}},"},
+        {"POST", C "/points/count", "{\"filter\":{\"must\":[{\"has_vector\":\"text\"}]}}", 200,
+         "\"count\":50}"},
+        {"POST", C "/points/count", "{\"filter\":{\"must\":[{\"has_vector\":\"\"}]}}", 200,
+         "\"count\":0}"},
+        {"POST", C "/points/count", "{\"filter\":{\"must_not\":[{\"has_vector\":\"text\"}]}}", 200,
+         "\"count\":0}"},
+        {"POST", C "/points/query",
+         "{\"prefetch\":{" NEAR ",\"using\":\"text\"},\"query\":{\"formula\":{\"sum\":["
+         "{\"has_vector\":\"text\"},{\"mult\":[0,\"$score\"]}]}},\"limit\":1}",
+         200, "\"score\":1"},
+    };
+    struct fixture fixture;
+
+    fixture_open(&fixture);
+    fixture.collection.vector_name = "text";
+    CHECK_ALL(&fixture, cases);
+    fixture_close(&fixture);
+}
+END_TEST
+
+TEST_TABLE(TEST(queries_name_the_vector_that_ranks), TEST(replies_have_the_vector_by_its_name))
