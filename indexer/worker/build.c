@@ -147,23 +147,31 @@ static int search_one(const struct index_segment *segment, struct recall_sample 
     return 0;
 }
 
+/* What a sample tells of all searches. */
+struct measured {
+    double recall;
+    double sure; /* less by the standard error of the sample */
+};
+
 static int measure_with(const struct index_segment *segment, const struct recall_sample *sample,
-                        double *recall, struct error *error)
+                        struct measured *measured, struct error *error)
 {
     struct recall_sample own = *sample;
     uint32_t queries = query_count(sample);
     uint32_t wanted = sample->row_count - 1 < NEIGHBOURS ? sample->row_count - 1 : NEIGHBOURS;
     uint32_t found = 0;
+    double squares = 0, mean;
     float *query;
     int code = 0;
 
-    *recall = 1;
+    *measured = (struct measured){1, 1};
     if (wanted == 0)
         return 0;
     query = memory_new(sample->dim, sizeof(*query));
     for (uint32_t i = 0; i < queries && code == 0; i++) {
         uint32_t row = (uint32_t)((uint64_t)i * sample->row_count / queries);
         struct vector_row stored = vector_of(&own, row, error);
+        uint32_t more = 0;
         if (sample->cancel && atomic_load(sample->cancel))
             code = error_set(error, ERROR_CANCELLED, "cancelled");
         else if (!stored.bytes)
@@ -171,21 +179,25 @@ static int measure_with(const struct index_segment *segment, const struct recall
         if (code != 0)
             break;
         vector_row_decode(stored, sample->dim, query);
-        code = search_one(segment, &own, query, row, wanted, &found, error);
+        code = search_one(segment, &own, query, row, wanted, &more, error);
+        found += more;
+        squares += (double)more * more / ((double)wanted * wanted);
     }
     free(query);
-    *recall = (double)found / ((double)queries * wanted);
+    mean = (double)found / ((double)queries * wanted);
+    *measured =
+        (struct measured){mean, mean - sqrt(fmax(squares / queries - mean * mean, 0) / queries)};
     return code;
 }
 
 /* Measured with less than the careful effort first: half way there, by the root. */
 static int raise_effort(struct index_segment *segment, const char *path,
-                        const struct recall_sample *sample, uint32_t careful_ef, double careful,
-                        double *recall, struct error *error)
+                        const struct recall_sample *sample, uint32_t careful_ef,
+                        const struct measured *careful, double *recall, struct error *error)
 {
     const double target = fmin(sample->floor, sample->recall);
     struct recall_sample own = *sample;
-    double found = 0;
+    struct measured found;
     int code;
 
     own.ef = index_segment_default_ef(segment, NEIGHBOURS, sample->recall);
@@ -193,11 +205,11 @@ static int raise_effort(struct index_segment *segment, const char *path,
     code = measure_with(segment, &own, &found, error);
     if (code != 0)
         return code;
-    if (found < target) {
+    if (found.sure < target) {
         own.ef = careful_ef;
-        found = careful;
+        found = *careful;
     }
-    *recall = found;
+    *recall = found.recall;
     return index_segment_raise_effort(segment, path, NEIGHBOURS, sample->recall, own.ef, error);
 }
 
@@ -206,23 +218,24 @@ int recall_measure(struct index_segment *segment, const char *path,
                    struct error *error)
 {
     struct recall_sample own = *sample;
-    double careful = 0;
+    struct measured first, careful;
     int code;
 
     if (own.ef == 0)
         own.ef = index_segment_default_ef(segment, NEIGHBOURS, own.recall);
-    code = measure_with(segment, &own, recall, error);
-    *good = *recall >= own.floor;
-    if (code != 0 || *good || sample->ef > 0)
+    code = measure_with(segment, &own, &first, error);
+    *recall = first.recall;
+    *good = first.recall >= own.floor;
+    if (code != 0 || first.sure >= own.floor || sample->ef > 0)
         return code;
-    /* Chance and a low `recall` must not condemn a segment that has more to give. */
-    own.ef = index_segment_default_ef(segment, NEIGHBOURS, (1 + own.floor) / 2);
+    /* Chance and a low `recall` must not condemn a segment that has more to give, and chance must not acquit one. */
+    own.ef = index_segment_default_ef(segment, NEIGHBOURS, fmax((1 + own.floor) / 2, own.recall));
     own.ef = own.ef > INDEX_EF_UNMEASURED ? own.ef : INDEX_EF_UNMEASURED;
     code = measure_with(segment, &own, &careful, error);
-    *good = careful >= own.floor;
+    *good = *good || careful.recall >= own.floor;
     /* Searches must go as far as what was judged good, unless `recall` asks for less than the floor. */
-    if (code == 0 && *good && *recall < own.recall)
-        code = raise_effort(segment, path, sample, own.ef, careful, recall, error);
+    if (code == 0 && *good && first.sure < own.recall)
+        code = raise_effort(segment, path, sample, own.ef, &careful, recall, error);
     return code;
 }
 

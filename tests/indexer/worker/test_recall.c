@@ -88,6 +88,33 @@ START_TEST(a_segment_that_needs_more_effort_serves_with_it)
 }
 END_TEST
 
+/* A sample that just reaches the floor tells that about half of all segments like it are below. */
+START_TEST(a_segment_that_is_good_by_chance_goes_further)
+{
+    uint64_t state = test_seed();
+    struct fixture_data data = fixture_clusters(VECTOR_METRIC_L2, ROWS, DIM, 40, 2, &state);
+    struct index_build_options options = fixture_options(VECTOR_METRIC_L2, DIM);
+    const struct index_effort_sample sample = {
+        .vectors = data.vectors, .count = data.count, .dim = data.dim};
+    struct index_segment *segment = fixture_segment(&data, &options);
+    double reached, recall;
+    uint32_t before;
+    bool good;
+
+    OK(index_segment_measure_effort(segment, fixture_path(), &sample, &ok_error));
+    promise(segment, INDEX_EF_GRAPH_MIN);
+    reached = measure(segment, &data, .95, 0, &good);
+    ck_assert_double_lt(reached, 1);
+    before = index_segment_default_ef(segment, NEIGHBOURS, reached);
+    recall = measure(segment, &data, reached, reached, &good);
+    ck_assert(good);
+    ck_assert_double_ge(recall, reached);
+    ck_assert_uint_gt(index_segment_default_ef(segment, NEIGHBOURS, reached), before);
+    index_segment_close(segment);
+    fixture_data_destroy(&data);
+}
+END_TEST
+
 /* Whoever asks for less than the floor gets less, of a segment that could give more. */
 START_TEST(a_lower_recall_than_the_floor_keeps_its_effort)
 {
@@ -113,4 +140,5 @@ START_TEST(a_lower_recall_than_the_floor_keeps_its_effort)
 END_TEST
 
 TEST_TABLE(TEST(a_segment_that_needs_more_effort_serves_with_it),
+           TEST(a_segment_that_is_good_by_chance_goes_further),
            TEST(a_lower_recall_than_the_floor_keeps_its_effort))
