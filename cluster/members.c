@@ -150,11 +150,8 @@ static struct announcement own(const struct members *members)
 
 static int subscribe(struct members *members, struct error *error)
 {
-    natsStatus status = natsConnection_Subscribe(&members->subscription,
-                                                 nats_connection_handle(members->connection),
-                                                 members->subject, on_message, members);
-
-    return status == NATS_OK ? 0 : nats_connection_error(error, status, 0, "subscribe");
+    return nats_connection_subscribe(members->connection, members->subject, on_message, members,
+                                     &members->subscription, error);
 }
 
 /* The library gives a connection up that the server refuses; another one has no subscription. */

@@ -109,7 +109,6 @@ static int subscribe(struct locator *locator, struct error *error)
 {
     const uint64_t generation = nats_connection_generation(locator->connection);
     char subject[SUBJECT_BYTES];
-    natsStatus status;
 
     if (!locator->claim || (locator->subscription && locator->generation == generation))
         return 0;
@@ -117,10 +116,8 @@ static int subscribe(struct locator *locator, struct error *error)
     locator->subscription = NULL;
     locator->generation = generation;
     write_subject(locator, locator->group, subject);
-    status = natsConnection_Subscribe(&locator->subscription,
-                                      nats_connection_handle(locator->connection), subject,
-                                      on_request, locator);
-    return status == NATS_OK ? 0 : nats_connection_error(error, status, 0, "subscribe");
+    return nats_connection_subscribe(locator->connection, subject, on_request, locator,
+                                     &locator->subscription, error);
 }
 
 int locator_answer(struct locator *locator, worker_claim_function claim, void *context,

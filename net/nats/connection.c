@@ -39,7 +39,8 @@ struct nats_connection {
     pthread_mutex_t lock;
     pthread_cond_t changed;
     /* Under the lock. */
-    unsigned open; /* connections for which the library's last call did not come yet */
+    unsigned open;          /* connections for which the library's last call did not come yet */
+    unsigned subscriptions; /* whose handlers may run */
     bool mending;
     int64_t mend_ns;   /* not before */
     char trouble[256]; /* why there is no connection */
@@ -218,6 +219,35 @@ int nats_connection_open(const struct nats_connection_options *options,
     return 0;
 }
 
+static void count_subscription(struct nats_connection *connection, int change)
+{
+    pthread_mutex_lock(&connection->lock);
+    connection->subscriptions += (unsigned)change;
+    pthread_cond_broadcast(&connection->changed);
+    pthread_mutex_unlock(&connection->lock);
+}
+
+/* On the thread of the subscription, behind its last message. */
+static void on_complete(void *closure)
+{
+    count_subscription(closure, -1);
+}
+
+int nats_connection_subscribe(struct nats_connection *connection, const char *subject,
+                              natsMsgHandler handler, void *closure,
+                              natsSubscription **subscription, struct error *error)
+{
+    natsStatus status = natsConnection_Subscribe(subscription, nats_connection_handle(connection),
+                                                 subject, handler, closure);
+
+    if (status != NATS_OK)
+        return nats_connection_error(error, status, 0, "subscribe");
+    count_subscription(connection, 1);
+    if (natsSubscription_SetOnCompleteCB(*subscription, on_complete, connection) != NATS_OK)
+        count_subscription(connection, -1); /* its connection is closed: there is no thread */
+    return 0;
+}
+
 /* Whether the library makes no further call. */
 static bool wait_until_closed(struct nats_connection *connection)
 {
@@ -225,10 +255,10 @@ static bool wait_until_closed(struct nats_connection *connection)
     bool closed;
 
     pthread_mutex_lock(&connection->lock);
-    while (connection->open > 0 &&
+    while ((connection->open > 0 || connection->subscriptions > 0) &&
            thread_condition_wait(&connection->changed, &connection->lock, deadline_ns))
         ;
-    closed = connection->open == 0;
+    closed = connection->open == 0 && connection->subscriptions == 0;
     pthread_mutex_unlock(&connection->lock);
     return closed;
 }

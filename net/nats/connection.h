@@ -26,13 +26,19 @@ struct nats_connection;
  * are wrong (a certificate cannot be read) or the library has no memory or thread. */
 int nats_connection_open(const struct nats_connection_options *options,
                          struct nats_connection **connection, struct error *error);
-/** Subscriptions and contexts have been destroyed. Waits up to 5 s for the library's callbacks. NULL
- * is allowed. */
+/** Subscriptions and contexts have been destroyed. Waits up to 5 s for the library's callbacks and for handlers of
+ * subscriptions that still run: what they use may go afterwards. NULL is allowed. */
 void nats_connection_close(struct nats_connection *connection);
 
 /** For calls of the library; valid until close. */
 natsConnection *nats_connection_handle(const struct nats_connection *connection);
 bool nats_connection_is_up(const struct nats_connection *connection);
+
+/** Subscribes on the connection of the moment. The library calls the handler on a thread of its own, and goes on with a
+ * message that it has begun when the subscription is destroyed: the close waits for that. */
+int nats_connection_subscribe(struct nats_connection *connection, const char *subject,
+                              natsMsgHandler handler, void *closure,
+                              natsSubscription **subscription, struct error *error);
 
 /** The library gives a connection up for good when the server refuses it (a wrong user twice, a
  * certificate at the first attempt). This makes another one then, at most every two seconds, and may
