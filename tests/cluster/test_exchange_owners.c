@@ -134,6 +134,7 @@ static void *come_back_late(void *context)
     struct stage *stage = context;
     const int before = stage_outcomes(stage, "taken");
 
+    UNTIL(atomic_load(&stage->fakes[0].asked) > 0, (void)0);
     usleep(50000);
     asker_pass(&stage->asker, SECOND_NS / 1000);
     atomic_store(&stage->fakes[0].behaviour, GOOD);

@@ -111,7 +111,7 @@ class MadeOverHttp(Nodes):
         for node in nodes:
             harness.wait_for(lambda node=node: not self.there(node, gone), "nobody has it")
             self.assertTrue(self.there(node, news))
-        self.assertFalse(os.path.exists(os.path.join(two.folder, "data", "collections.d", gone)))
+        harness.wait_for(lambda: not os.path.exists(os.path.join(two.folder, "data", "collections.d", gone)), "its folder goes behind it")
         harness.wait_for(lambda: "that file wins" in two.log(), "the log says so")
         self.assertEqual((self.size(one, mine), self.size(two, mine)), (4, 6))
         refused = two.request("DELETE", f"/collections/{mine}")
