@@ -3,7 +3,11 @@
  *
  * Failure modes: a server that is away, or lost its disk. After each reconnect and each error that a
  * lost bucket can explain, bucket and watch are made anew. They are made anew every minute, too: what a
- * lost message hid then comes to light. */
+ * lost message hid then comes to light.
+ *
+ * Race: after a reconnect a thread of the library (nats.c 3.4) makes the consumer of a watch anew. When the watch is destroyed
+ * meanwhile, the library reads the consumer's name after that thread has freed it. So a watch that a doubt ended is only
+ * put aside. It goes after a minute without a doubt, or when the connection is closed, which ends that thread's work. */
 #include "cluster/definitions.h"
 
 #include <pthread.h>
@@ -16,7 +20,13 @@
 #include "base/memory.h"
 #include "net/nats/connection.h"
 
-enum { REQUEST_WAIT_MS = 3000, LOOK_AGAIN_MS = 60000, REPEAT_MS = 3000, ENTRY_MAX = 1 << 20 };
+enum {
+    REQUEST_WAIT_MS = 3000,
+    LOOK_AGAIN_MS = 60000,
+    REPEAT_MS = 3000,
+    ENTRY_MAX = 1 << 20,
+    FORMER_MAX = 16
+};
 
 struct definitions {
     struct nats_connection *connection;
@@ -29,6 +39,9 @@ struct definitions {
 
     /* Of the thread that watches. */
     kvWatcher *watcher;
+    kvWatcher *former[FORMER_MAX]; /* put aside */
+    size_t former_count;
+    int64_t former_end_ms; /* they are destroyed no earlier */
     int64_t look_again_ms;
 };
 
@@ -78,13 +91,20 @@ static void forget_store(struct definitions *definitions)
     definitions->context = NULL;
 }
 
+static void destroy_former(struct definitions *definitions)
+{
+    while (definitions->former_count > 0)
+        kvWatcher_Destroy(definitions->former[--definitions->former_count]);
+}
+
 void definitions_close(struct definitions *definitions)
 {
     if (!definitions)
         return;
-    kvWatcher_Destroy(definitions->watcher);
     forget_store(definitions);
     nats_connection_close(definitions->connection);
+    kvWatcher_Destroy(definitions->watcher);
+    destroy_former(definitions);
     pthread_mutex_destroy(&definitions->lock);
     free(definitions);
 }
@@ -233,14 +253,25 @@ void definitions_repeat(struct definitions *definitions)
         definitions->look_again_ms = soon_ms;
 }
 
+static void end_watch(struct definitions *definitions, bool doubtful)
+{
+    if (doubtful)
+        definitions->former_end_ms = now_ms() + LOOK_AGAIN_MS;
+    if (definitions->former_count == FORMER_MAX)
+        destroy_former(definitions);
+    if (definitions->watcher)
+        definitions->former[definitions->former_count++] = definitions->watcher;
+    definitions->watcher = NULL;
+    if (now_ms() >= definitions->former_end_ms)
+        destroy_former(definitions);
+}
+
 static bool watch(struct definitions *definitions)
 {
     struct error error = {0};
     natsStatus status = NATS_ERR;
     int code;
 
-    kvWatcher_Destroy(definitions->watcher);
-    definitions->watcher = NULL;
     pthread_mutex_lock(&definitions->lock);
     forget_store(definitions);
     code = find_store(definitions, &error);
@@ -279,13 +310,16 @@ enum definitions_event definitions_next(struct definitions *definitions, int64_t
 {
     kvEntry *entry = NULL;
     natsStatus status;
+    bool doubtful;
 
     nats_connection_mend(definitions->connection);
     if (nats_connection_is_up(definitions->connection) &&
-        (nats_connection_end_doubt(definitions->connection) ||
-         now_ms() >= definitions->look_again_ms) &&
-        watch(definitions))
-        return DEFINITIONS_BEGIN;
+        ((doubtful = nats_connection_end_doubt(definitions->connection)) ||
+         now_ms() >= definitions->look_again_ms)) {
+        end_watch(definitions, doubtful);
+        if (watch(definitions))
+            return DEFINITIONS_BEGIN;
+    }
     if (!definitions->watcher)
         return DEFINITIONS_AWAY;
     status = kvWatcher_Next(&entry, definitions->watcher, wait_ms);
