@@ -33,14 +33,6 @@
 #define MOVED       "~moved" /* behind the name of a collection */
 #define FIRST_TOPIC "FIRST_TOPIC"
 
-static int collect_entry(void *context, const char *name)
-{
-    struct buffer *names = context;
-
-    buffer_append(names, name, strlen(name) + 1);
-    return 0;
-}
-
 static int find_file_of_shard(void *context, const char *name)
 {
     static const char *const endings[] = {".log", ".chunk", ".run", ".mask", ".segment"};
@@ -59,11 +51,11 @@ static bool holds_shards(struct io *io, const char *folder)
     struct buffer names = {0};
     bool found = false;
 
-    if (io_list(io, folder, collect_entry, &names, ERROR_IGNORED) == 0)
-        for (size_t at = 0; at < names.size && !found; at += strlen((char *)names.data + at) + 1) {
+    if (store_list_names(io, folder, &names, ERROR_IGNORED) == 0)
+        for (const char *name = NULL; !found && (name = store_next_name(&names, name));) {
             char path[PATH_MAX];
-            (void)snprintf(path, sizeof(path), "%.3500s/%.255s", folder, (char *)names.data + at);
-            if (strcmp((char *)names.data + at, STORE_NOTICE) != 0)
+            (void)snprintf(path, sizeof(path), "%.3500s/%.255s", folder, name);
+            if (strcmp(name, STORE_NOTICE) != 0)
                 (void)io_list(io, path, find_file_of_shard, &found, ERROR_IGNORED);
         }
     buffer_destroy(&names);
@@ -170,15 +162,16 @@ static int move(struct io *io, const char *data_dir, const char *name, struct er
 int places_prepare(struct io *io, const char *data_dir, struct error *error)
 {
     struct buffer names = {0};
+    const char *name = NULL;
     char collections[PATH_MAX];
     int code;
 
     (void)snprintf(collections, sizeof(collections), "%.3000s/" STORE_COLLECTIONS, data_dir);
     code = io_make_directory(io, collections, error);
     if (code == 0)
-        code = io_list(io, data_dir, collect_entry, &names, error);
-    for (size_t at = 0; at < names.size && code == 0; at += strlen((char *)names.data + at) + 1)
-        code = move(io, data_dir, (char *)names.data + at, error);
+        code = store_list_names(io, data_dir, &names, error);
+    while (code == 0 && (name = store_next_name(&names, name)))
+        code = move(io, data_dir, name, error);
     if (code == 0)
         code = io_sync_directory(io, collections, error);
     if (code == 0)
