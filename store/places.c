@@ -190,8 +190,8 @@ struct naming {
     size_t count;
 };
 
-/* Of a folder as an earlier windrow named it: the partition of whichever topic came first in its config. */
-static bool is_number(const char *folder)
+/* It is the partition of whichever topic came first in the config of that windrow. */
+bool places_is_old_folder(const char *folder)
 {
     return folder[0] && strspn(folder, "0123456789") == strlen(folder);
 }
@@ -204,8 +204,9 @@ static int check_order(const struct naming *naming, struct error *error)
     char shard[CONFIG_SHARD_NAME_BYTES];
 
     for (size_t i = 0; i < naming->count; i++)
-        if (!is_number(naming->folders[i]) &&
-            config_shard_of_folder(collection, naming->folders[i], shard) && is_number(shard))
+        if (!places_is_old_folder(naming->folders[i]) &&
+            config_shard_of_folder(collection, naming->folders[i], shard) &&
+            places_is_old_folder(shard))
             return error_set(
                 error, ERROR_INVALID,
                 "collection %s: shards of an earlier windrow are of the topic that came "
@@ -244,7 +245,7 @@ static int name_all(const struct naming *naming, struct error *error)
     int code = 0;
 
     for (size_t i = 0; i < naming->count && code == 0; i++)
-        if (is_number(naming->folders[i])) {
+        if (places_is_old_folder(naming->folders[i])) {
             config_shard_folder(naming->collection, naming->folders[i], name);
             code = store_shard_rename(naming->store, naming->collection->name, naming->folders[i],
                                       name, error);
@@ -268,7 +269,7 @@ int places_name_shards(struct store *store, const struct config_collection *coll
                    collection->name);
     code = store_shard_list(store, collection->name, &arena, &naming.folders, &naming.count, error);
     for (size_t i = 0; i < naming.count; i++)
-        any |= is_number(naming.folders[i]);
+        any |= places_is_old_folder(naming.folders[i]);
     if (code == 0 && any)
         code = begin_naming(&naming, error);
     if (code == 0 && any)

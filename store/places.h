@@ -2,6 +2,8 @@
 #ifndef STORE_PLACES_H
 #define STORE_PLACES_H
 
+#include <stdbool.h>
+
 #include "base/error.h"
 #include "base/io.h"
 #include "config/config.h"
@@ -17,6 +19,8 @@ int places_prepare(struct io *io, const char *data_dir, struct error *error);
 /** Removes the notice of a collection whose data is gone. What cannot be removed stays: it holds no data. */
 void places_forget(struct io *io, const char *data_dir, const char *collection);
 
+/** Whether an earlier windrow named the folder, by a partition alone. */
+bool places_is_old_folder(const char *folder);
 /** Gives the shards of a collection that an earlier windrow named by a number alone the names of their topic, the
  * first one of the list. ERROR_INVALID, and nothing is renamed, when they are of another topic. A crash in between leaves the
  * others to the next start. */
