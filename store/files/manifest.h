@@ -89,7 +89,7 @@ void manifest_edit_topic_fingerprint(struct manifest_edit *edit,
 void manifest_edit_log_clock(struct manifest_edit *edit, const struct store_log_clock *log);
 /** Each time of the clock counts only if it is later than what was there; its log clock does not. */
 void manifest_edit_clock(struct manifest_edit *edit, const struct store_clock *clock);
-/** Takes over each time of `to` that is later, and the log's clock if it knows one. */
+/** Takes over each time of `to` that is later. The log's clock stays what it is. */
 void manifest_clock_advance(struct store_clock *clock, const struct store_clock *to);
 /** Creates the table or replaces what is known of it (mask and segment included). */
 void manifest_edit_table(struct manifest_edit *edit, const struct manifest_table *table);
