@@ -3,7 +3,8 @@
  *
  * 0.2 and before had the collections' folders among windrow's own files, so that a collection named LOCK made the
  * next start fail. What holds shards is recognised by what shards consist of, not by the config: a collection that
- * the config does not name moves as well. Names with a dot are none of a collection.
+ * the config does not name moves as well. Names with a dot or a
+ * tilde are none of a collection.
  *
  *     DATA_DIR/news~moved     the notice is made
  *     DATA_DIR/news           becomes DATA_DIR/collections.d/news
@@ -155,7 +156,7 @@ static int move(struct io *io, const char *data_dir, const char *name, struct er
         code = io_rename(io, from, to, error);
     if (code != 0)
         return code;
-    log_info("store", "%s is now %s", from, to);
+    log_info("store", "collection of an earlier windrow moved: %s is now %s", from, to);
     return io_rename(io, notice, from, error);
 }
 
@@ -230,9 +231,9 @@ static int begin_naming(const struct naming *naming, struct error *error)
             code = io_replace_file(io, naming->parent, FIRST_TOPIC, first, strlen(first), error);
     } else if (code == 0 && !bytes_equal(text.data, text.size, first, strlen(first))) {
         code = error_set(error, ERROR_INVALID,
-                         "collection %s: shards of an earlier windrow are of %.250s, as the start "
-                         "that began to name them said. %s is the first topic now: start once with "
-                         "the topics in their former order",
+                         "collection %s: an earlier start began to name its shards after topic "
+                         "%.250s, but the first topic is now %s. Start once with the topics in "
+                         "their former order",
                          naming->collection->name, buffer_text(&text), first);
     }
     buffer_destroy(&text);
