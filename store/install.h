@@ -17,8 +17,9 @@ int store_list_names(struct io *io, const char *folder, struct buffer *names, st
 /** The name behind `name`, the first one behind NULL; NULL behind the last. */
 const char *store_next_name(const struct buffer *names, const char *name);
 
-/** Puts a verified copy, FOLDER/COLLECTION/SHARD_FOLDER, in the place of the shard's folder, which no process has open. That one lies below
- * `folder` until store_folder_remove, or until store_shard_uninstall puts it back, whatever the install came to. */
+/** Puts a verified copy, FOLDER/COLLECTION/SHARD_FOLDER, in the place of the shard's folder, which no process has open.
+ * That one lies below `folder` until store_folder_remove, or until store_shard_uninstall puts it back, whatever the
+ * install came to. */
 int store_shard_install(struct store *store, const char *folder, const char *collection,
                         const char *shard_folder, struct error *error);
 int store_shard_uninstall(struct store *store, const char *folder, const char *collection,
