@@ -24,7 +24,7 @@ static int64_t end_age_ms(struct partition *partition, int64_t now_ns)
         return -1;
     pthread_mutex_lock(&partition->context->list->lock);
     if (shared->end_offset >= 0 && shared->end_offset <= lane->durable.next_offset &&
-        shared->high_watermark <= lane->durable.next_offset &&
+        shared->high_watermark >= 0 && shared->high_watermark <= lane->durable.next_offset &&
         now_ns - shared->end_seen_ns < END_KNOWN_NS)
         age_ns = now_ns - shared->end_seen_ns;
     pthread_mutex_unlock(&partition->context->list->lock);

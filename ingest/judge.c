@@ -70,17 +70,16 @@ struct taken_time {
     int64_t wall_ms;      /* when it is read */
 };
 
-/* The lane's clock moves with it. The system's clock is asked only about a timestamp that would be a
- * mistake by the safe one, which may be frozen. */
+/* The lane's clock moves with it. The system's clock is asked only about a timestamp that is later than
+ * the safe one, which may be frozen. */
 static struct taken_time stamp(struct lane *lane, int64_t timestamp_ms, int64_t wall_ms)
 {
-    int64_t latest_ms = wall_ms;
+    int64_t latest_ms = twcs_clock_follow(&lane->clock, wall_ms);
 
-    (void)twcs_clock_follow(&lane->clock, wall_ms);
-    if (timestamp_ms > latest_ms)
-        latest_ms = io_wall_ms(lane->pipeline->wall);
-    if (lane->clock.safe_wall_ms > latest_ms)
-        latest_ms = lane->clock.safe_wall_ms;
+    if (timestamp_ms > latest_ms) {
+        int64_t system_ms = io_wall_ms(lane->pipeline->wall);
+        latest_ms = system_ms > latest_ms ? system_ms : latest_ms;
+    }
     return (struct taken_time){
         timestamp_ms, twcs_clock_stamp(&lane->clock, &lane->policy, timestamp_ms, latest_ms),
         wall_ms};

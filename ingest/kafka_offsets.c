@@ -59,9 +59,10 @@ int64_t kafka_high_watermark(rd_kafka_t *client, const char *topic, int32_t part
 {
     int64_t low, high;
 
-    return rd_kafka_get_watermark_offsets(client, topic, partition, &low, &high) ==
-                       RD_KAFKA_RESP_ERR_NO_ERROR &&
-                   high >= 0
-               ? high
-               : -1;
+    if (rd_kafka_get_watermark_offsets(client, topic, partition, &low, &high) !=
+        RD_KAFKA_RESP_ERR_NO_ERROR)
+        return -1;
+    if (high < 0) /* RD_KAFKA_OFFSET_INVALID: nothing was fetched yet */
+        return -1;
+    return high;
 }

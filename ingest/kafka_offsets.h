@@ -20,13 +20,13 @@ struct kafka_offsets {
     int64_t begin, end;
 };
 
-/** The one behind the last record of all, those of open transactions included, as the last fetch of the
- * partition told; -1: not known. Asks nobody. Any thread. */
-int64_t kafka_high_watermark(rd_kafka_t *client, const char *topic, int32_t partition);
-
-/** The same as kafka_query_offsets for many partitions, with two requests a leader. False when some did
- * not answer: one leader that is away holds up the others' answers. */
+/** The same for many partitions, with two requests a leader. False when some did not answer: one
+ * leader that is away holds up the others' answers. */
 bool kafka_query_all_offsets(rd_kafka_t *client, struct kafka_offsets *list, size_t count,
                              int timeout_ms);
+
+/** The offset behind the last record of all, those of open transactions included, as the last fetch
+ * of the partition told; -1: not known. Asks nobody. Any thread. */
+int64_t kafka_high_watermark(rd_kafka_t *client, const char *topic, int32_t partition);
 
 #endif

@@ -9,6 +9,7 @@
 
 #include <limits.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "store/files/manifest_format.h"
 #include "store/shard.h"
@@ -47,6 +48,27 @@ int store_folder_remove(struct io *io, const char *folder, struct error *error)
     if (code == ERROR_NOT_FOUND)
         return 0;
     return code == 0 ? io_remove_directory(io, folder, error) : code;
+}
+
+static int append_name(void *context, const char *name)
+{
+    struct buffer *names = context;
+
+    buffer_append(names, name, strlen(name) + 1);
+    return 0;
+}
+
+int store_list_names(struct io *io, const char *folder, struct buffer *names, struct error *error)
+{
+    return io_list(io, folder, append_name, names, error);
+}
+
+const char *store_next_name(const struct buffer *names, const char *name)
+{
+    const char *first = (const char *)names->data;
+    const char *next = name ? name + strlen(name) + 1 : first;
+
+    return (size_t)(next - first) < names->size ? next : NULL;
 }
 
 int64_t store_shard_peek(struct store *store, const char *collection, const char *shard_folder)

@@ -3,7 +3,8 @@
  *
  * 0.2 and before had the collections' folders among windrow's own files, so that a collection named LOCK made the
  * next start fail. What holds shards is recognised by what shards consist of, not by the config: a collection that
- * the config does not name moves as well. Names with a dot are none of a collection.
+ * the config does not name moves as well. Names with a dot or a
+ * tilde are none of a collection.
  *
  *     DATA_DIR/news~moved     the notice is made
  *     DATA_DIR/news           becomes DATA_DIR/collections.d/news
@@ -33,14 +34,6 @@
 #define MOVED       "~moved" /* behind the name of a collection */
 #define FIRST_TOPIC "FIRST_TOPIC"
 
-static int collect_entry(void *context, const char *name)
-{
-    struct buffer *names = context;
-
-    buffer_append(names, name, strlen(name) + 1);
-    return 0;
-}
-
 static int find_file_of_shard(void *context, const char *name)
 {
     static const char *const endings[] = {".log", ".chunk", ".run", ".mask", ".segment"};
@@ -59,11 +52,11 @@ static bool holds_shards(struct io *io, const char *folder)
     struct buffer names = {0};
     bool found = false;
 
-    if (io_list(io, folder, collect_entry, &names, ERROR_IGNORED) == 0)
-        for (size_t at = 0; at < names.size && !found; at += strlen((char *)names.data + at) + 1) {
+    if (store_list_names(io, folder, &names, ERROR_IGNORED) == 0)
+        for (const char *name = NULL; !found && (name = store_next_name(&names, name));) {
             char path[PATH_MAX];
-            (void)snprintf(path, sizeof(path), "%.3500s/%.255s", folder, (char *)names.data + at);
-            if (strcmp((char *)names.data + at, STORE_NOTICE) != 0)
+            (void)snprintf(path, sizeof(path), "%.3500s/%.255s", folder, name);
+            if (strcmp(name, STORE_NOTICE) != 0)
                 (void)io_list(io, path, find_file_of_shard, &found, ERROR_IGNORED);
         }
     buffer_destroy(&names);
@@ -163,22 +156,23 @@ static int move(struct io *io, const char *data_dir, const char *name, struct er
         code = io_rename(io, from, to, error);
     if (code != 0)
         return code;
-    log_info("store", "%s is now %s", from, to);
+    log_info("store", "collection of an earlier windrow moved: %s is now %s", from, to);
     return io_rename(io, notice, from, error);
 }
 
 int places_prepare(struct io *io, const char *data_dir, struct error *error)
 {
     struct buffer names = {0};
+    const char *name = NULL;
     char collections[PATH_MAX];
     int code;
 
     (void)snprintf(collections, sizeof(collections), "%.3000s/" STORE_COLLECTIONS, data_dir);
     code = io_make_directory(io, collections, error);
     if (code == 0)
-        code = io_list(io, data_dir, collect_entry, &names, error);
-    for (size_t at = 0; at < names.size && code == 0; at += strlen((char *)names.data + at) + 1)
-        code = move(io, data_dir, (char *)names.data + at, error);
+        code = store_list_names(io, data_dir, &names, error);
+    while (code == 0 && (name = store_next_name(&names, name)))
+        code = move(io, data_dir, name, error);
     if (code == 0)
         code = io_sync_directory(io, collections, error);
     if (code == 0)
@@ -197,8 +191,8 @@ struct naming {
     size_t count;
 };
 
-/* Of a folder as an earlier windrow named it: the partition of whichever topic came first in its config. */
-static bool is_number(const char *folder)
+/* It is the partition of whichever topic came first in the config of that windrow. */
+bool places_is_old_folder(const char *folder)
 {
     return folder[0] && strspn(folder, "0123456789") == strlen(folder);
 }
@@ -211,8 +205,9 @@ static int check_order(const struct naming *naming, struct error *error)
     char shard[CONFIG_SHARD_NAME_BYTES];
 
     for (size_t i = 0; i < naming->count; i++)
-        if (!is_number(naming->folders[i]) &&
-            config_shard_of_folder(collection, naming->folders[i], shard) && is_number(shard))
+        if (!places_is_old_folder(naming->folders[i]) &&
+            config_shard_of_folder(collection, naming->folders[i], shard) &&
+            places_is_old_folder(shard))
             return error_set(
                 error, ERROR_INVALID,
                 "collection %s: shards of an earlier windrow are of the topic that came "
@@ -236,9 +231,9 @@ static int begin_naming(const struct naming *naming, struct error *error)
             code = io_replace_file(io, naming->parent, FIRST_TOPIC, first, strlen(first), error);
     } else if (code == 0 && !bytes_equal(text.data, text.size, first, strlen(first))) {
         code = error_set(error, ERROR_INVALID,
-                         "collection %s: shards of an earlier windrow are of %.250s, as the start "
-                         "that began to name them said. %s is the first topic now: start once with "
-                         "the topics in their former order",
+                         "collection %s: an earlier start began to name its shards after topic "
+                         "%.250s, but the first topic is now %s. Start once with the topics in "
+                         "their former order",
                          naming->collection->name, buffer_text(&text), first);
     }
     buffer_destroy(&text);
@@ -251,7 +246,7 @@ static int name_all(const struct naming *naming, struct error *error)
     int code = 0;
 
     for (size_t i = 0; i < naming->count && code == 0; i++)
-        if (is_number(naming->folders[i])) {
+        if (places_is_old_folder(naming->folders[i])) {
             config_shard_folder(naming->collection, naming->folders[i], name);
             code = store_shard_rename(naming->store, naming->collection->name, naming->folders[i],
                                       name, error);
@@ -275,7 +270,7 @@ int places_name_shards(struct store *store, const struct config_collection *coll
                    collection->name);
     code = store_shard_list(store, collection->name, &arena, &naming.folders, &naming.count, error);
     for (size_t i = 0; i < naming.count; i++)
-        any |= is_number(naming.folders[i]);
+        any |= places_is_old_folder(naming.folders[i]);
     if (code == 0 && any)
         code = begin_naming(&naming, error);
     if (code == 0 && any)

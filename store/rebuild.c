@@ -24,6 +24,7 @@
 #include "store/compaction.h"
 #include "store/compaction_internal.h"
 #include "store/files/table_internal.h"
+#include "store/install.h"
 #include "store/listen.h"
 #include "store/operations.h"
 #include "store/rebuild.h"
@@ -47,14 +48,6 @@ struct store_rebuild {
 
 /* The shadow's folder. */
 
-static int collect_name(void *context, const char *name)
-{
-    struct buffer *names = context;
-
-    buffer_append(names, name, strlen(name) + 1);
-    return 0;
-}
-
 static void shadow_collection(const struct store_shard *shard, char out[NAME_MAX + 1])
 {
     /* No collection can have that name. */
@@ -66,10 +59,11 @@ static void remove_folder(struct io *io, const char *folder)
 {
     char path[PATH_MAX];
     struct buffer names = {0};
+    const char *name = NULL;
 
-    if (io_list(io, folder, collect_name, &names, ERROR_IGNORED) == 0) {
-        for (size_t at = 0; at < names.size; at += strlen((char *)names.data + at) + 1) {
-            snprintf(path, sizeof(path), "%.3000s/%.250s", folder, (char *)names.data + at);
+    if (store_list_names(io, folder, &names, ERROR_IGNORED) == 0) {
+        while ((name = store_next_name(&names, name))) {
+            snprintf(path, sizeof(path), "%.3000s/%.250s", folder, name);
             (void)io_unlink(io, path, ERROR_IGNORED);
         }
         (void)io_remove_directory(io, folder, ERROR_IGNORED);
@@ -96,11 +90,12 @@ static void remove_shadows_of(struct store *store, const char *parent, const cha
     char folder[PATH_MAX];
     char path[PATH_MAX];
     struct buffer names = {0};
+    const char *name = NULL;
 
     snprintf(folder, sizeof(folder), "%.3000s/%.250s", parent, collection);
-    if (io_list(store->io, folder, collect_name, &names, ERROR_IGNORED) == 0) {
-        for (size_t at = 0; at < names.size; at += strlen((char *)names.data + at) + 1) {
-            snprintf(path, sizeof(path), "%.3300s/%.250s", folder, (char *)names.data + at);
+    if (store_list_names(store->io, folder, &names, ERROR_IGNORED) == 0) {
+        while ((name = store_next_name(&names, name))) {
+            snprintf(path, sizeof(path), "%.3300s/%.250s", folder, name);
             remove_folder(store->io, path);
         }
         (void)io_remove_directory(store->io, folder, ERROR_IGNORED);
@@ -111,11 +106,12 @@ static void remove_shadows_of(struct store *store, const char *parent, const cha
 static void remove_shadows_in(struct store *store, const char *parent)
 {
     struct buffer names = {0};
+    const char *name = NULL;
 
-    if (io_list(store->io, parent, collect_name, &names, ERROR_IGNORED) == 0)
-        for (size_t at = 0; at < names.size; at += strlen((char *)names.data + at) + 1)
-            if (strncmp((char *)names.data + at, SHADOW_PREFIX, strlen(SHADOW_PREFIX)) == 0)
-                remove_shadows_of(store, parent, (char *)names.data + at);
+    if (store_list_names(store->io, parent, &names, ERROR_IGNORED) == 0)
+        while ((name = store_next_name(&names, name)))
+            if (strncmp(name, SHADOW_PREFIX, strlen(SHADOW_PREFIX)) == 0)
+                remove_shadows_of(store, parent, name);
     buffer_destroy(&names);
 }
 

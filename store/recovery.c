@@ -243,6 +243,7 @@ static int replay_frames(struct store_shard *shard, struct memtable *memtable,
         append_apply_frame(shard, memtable, version, &frame, 0);
         clock = store_shard_clock(shard);
         manifest_clock_advance(&clock, &memtable->clock);
+        clock.log = memtable->clock.log;
         append_publish(shard, memtable->next_offset, &memtable->topic, &clock);
         shard->writer.next_sequence++;
         at += frame.header->frame_bytes;

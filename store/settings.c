@@ -2,10 +2,10 @@
 
 #include <limits.h>
 #include <stdio.h>
-#include <string.h>
 
 #include "base/vector.h"
 #include "store/files/manifest_format.h"
+#include "store/places.h"
 #include "store/store.h"
 
 static void add(struct buffer *differences, const char *what, const char *stored,
@@ -82,9 +82,8 @@ static int compare_shard(void *context, const char *name)
     char directory[PATH_MAX], shard[CONFIG_SHARD_NAME_BYTES];
     int code;
 
-    /* A shard of a topic that left the list is not opened. One of digits alone is an earlier windrow's. */
-    if (!config_shard_of_folder(collection, name, shard) &&
-        strspn(name, "0123456789") != strlen(name))
+    /* A shard of a topic that left the list is not opened. */
+    if (!config_shard_of_folder(collection, name, shard) && !places_is_old_folder(name))
         return 0;
     if ((size_t)snprintf(directory, sizeof(directory), "%s/%s", comparison->folder, name) >=
         sizeof(directory))

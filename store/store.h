@@ -65,9 +65,8 @@ struct store_options {
 
 struct store_shard_options {
     const char *collection;
-    const char *name; /* "3", or "topic-3" for topics after the first */
-    const char
-        *folder; /* of the shard, which does not depend on the order of topics; NULL: its name */
+    const char *name;   /* "3", or "topic-3" for topics after the first */
+    const char *folder; /* of the shard: does not depend on the order of topics; NULL: its name */
     uint32_t dim;
     enum vector_metric metric; /* cosine: the caller normalises */
     uint16_t key_rule;         /* enum config_key_rule + 1; 0: not checked and not kept */

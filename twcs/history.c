@@ -1,7 +1,7 @@
 /* Base and tail: two spans over all settled windows of a shard, for indexes that are put together from parts.
  *
- * Lists of one codebook are merged by copying codes, some 60 bytes a row (indexer/index/ivf_merge.c). So a span need not
- * wait until a group of windows is complete, and need not be small: the base covers all that is settled, the tail
+ * Lists of one codebook are merged by copying codes, some 60 bytes a row (indexer/index/ivf_merge.c). So a span need
+ * not wait until a group of windows is complete, and need not be small: the base covers all that is settled, the tail
  * what has settled since. A search goes through two segments, whatever the number of windows.
  *
  * The tail is put together anew whenever a window settles. When it would have more than an eighth of the base's rows,

@@ -75,13 +75,14 @@ int64_t twcs_expiry(const struct twcs_policy *policy, int64_t event_time_ms, int
 /* What the records of a partition say about time: the same for everybody at the same offset.
  *
  * A single wrong timestamp must not move it. So the log's time is the latest one that two records in
- * a row have reached; it lags by one record, and what it decides may be decided late. */
+ * a row have reached; it lags by one record, and what it decides may be decided late. Each time is
+ * TWCS_NO_TIME at first. */
 struct twcs_log_clock {
     int64_t time_ms;
     int64_t stamp_ms;     /* Kafka timestamp of the last record that had a possible one */
     int64_t watermark_ms; /* largest event time of records taken, at most max_future ahead of the
                              log's time */
-};                        /* each is TWCS_NO_TIME at first */
+};
 
 /* Persisted by the store with every group of records. */
 struct twcs_clock {

@@ -272,7 +272,7 @@ int manifest_leave_spans(struct manifest *manifest, struct error *error)
     int code = 0;
 
     pthread_mutex_lock(&manifest->lock);
-    if (manifest->state.version == MANIFEST_VERSION_SPANS && manifest->state.span_count == 0)
+    if (manifest->state.version > version_of(&manifest->state))
         code = manifest_roll(manifest, MANIFEST_VERSION, error);
     pthread_mutex_unlock(&manifest->lock);
     return code;

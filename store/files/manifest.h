@@ -89,7 +89,7 @@ void manifest_edit_topic_fingerprint(struct manifest_edit *edit,
 void manifest_edit_log_clock(struct manifest_edit *edit, const struct store_log_clock *log);
 /** Each time of the clock counts only if it is later than what was there; its log clock does not. */
 void manifest_edit_clock(struct manifest_edit *edit, const struct store_clock *clock);
-/** Takes over each time of `to` that is later, and the log's clock if it knows one. */
+/** Takes over each time of `to` that is later. The log's clock stays what it is. */
 void manifest_clock_advance(struct store_clock *clock, const struct store_clock *to);
 /** Creates the table or replaces what is known of it (mask and segment included). */
 void manifest_edit_table(struct manifest_edit *edit, const struct manifest_table *table);
@@ -151,9 +151,9 @@ int manifest_keep_key_rule(struct manifest *manifest, uint16_t key_rule, struct 
  * ERROR_CORRUPT when CURRENT or an edit is damaged. */
 int manifest_open(struct io *io, const char *directory, uint32_t dim, uint32_t metric,
                   struct manifest **manifest, struct error *error);
-/** For who has switched spans off and goes back to a windrow that does not know them: begins a file
- * of the version without spans when there are none, and the present one is not of it. After a failure
- * the present one is as good as before. */
+/** For who has switched spans off and goes back to a windrow that does not know them: begins a file of
+ * the least version that the state needs, unless the present one is of it. A state with a log clock
+ * stays at version 3. After a failure the present file is as good as before. */
 int manifest_leave_spans(struct manifest *manifest, struct error *error);
 void manifest_close(struct manifest *manifest);
 

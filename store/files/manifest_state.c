@@ -45,8 +45,6 @@ void manifest_clock_advance(struct store_clock *clock, const struct store_clock 
         clock->last_record_wall_ms = to->last_record_wall_ms;
     if (to->safe_wall_ms > clock->safe_wall_ms)
         clock->safe_wall_ms = to->safe_wall_ms;
-    if (to->log.known)
-        clock->log = to->log;
 }
 
 /* A seal brings the clock that it began with: records that were flushed meanwhile brought a later

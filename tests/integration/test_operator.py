@@ -101,15 +101,20 @@ class Operators(unittest.TestCase):
         self.list_topics(*topics)
         self.windrow.start()
 
-    def test_topics_change_their_order_and_keep_their_records(self):
-        """A shard is its topic's and partition's, whatever place the topic has in the list."""
-        self.configure()
+    def two_topics(self):
+        """Records 0 to 9 are in the first topic and 10 to 39 in the second one, which takes those to come."""
         first, second = self.topic, f"{self.topic}.second"
+        self.configure()
         self.send(range(10))
         self.topic = second
         self.list_topics(second)
         self.windrow.create_topic(1)
         self.send(range(10, 40))
+        return first, second
+
+    def test_topics_change_their_order_and_keep_their_records(self):
+        """A shard is its topic's and partition's, whatever place the topic has in the list."""
+        first, second = self.two_topics()
         self.read_topics(first, second)
         self.windrow.wait_caught_up({"0": 10, f"{second}-0": 30})
         self.windrow.stop()
@@ -128,13 +133,7 @@ class Operators(unittest.TestCase):
 
     def test_the_last_release_says_why_it_does_not_start_and_goes_back(self):
         """Its folders are renamed, and named back as docs/operations.md says."""
-        self.configure()
-        first, second = self.topic, f"{self.topic}.second"
-        self.send(range(10))
-        self.topic = second
-        self.list_topics(second)
-        self.windrow.create_topic(1)
-        self.send(range(10, 40))
+        first, second = self.two_topics()
         ends = {"0": 10, f"{second}-0": 30}
         before, now = releases.binary(releases.latest()), self.windrow.binary
         data = os.path.join(self.windrow.folder, "data")

@@ -479,9 +479,37 @@ START_TEST(mark_comes_back_with_the_next_offset)
 }
 END_TEST
 
+/* The last frame's, as it was when that was appended: also when a windrow that keeps none wrote it. */
+START_TEST(log_clock_comes_back_with_the_next_offset)
+{
+    struct scene scene;
+    struct store_group group = {0};
+
+    scene_start(&scene);
+    for (int i = 0; i < 4; i++) {
+        const bool known = i % 2 == 0;
+        struct store_log_clock log;
+        scene_open(&scene);
+        group.next_offset = store_shard_next_offset(scene.shard) + 1;
+        group.clock.log =
+            known ? (struct store_log_clock){true, 5 - i, 6, 7} : (struct store_log_clock){0};
+        ck_assert_int_eq(store_shard_append(scene.shard, &group, ERROR_IGNORED), 0);
+        reopen_scene(&scene);
+        log = store_shard_clock(scene.shard).log;
+        ck_assert_int_eq(log.known, known);
+        ck_assert_int_eq(log.time_ms, group.clock.log.time_ms);
+        ck_assert_int_eq(log.stamp_ms, group.clock.log.stamp_ms);
+        ck_assert_int_eq(log.watermark_ms, group.clock.log.watermark_ms);
+        scene_close(&scene);
+    }
+    scene_destroy(&scene);
+}
+END_TEST
+
 TEST_TABLE(TEST(frame_that_was_built_is_taken_apart),
            TEST(mark_of_a_frame_lies_below_its_next_offset_or_is_not_known),
            TEST(mark_comes_back_with_the_next_offset),
+           TEST(log_clock_comes_back_with_the_next_offset),
            TEST(every_flipped_byte_of_a_frame_is_noticed),
            TEST(frame_of_another_file_use_or_place_does_not_pass),
            TEST(torn_last_frame_is_the_end_of_the_log),

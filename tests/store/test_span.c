@@ -47,15 +47,22 @@ static void look(struct world *world)
     store_shard_describe(world->shard, &world->arena, &world->info);
 }
 
-static void append(struct world *world, int64_t window, uint32_t rows, uint32_t first_id)
+static void append_by(struct world *world, int64_t window, uint32_t rows, uint32_t first_id,
+                      struct store_log_clock log)
 {
     struct fixture_group *group = calloc(1, sizeof(*group));
 
     fixture_group_start(group, store_shard_next_offset(world->shard));
+    group->group.clock.log = log;
     for (uint32_t i = 0; i < rows; i++)
         fixture_group_put(group, first_id + i, window * WINDOW_MS + i, 0, 8, false);
     OK(store_shard_append(world->shard, &group->group, &ok_error));
     free(group);
+}
+
+static void append(struct world *world, int64_t window, uint32_t rows, uint32_t first_id)
+{
+    append_by(world, window, rows, first_id, (struct store_log_clock){0});
 }
 
 static void seal(struct world *world, int64_t window)
@@ -371,6 +378,24 @@ START_TEST(manifest_with_spans_has_a_version_that_older_ones_refuse)
 }
 END_TEST
 
+START_TEST(manifest_has_the_version_of_log_clocks_while_its_state_has_one)
+{
+    struct world world;
+
+    create(&world);
+    append_by(&world, 1, 1, 0, (struct store_log_clock){true, NOW_MS, NOW_MS, NOW_MS});
+    reopen(&world); /* flushed at the stop */
+    ck_assert_uint_eq(manifest_version(&world), MANIFEST_VERSION_LOG_CLOCK);
+    reopen(&world);
+    ck_assert_uint_eq(manifest_version(&world), MANIFEST_VERSION_LOG_CLOCK);
+    (void)span_over(&world, 2, 0, 2);
+    append(&world, 1, 1, 0); /* by who keeps no log clock */
+    reopen(&world);
+    ck_assert_uint_eq(manifest_version(&world), MANIFEST_VERSION_SPANS);
+    destroy(&world);
+}
+END_TEST
+
 START_TEST(backup_brings_spans)
 {
     struct world world, copy;
@@ -406,4 +431,5 @@ TEST_TABLE(TEST(part_is_live_while_its_run_is_the_windows),
            TEST(span_replaces_those_of_its_tier_that_it_meets),
            TEST(span_that_fits_no_run_is_refused),
            TEST(manifest_with_spans_has_a_version_that_older_ones_refuse),
+           TEST(manifest_has_the_version_of_log_clocks_while_its_state_has_one),
            TEST(backup_brings_spans))

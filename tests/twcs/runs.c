@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "tests/support/test_main.h"
+#include "tests/twcs/clock.h"
 
 static const char *parse_range(const char *at, long *first, long *last)
 {
@@ -76,8 +77,7 @@ struct twcs_window runs_window(const struct twcs_run *runs, size_t count)
 const char *runs_decide(const struct twcs_policy *policy, const struct twcs_window *window,
                         int64_t now_ms, char text[RUNS_TEXT_BYTES])
 {
-    struct twcs_clock clock = {
-        .watermark_ms = now_ms, .last_record_wall_ms = now_ms, .safe_wall_ms = now_ms};
+    struct twcs_clock clock = clock_at(now_ms);
     struct twcs_decision decision;
     int used;
 

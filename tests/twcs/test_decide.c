@@ -1,6 +1,7 @@
 #include <string.h>
 
 #include "tests/support/test_main.h"
+#include "tests/twcs/clock.h"
 #include "twcs/twcs.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
@@ -49,10 +50,9 @@ static int decide_at(const struct twcs_policy *with, const struct twcs_clock *cl
 
 static int decide_one(const struct twcs_policy *with, const struct twcs_window *window)
 {
-    return decide_at(
-        with,
-        &(struct twcs_clock){.watermark_ms = NOW, .last_record_wall_ms = NOW, .safe_wall_ms = NOW},
-        window);
+    const struct twcs_clock clock = clock_at(NOW);
+
+    return decide_at(with, &clock, window);
 }
 
 START_TEST(an_unsealed_window_tiers_seals_or_goes)
@@ -165,8 +165,7 @@ END_TEST
 START_TEST(drops_come_first_then_seals_oldest_first_then_reseals_then_tiers)
 {
     struct twcs_window windows[8];
-    struct twcs_clock clock = {
-        .watermark_ms = NOW, .last_record_wall_ms = NOW, .safe_wall_ms = NOW};
+    struct twcs_clock clock = clock_at(NOW);
     struct twcs_decision decisions[8];
     static const struct {
         enum twcs_action action;
@@ -209,8 +208,7 @@ START_TEST(merges_are_asked_for_a_few_at_a_time_and_drops_all_at_once)
 {
     struct twcs_policy with = policy;
     struct twcs_window windows[5];
-    struct twcs_clock clock = {
-        .watermark_ms = NOW, .last_record_wall_ms = NOW, .safe_wall_ms = NOW};
+    struct twcs_clock clock = clock_at(NOW);
     struct twcs_decision decisions[8];
 
     for (size_t i = 0; i < 5; i++) {
@@ -232,8 +230,7 @@ START_TEST(the_oldest_debt_is_paid_first)
 {
     struct twcs_run chunks[3][4];
     struct twcs_window windows[3];
-    struct twcs_clock clock = {
-        .watermark_ms = NOW, .last_record_wall_ms = NOW, .safe_wall_ms = NOW};
+    struct twcs_clock clock = clock_at(NOW);
     struct twcs_decision decisions[8];
     static const uint64_t oldest[3] = {40, 70, 10};
     static const size_t expected[3] = {2, 0, 1};
@@ -256,8 +253,7 @@ START_TEST(a_merge_that_ingestion_waits_for_comes_before_seals)
 {
     struct twcs_run level0[TWCS_LEVEL0_FILES_MAX];
     struct twcs_window windows[2];
-    struct twcs_clock clock = {
-        .watermark_ms = NOW, .last_record_wall_ms = NOW, .safe_wall_ms = NOW};
+    struct twcs_clock clock = clock_at(NOW);
     struct twcs_decision decisions[2];
 
     for (uint64_t i = 0; i < TWCS_LEVEL0_FILES_MAX; i++)
@@ -284,8 +280,7 @@ END_TEST
 START_TEST(an_unbounded_window_never_seals_and_never_goes_whole)
 {
     struct twcs_window window = {.max_expiry_ms = NOW - DAY, .memtable_rows = 5};
-    struct twcs_clock clock = {
-        .watermark_ms = NOW, .last_record_wall_ms = NOW, .safe_wall_ms = NOW};
+    struct twcs_clock clock = clock_at(NOW);
 
     for (int style = TWCS_STYLE_TIME_WINDOW; style <= TWCS_STYLE_HYBRID; style++) {
         struct twcs_policy with = policy;
@@ -331,8 +326,7 @@ START_TEST(status_names_what_keeps_an_expired_window)
         {"past the TTL with a row alive", 2 * DAY, NOW + 5, false, "not expired"},
         {"never expires, no TTL was said", 2 * DAY, TWCS_NEVER, false, "not expired"},
     };
-    struct twcs_clock clock = {
-        .watermark_ms = NOW, .last_record_wall_ms = NOW, .safe_wall_ms = NOW};
+    struct twcs_clock clock = clock_at(NOW);
 
     for (size_t i = 0; i < COUNT(cases); i++) {
         struct twcs_window window = window_aged(cases[i].age_ms);
@@ -355,8 +349,7 @@ START_TEST(nothing_becomes_due_before_the_time_that_was_foretold)
     quiet.reseal_quiet_ms = HOUR;
     for (int round = 0; round < 2000; round++) {
         struct twcs_window window = window_aged(HOUR);
-        struct twcs_clock clock = {
-            .watermark_ms = NOW, .last_record_wall_ms = NOW, .safe_wall_ms = NOW};
+        struct twcs_clock clock = clock_at(NOW);
         int64_t due_ms;
         window.sealed = test_random(&random) % 2;
         window.generation = window.sealed;

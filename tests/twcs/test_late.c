@@ -1,4 +1,5 @@
 #include "tests/support/test_main.h"
+#include "tests/twcs/clock.h"
 #include "twcs/twcs.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
@@ -84,8 +85,7 @@ END_TEST
 START_TEST(without_a_ttl_only_a_records_own_expires_it)
 {
     struct twcs_policy endless = policy;
-    struct twcs_clock clock = {
-        .watermark_ms = NOON, .last_record_wall_ms = NOON, .safe_wall_ms = NOON};
+    struct twcs_clock clock = clock_at(NOON);
 
     endless.ttl_ms = 0;
     ck_assert_int_eq(twcs_judge(&endless, &clock, 0, 0, NOON), TWCS_ACCEPT_LATE);
@@ -97,8 +97,7 @@ END_TEST
 START_TEST(without_windows_nothing_is_late)
 {
     struct twcs_policy windowless = {.ttl_ms = 1000, .late_policy = TWCS_LATE_DROP};
-    struct twcs_clock clock = {
-        .watermark_ms = 5000, .last_record_wall_ms = 5000, .safe_wall_ms = 5000};
+    struct twcs_clock clock = clock_at(5000);
 
     ck_assert_int_eq(twcs_judge(&windowless, &clock, 4001, 0, 5000), TWCS_ACCEPT);
     ck_assert_int_eq(twcs_judge(&windowless, &clock, 4000, 0, 5000), TWCS_EXPIRED);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "tests/support/test_main.h"
+#include "tests/twcs/clock.h"
 #include "twcs/twcs.h"
 
 enum {
@@ -338,8 +339,7 @@ static void finish_merge(struct levels *levels)
 START_TEST(ingestion_stalls_before_level_0_overflows_and_goes_on)
 {
     static struct levels levels;
-    const struct twcs_clock clock = {
-        .watermark_ms = HOUR_MS, .last_record_wall_ms = HOUR_MS, .safe_wall_ms = HOUR_MS};
+    const struct twcs_clock clock = clock_at(HOUR_MS);
     struct twcs_policy with = {.max_space_amplification = 1.5,
                                .target_file_bytes = 64 * MIB,
                                .size_ratio = 10,

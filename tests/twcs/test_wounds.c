@@ -1,5 +1,6 @@
 /* What went wrong elsewhere, one test each: the name says what must not happen here. */
 #include "tests/support/test_main.h"
+#include "tests/twcs/clock.h"
 #include "twcs/twcs.h"
 
 enum { MINUTE = 60000, HOUR = 60 * MINUTE, DAY = 24 * HOUR };
@@ -40,8 +41,7 @@ static size_t decide(const struct twcs_clock *clock, const struct twcs_window *w
 /* An event a year ahead moved the clock and sealed the window that was being written. */
 START_TEST(a_future_dated_record_seals_nothing)
 {
-    struct twcs_clock clock = {
-        .watermark_ms = START, .last_record_wall_ms = START, .safe_wall_ms = START};
+    struct twcs_clock clock = clock_at(START);
     struct twcs_window window = window_at(START, START, false);
     struct twcs_decision decisions[8];
 
@@ -83,8 +83,7 @@ START_TEST(a_backfill_within_the_ttl_is_kept)
 {
     struct twcs_clock fresh = {
         TWCS_NO_TIME, START, START, {TWCS_NO_TIME, TWCS_NO_TIME, TWCS_NO_TIME}, 0};
-    struct twcs_clock running = {
-        .watermark_ms = START, .last_record_wall_ms = START, .safe_wall_ms = START};
+    struct twcs_clock running = clock_at(START);
 
     for (int64_t age_ms = 0; age_ms < DAY; age_ms += HOUR) {
         ck_assert_int_eq(twcs_judge(&policy, &fresh, START - age_ms, 0, fresh.safe_wall_ms),
@@ -109,8 +108,7 @@ START_TEST(no_window_with_a_live_row_is_dropped_by_ttl)
     struct twcs_decision decisions[8];
 
     for (int64_t now_ms = START; now_ms <= START + 2 * DAY; now_ms += MINUTE) {
-        struct twcs_clock clock = {
-            .watermark_ms = now_ms, .last_record_wall_ms = now_ms, .safe_wall_ms = now_ms};
+        struct twcs_clock clock = clock_at(now_ms);
         size_t count = decide(&clock, &window, 1, decisions);
         bool dropped = count == 1 && decisions[0].action == TWCS_DROP_TTL;
         ck_assert_int_eq(dropped, now_ms >= START + HOUR - 1 + DAY);
@@ -122,8 +120,7 @@ END_TEST
 START_TEST(a_window_without_surviving_rows_is_dropped)
 {
     struct twcs_window window = window_at(START, START, true);
-    struct twcs_clock clock = {
-        .watermark_ms = START, .last_record_wall_ms = START, .safe_wall_ms = START};
+    struct twcs_clock clock = clock_at(START);
     struct twcs_decision decisions[8];
 
     window.max_expiry_ms = TWCS_NO_TIME; /* all rows masked: the largest expiry of none */
@@ -136,9 +133,7 @@ END_TEST
 START_TEST(an_unexpired_window_does_not_block_another)
 {
     struct twcs_window windows[3];
-    struct twcs_clock clock = {.watermark_ms = START + 2 * DAY,
-                               .last_record_wall_ms = START + 2 * DAY,
-                               .safe_wall_ms = START + 2 * DAY};
+    struct twcs_clock clock = clock_at(START + 2 * DAY);
     struct twcs_decision decisions[8];
 
     windows[0] = window_at(START, START, true);
@@ -158,9 +153,7 @@ END_TEST
 START_TEST(a_window_under_way_gets_no_second_major)
 {
     struct twcs_window window = window_at(START, START, false);
-    struct twcs_clock clock = {.watermark_ms = START + 3 * HOUR,
-                               .last_record_wall_ms = START + 3 * HOUR,
-                               .safe_wall_ms = START + 3 * HOUR};
+    struct twcs_clock clock = clock_at(START + 3 * HOUR);
     struct twcs_decision decisions[8];
 
     ck_assert_uint_eq(decide(&clock, &window, 1, decisions), 1);
@@ -178,9 +171,7 @@ START_TEST(stragglers_rewrite_a_window_a_logarithm_of_times)
 {
     struct twcs_run late[64];
     struct twcs_window window = window_at(START, START, true);
-    struct twcs_clock clock = {.watermark_ms = START + 3 * HOUR,
-                               .last_record_wall_ms = START + 3 * HOUR,
-                               .safe_wall_ms = START + 3 * HOUR};
+    struct twcs_clock clock = clock_at(START + 3 * HOUR);
     struct twcs_decision decisions[8];
     uint64_t late_bytes = 0;
     uint64_t rewritten_bytes = 0;
@@ -220,8 +211,7 @@ END_TEST
 /* The wall clock was a year ahead for one second, and everything expired. */
 START_TEST(a_leap_of_the_wall_clock_expires_nothing)
 {
-    struct twcs_clock clock = {
-        .watermark_ms = START, .last_record_wall_ms = START, .safe_wall_ms = START};
+    struct twcs_clock clock = clock_at(START);
     struct twcs_window window = window_at(START, START, false);
     struct twcs_decision decisions[8];
 
@@ -235,8 +225,7 @@ END_TEST
 /* The wall clock was set back, and rows that were gone came back. */
 START_TEST(a_wall_clock_set_back_revives_nothing)
 {
-    struct twcs_clock clock = {
-        .watermark_ms = START, .last_record_wall_ms = START, .safe_wall_ms = START};
+    struct twcs_clock clock = clock_at(START);
     struct twcs_window window = window_at(START - 2 * DAY, START - DAY, true);
     struct twcs_decision decisions[8];
 
@@ -250,8 +239,7 @@ END_TEST
 /* Compaction, not time, decided when expired data left the disk: up to a day later. */
 START_TEST(an_expired_window_goes_at_the_first_look)
 {
-    struct twcs_clock clock = {
-        .watermark_ms = START, .last_record_wall_ms = START, .safe_wall_ms = START};
+    struct twcs_clock clock = clock_at(START);
     struct twcs_window windows[40];
     struct twcs_decision decisions[40];
 
@@ -323,9 +311,7 @@ START_TEST(a_changed_ttl_applies_to_rows_that_exist)
     ck_assert_int_eq(twcs_expiry(&longer, event_ms, 2 * HOUR), START + 2 * HOUR);
     /* What the store still describes by the former TTL is named, not dropped. */
     struct twcs_window window = window_at(START, START, true);
-    struct twcs_clock clock = {.watermark_ms = START + 3 * HOUR,
-                               .last_record_wall_ms = START + 3 * HOUR,
-                               .safe_wall_ms = START + 3 * HOUR};
+    struct twcs_clock clock = clock_at(START + 3 * HOUR);
     ck_assert_ptr_nonnull(twcs_drop_blocker(&shorter, &clock, &window));
 }
 END_TEST

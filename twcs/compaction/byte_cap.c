@@ -15,8 +15,7 @@ enum { WINDOWS_MAX = 16384 };
 struct capped_windows {
     struct twcs_fifo_window *windows;
     struct store_window_info *infos;
-    size_t *owners;   /* the lease of each window */
-    int64_t *safe_ms; /* the safe clock of each window's shard */
+    size_t *owners; /* the lease of each window */
     size_t count;
     uint64_t total_bytes;
 };
@@ -36,7 +35,6 @@ static void add_shard(struct capped_windows *all, size_t owner, const struct com
             .expired = expired,
         };
         all->infos[all->count] = *info;
-        all->safe_ms[all->count] = view->clock.safe_wall_ms;
         all->owners[all->count++] = owner;
     }
 }
@@ -99,11 +97,12 @@ enum byte_cap_outcome byte_cap_enforce(const struct compaction_scheduler_options
     struct capped_windows all = {
         .windows = memory_checked(arena_calloc(arena, WINDOWS_MAX, sizeof(*all.windows))),
         .infos = memory_checked(arena_calloc(arena, WINDOWS_MAX, sizeof(*all.infos))),
-        .owners = memory_checked(arena_calloc(arena, WINDOWS_MAX, sizeof(*all.owners))),
-        .safe_ms = memory_checked(arena_calloc(arena, WINDOWS_MAX, sizeof(*all.safe_ms)))};
+        .owners = memory_checked(arena_calloc(arena, WINDOWS_MAX, sizeof(*all.owners)))};
     enum byte_cap_outcome outcome = BYTE_CAP_KEPT;
     struct store_lease *leases;
     size_t count = store_registry_acquire(options->registry, collection->name, arena, &leases);
+    /* The safe clock of each lease's shard. */
+    int64_t *safe_ms = memory_checked(arena_calloc(arena, count + 1, sizeof(*safe_ms)));
     bool starved = false;
     size_t pick;
 
@@ -111,10 +110,12 @@ enum byte_cap_outcome byte_cap_enforce(const struct compaction_scheduler_options
         struct compaction_view view;
         compaction_describe(leases[i].shard, collection, io_wall_ms(options->io), arena, &view);
         add_shard(&all, i, &view);
+        safe_ms[i] = view.clock.safe_wall_ms;
     }
     pick = twcs_fifo_pick(&policy, all.windows, all.count, all.total_bytes, &starved);
     if (pick != SIZE_MAX && all.windows[pick].expired)
-        outcome = drop_expired(leases[all.owners[pick]].shard, &all.infos[pick], all.safe_ms[pick]);
+        outcome = drop_expired(leases[all.owners[pick]].shard, &all.infos[pick],
+                               safe_ms[all.owners[pick]]);
     else if (pick != SIZE_MAX)
         outcome = drop(leases[all.owners[pick]].shard, &all.infos[pick], all.total_bytes,
                        policy.max_bytes);

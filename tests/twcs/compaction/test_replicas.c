@@ -216,7 +216,7 @@ static enum fate fate_of(enum twcs_verdict verdict)
     abort();
 }
 
-/* As a lane of ingestion does (ingest/pipeline.c). */
+/* As a lane of ingestion does (ingest/judge.c). */
 static void take(struct reader *reader, struct fixture_group *group, const struct message *message)
 {
     struct store_record *record = &group->records[group->group.record_count];
@@ -234,12 +234,12 @@ static void take(struct reader *reader, struct fixture_group *group, const struc
         group->group.next_offset++;
         return;
     }
-    if (message->is_delete)
+    if (message->is_delete) {
         fixture_group_delete(group, message->id, false);
-    else
+    } else {
         fixture_group_put(group, message->id, message->event_ms, message->ttl_ms, 8, false);
-    if (!message->is_delete)
         twcs_clock_observe(&reader->clock, &reader->policy, message->event_ms, stamp_ms, now_ms);
+    }
     record->expects = message->expects;
     record->expected_offset = message->expected_offset;
     record->log_time_ms = twcs_log_time(&reader->clock, stamp_ms);
@@ -276,7 +276,7 @@ static void read_messages(struct reader *reader, const struct topic *topic, size
     }
 }
 
-/* All there is was read: as a partition that is at its end (ingest/partition.c). */
+/* All there is was read: as a partition that is at its end (ingest/idle.c). */
 static void be_idle(struct reader *reader, const struct topic *topic)
 {
     struct fixture_group nothing;
