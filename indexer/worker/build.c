@@ -407,7 +407,7 @@ static int build_once(struct build *build, bool *good, struct error *error)
     return code;
 }
 
-static void report_recall(const struct build *build)
+static void count_recall(const struct build *build)
 {
     struct metric_label labels[] = {{"collection", build->collection->name}};
 
@@ -416,7 +416,7 @@ static void report_recall(const struct build *build)
                build->recall);
 }
 
-static void report_low_recall(const struct build *build, bool last)
+static void log_low_recall(const struct build *build, bool last)
 {
     log_warning("indexer",
                 "%s/%s window %lld: recall %.3f with m=%u ef_construct=%u is below the floor of "
@@ -427,6 +427,13 @@ static void report_low_recall(const struct build *build, bool last)
                 last && build->span ? "there is no span"
                 : last              ? "searches scan the window"
                                     : "building it again with stronger parameters");
+}
+
+void worker_build_report_recall(const struct build *build, bool good, bool last)
+{
+    count_recall(build);
+    if (!good)
+        log_low_recall(build, last);
 }
 
 int worker_build_good(struct build *build, bool *low_recall, struct error *error)
@@ -441,11 +448,10 @@ int worker_build_good(struct build *build, bool *low_recall, struct error *error
             code = build_once(build, &good, error);
         if (code != 0)
             return code;
-        report_recall(build);
+        worker_build_report_recall(build, good, i + 1 == BUILDS_MAX);
         *low_recall = !good;
-        if (!*low_recall)
+        if (good)
             return 0;
-        report_low_recall(build, i + 1 == BUILDS_MAX);
     }
     return 0;
 }

@@ -76,6 +76,9 @@ int worker_build_begin(struct build *build, struct error *error);
 /** Builds until the recall floor is reached, at most twice; the segment is written, synced and
  * open. */
 int worker_build_good(struct build *build, bool *low_recall, struct error *error);
+/** Sets the recall metric to `build->recall` and logs a recall that is below the floor. `last`: no stronger build
+ * follows. */
+void worker_build_report_recall(const struct build *build, bool good, bool last);
 /** Renames, syncs the folder, attaches to the file, or as a span: the swap. What was attached is the
  * store's. */
 int worker_build_attach(struct build *build, struct store_shard *shard, uint64_t file_number,

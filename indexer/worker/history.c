@@ -345,6 +345,8 @@ static int measure(struct history *history, bool *low_recall, struct error *erro
     sample.row_count = build->row_count;
     code = recall_measure(build->segment, build->path, &sample, &build->recall, &good, error);
     *low_recall = !good;
+    if (code == 0)
+        worker_build_report_recall(build, good, true);
     return code;
 }
 

@@ -121,6 +121,28 @@ START_TEST(what_settles_goes_into_the_tail_and_in_the_end_into_the_base)
 }
 END_TEST
 
+/* Searches that read one list of many find little in random rows. The windows are too small for segments: what is
+ * measured is the base. */
+START_TEST(base_below_the_recall_floor_is_measured_and_not_served)
+{
+    struct setting *setting = set_up("dim: 16, metric: l2, index: {kind: auto, spans: auto, "
+                                     "ivf_pq: {lists: 64, nprobe: 1}}");
+    double recall;
+
+    seal(setting, 0, WINDOWS);
+    ck_assert(worker_pool_reconcile(setting->pool));
+    fixture_wait_drained(setting->queue);
+    recall = fixture_gauge(&setting->fixture, "windrow_index_recall_ratio");
+    ck_assert_double_gt(recall, 0);
+    ck_assert_double_lt(recall, setting->fixture.config->collections[0].recall_floor);
+    ck_assert_uint_eq(find_span(setting, TWCS_BASE_TIER).rows, 0);
+    ck_assert_int_eq(fixture_count_files(&setting->fixture, ".tmp"), 0);
+    worker_pool_reconcile(setting->pool); /* would only find the same again */
+    ck_assert_int_eq(setting->queue->operations->depth(setting->queue), 0);
+    tear_down(setting);
+}
+END_TEST
+
 /* Windows leave at the old end; one that is sealed anew is in the tail. */
 START_TEST(windows_that_go_and_windows_that_change_leave_the_base)
 {
@@ -206,6 +228,7 @@ START_TEST(history_is_loaded_after_a_restart_and_goes_when_it_is_switched_off)
 END_TEST
 
 TEST_TABLE(TEST(what_settles_goes_into_the_tail_and_in_the_end_into_the_base),
+           TEST(base_below_the_recall_floor_is_measured_and_not_served),
            TEST(windows_that_go_and_windows_that_change_leave_the_base),
            TEST(shards_take_one_codebook),
            TEST(base_that_has_outgrown_its_codebook_is_trained_anew),

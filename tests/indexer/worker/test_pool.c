@@ -272,7 +272,6 @@ START_TEST(segment_below_the_recall_floor_is_never_served)
     struct setting *setting = set_up("dim: 128, metric: l2, index: {kind: hnsw, recall_floor: 1, "
                                      "hnsw: {m: 4, ef_construct: 8, ef: 1}}",
                                      1);
-    struct metric_label label = {"collection", "news"};
     struct store_window_info window;
     char why[200] = "", wanted[64];
     double recall;
@@ -283,24 +282,19 @@ START_TEST(segment_below_the_recall_floor_is_never_served)
         !worker_pool_why_scanned(setting->pool, setting->fixture.shard, &window, why, sizeof(why)));
     fixture_submit(&setting->fixture, setting->pool, 5);
     fixture_wait_drained(setting->queue);
-    recall = metric_value(
-        metrics_gauge(setting->fixture.metrics, "windrow_index_recall_ratio", "", &label, 1));
+    recall = fixture_gauge(&setting->fixture, "windrow_index_recall_ratio");
     snprintf(wanted, sizeof(wanted), "its recall of %.3f is below index.recall_floor, 1.000",
              recall);
     ck_assert(
         worker_pool_why_scanned(setting->pool, setting->fixture.shard, &window, why, sizeof(why)));
     ck_assert_msg(strstr(why, wanted), "%s", why);
-    ck_assert_double_lt(metric_value(metrics_gauge(setting->fixture.metrics,
-                                                   "windrow_index_recall_ratio", "", &label, 1)),
-                        1);
+    ck_assert_double_lt(recall, 1);
     ck_assert_uint_eq(fixture_window(&setting->fixture, 5).run.segment.file_number, 0);
     ck_assert_int_eq(fixture_count_files(&setting->fixture, ".segment"), 0);
     ck_assert_int_eq(fixture_count_files(&setting->fixture, ".tmp"), 0);
     worker_pool_reconcile(setting->pool); /* would only find the same again */
     ck_assert_int_eq(setting->queue->operations->depth(setting->queue), 0);
-    ck_assert_double_eq(metric_value(metrics_gauge(setting->fixture.metrics,
-                                                   "windrow_index_given_up_files", "", &label, 1)),
-                        1);
+    ck_assert_double_eq(fixture_gauge(&setting->fixture, "windrow_index_given_up_files"), 1);
     tear_down(setting);
 }
 END_TEST

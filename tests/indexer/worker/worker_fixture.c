@@ -346,6 +346,13 @@ double fixture_counter(struct worker_fixture *fixture, const char *name)
     return metric_value(metrics_counter(fixture->metrics, name, "", &label, 1));
 }
 
+double fixture_gauge(struct worker_fixture *fixture, const char *name)
+{
+    struct metric_label label = {"collection", "news"};
+
+    return metric_value(metrics_gauge(fixture->metrics, name, "", &label, 1));
+}
+
 void fixture_wait_counter(struct worker_fixture *fixture, const char *name, double wanted)
 {
     for (int round = 0; fixture_counter(fixture, name) != wanted; round++) {

@@ -75,6 +75,8 @@ int fixture_count_files(struct worker_fixture *fixture, const char *ending);
 /** Until there are so many: files are unlinked in the background. */
 void fixture_wait_files(struct worker_fixture *fixture, const char *ending, int wanted);
 double fixture_counter(struct worker_fixture *fixture, const char *name);
+/** The gauge `name` of the collection. */
+double fixture_gauge(struct worker_fixture *fixture, const char *name);
 /** Until it is so much: some are counted behind what they count. */
 void fixture_wait_counter(struct worker_fixture *fixture, const char *name, double wanted);
 
