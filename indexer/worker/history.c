@@ -379,12 +379,29 @@ static int build_all(struct history *history, bool *low_recall, struct error *er
     return code;
 }
 
+/* The next shard finds the codebook that this one trains: bases are built one after another. Whoever has memory does
+ * not wait for a turn. */
+static int build_in_turn(struct history *history, bool *low_recall, struct error *error)
+{
+    struct build *build = history->build;
+    bool base = history->span->tier == TWCS_BASE_TIER;
+    int code;
+
+    if (base && !build_memory_take_turn(build->memory, build->cancel, build->pool))
+        return error_set(error, ERROR_CANCELLED, "cancelled");
+    code = worker_build_begin(build, error);
+    if (code == 0)
+        code = build_all(history, low_recall, error);
+    if (base)
+        build_memory_give_turn(build->memory);
+    return code;
+}
+
 int worker_history_build(struct worker_task *task, const struct worker_span *span, bool *low_recall,
                          struct error *error)
 {
     struct build build = worker_task_build(task);
     struct history history = {.task = task, .span = span, .build = &build};
-    bool base = span->tier == TWCS_BASE_TIER;
     int code;
 
     build.reserve = worker_span_reserve;
@@ -392,18 +409,8 @@ int worker_history_build(struct worker_task *task, const struct worker_span *spa
     build.span = span;
     build.lists = true;
     build.row_count = (uint32_t)span->rows;
-    code = worker_build_begin(&build, error);
-    /* The next shard finds the codebook that this one trains. */
-    if (code == 0 && base && !build_memory_take_turn(build.memory, build.cancel, build.pool)) {
-        code = error_set(error, ERROR_CANCELLED, "cancelled");
-        base = false;
-    }
     arena_create(&history.arena, 0);
-    if (code == 0) {
-        code = build_all(&history, low_recall, error);
-        if (base)
-            build_memory_give_turn(build.memory);
-    }
+    code = build_in_turn(&history, low_recall, error);
     task->recall = build.recall;
     worker_build_end(&build);
     for (uint32_t i = 0; i < history.piece_count; i++)

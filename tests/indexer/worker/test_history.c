@@ -2,8 +2,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "indexer/index/index.h"
+#include "indexer/worker/segment_kind.h"
+#include "indexer/worker/state.h"
 #include "store/compaction.h"
 #include "store/registry.h"
 #include "store/snapshot.h"
@@ -187,6 +190,47 @@ START_TEST(shards_take_one_codebook)
 }
 END_TEST
 
+static void wait_until_building(struct setting *setting)
+{
+    uint32_t threads, building = 0;
+    uint64_t memory_bytes;
+
+    for (int round = 0; building == 0; round++) {
+        ck_assert_int_lt(round, 60000);
+        (void)nanosleep(&(struct timespec){0, 1000000}, NULL);
+        worker_pool_describe(setting->pool, &threads, &building, &memory_bytes);
+    }
+}
+
+START_TEST(base_that_waits_for_its_turn_has_no_memory)
+{
+    struct setting *setting = set_up(LISTS);
+    const struct index_build_options options = {
+        .metric = VECTOR_METRIC_L2, .dim = 16, .thread_count = 1};
+    struct build_memory *memory = &setting->pool->memory;
+    atomic_bool cancel = false;
+
+    /* Enough for the base, not for a window beside it. */
+    setting->fixture.config->build_memory_max_bytes =
+        worker_build_bytes(&options, true, WINDOWS * ROWS, false) +
+        worker_build_bytes(&options, true, ROWS, false) / 2;
+    ck_assert(build_memory_take_turn(memory, &cancel, NULL));
+    seal(setting, 0, WINDOWS);
+    worker_pool_reconcile(setting->pool);
+    for (int64_t window = 0; window < WINDOWS; window++)
+        (void)fixture_wait_indexed(&setting->fixture, window);
+    wait_until_building(setting);
+    seal(setting, WINDOWS, WINDOWS + 1);
+    fixture_submit(&setting->fixture, setting->pool, WINDOWS);
+    (void)fixture_wait_indexed(&setting->fixture, WINDOWS);
+    ck_assert_uint_eq(find_span(setting, TWCS_BASE_TIER).rows, 0);
+    build_memory_give_turn(memory);
+    fixture_wait_drained(setting->queue);
+    ck_assert_uint_eq(find_span(setting, TWCS_BASE_TIER).rows, WINDOWS * ROWS);
+    tear_down(setting);
+}
+END_TEST
+
 /* Lists are the root of the rows of now: a codebook of a tenth of them is too coarse. */
 START_TEST(base_that_has_outgrown_its_codebook_is_trained_anew)
 {
@@ -230,6 +274,6 @@ END_TEST
 TEST_TABLE(TEST(what_settles_goes_into_the_tail_and_in_the_end_into_the_base),
            TEST(base_below_the_recall_floor_is_measured_and_not_served),
            TEST(windows_that_go_and_windows_that_change_leave_the_base),
-           TEST(shards_take_one_codebook),
+           TEST(shards_take_one_codebook), TEST(base_that_waits_for_its_turn_has_no_memory),
            TEST(base_that_has_outgrown_its_codebook_is_trained_anew),
            TEST(history_is_loaded_after_a_restart_and_goes_when_it_is_switched_off))
