@@ -22,7 +22,8 @@ static_assert((int)TWCS_HISTORY_WINDOWS_MAX == (int)STORE_SPAN_PARTS_MAX,
 static_assert((int)TWCS_SPAN_TIERS == (int)STORE_SPAN_TIERS, "what is decided can be stored");
 static_assert((int)TWCS_SPAN_FANOUT == (int)CONFIG_SPAN_WINDOWS, "config tells how many wait");
 
-bool worker_has_history(const struct config_collection *collection)
+/* Whether the collection's spans may be a base and a tail of lists. */
+static bool may_have_history(const struct config_collection *collection)
 {
     return config_has_spans(collection) && (collection->index_kind == CONFIG_INDEX_AUTO ||
                                             collection->index_kind == CONFIG_INDEX_IVF_PQ);
@@ -120,7 +121,7 @@ static bool takes_lists(const struct config_collection *collection,
 
     for (size_t i = 0; i < count; i++)
         settled += windows[i].settled;
-    return worker_has_history(collection) &&
+    return may_have_history(collection) &&
            (collection->index_kind == CONFIG_INDEX_IVF_PQ || settled > TWCS_HISTORY_GRAPHS_MAX);
 }
 
