@@ -44,6 +44,11 @@ static bool codebook_fits(const struct index_ivf_build *build,
            error - doubts * doubt <= codebook->error * error_drift;
 }
 
+bool index_lists_have_drifted(const struct index_ivf *lists)
+{
+    return lists->error > error_drift * lists->codebook.error;
+}
+
 static bool measure_coded(const struct index_ivf_build *build)
 {
     float doubt;

@@ -293,16 +293,6 @@ uint32_t index_lists_count(const struct index_ivf *lists)
     return lists->codebook.list_count;
 }
 
-float index_lists_error(const struct index_ivf *lists)
-{
-    return lists->error;
-}
-
-float index_lists_trained_error(const struct index_ivf *lists)
-{
-    return lists->codebook.error;
-}
-
 void index_ivf_take_probes(struct index_ivf *lists, const struct index_ivf *from)
 {
     lists->probes_10 = from->probes_10;

@@ -17,8 +17,6 @@ enum {
     SAMPLE_ROWS_MIN = 65536, /* as far as there are so many */
     LISTS_DRIFT = 2 /* times more or fewer lists than a codebook for the rows of now would have */
 };
-/* Errors of coding may grow by so much before a base is trained anew: see ivf_build.c. */
-static const float error_drift = 1.3f;
 
 /* A span of lists in one of the collection's shards. */
 struct known {
@@ -122,7 +120,7 @@ static bool has_drifted(const struct history *history, uint64_t codebook)
     for (size_t i = 0; i < history->known_count; i++) {
         const struct known *known = &history->known[i];
         if (!is_base(known) && index_segment_codebook(known->segment) == codebook &&
-            index_lists_error(known->lists) > error_drift * index_lists_trained_error(known->lists))
+            index_lists_have_drifted(known->lists))
             return true;
     }
     return false;
