@@ -171,19 +171,11 @@ static int open_trained(struct history *history, const float *vectors, uint32_t 
                         const struct index_ivf *ivf, struct error *error)
 {
     struct build *build = history->build;
-    const struct config_collection *collection = build->collection;
     const struct index_effort_sample sample = {
-        .vectors = vectors, .count = count, .dim = collection->dim, .cancel = build->cancel};
+        .vectors = vectors, .count = count, .dim = build->collection->dim, .cancel = build->cancel};
     struct error ignored;
-    int code = build->reserve(build, error);
+    int code = worker_build_write_lists(build, ivf, count, &history->trained, error);
 
-    if (code == 0)
-        code = index_ivf_write(build->io, build->path, build->file_number, ivf,
-                               &build->segment_bytes, error);
-    if (code == 0)
-        code = index_segment_open(build->io, build->path, build->file_number,
-                                  vector_metric_ranking(collection->metric), collection->dim, count,
-                                  &history->trained, error);
     if (code == 0)
         code = index_segment_measure_effort(history->trained, build->path, &sample, error);
     if (build->path[0])
@@ -312,15 +304,8 @@ static int write_merged(struct history *history, struct error *error)
     if (code != 0)
         return code;
     index_ivf_take_probes(ivf, index_segment_lists(measured));
-    code = build->reserve(build, error);
-    if (code == 0)
-        code = index_ivf_write(build->io, build->path, build->file_number, ivf,
-                               &build->segment_bytes, error);
+    code = worker_build_write_lists(build, ivf, build->row_count, &build->segment, error);
     index_ivf_delete(ivf);
-    if (code == 0)
-        code = index_segment_open(build->io, build->path, build->file_number,
-                                  vector_metric_ranking(build->collection->metric),
-                                  build->collection->dim, build->row_count, &build->segment, error);
     if (code == 0)
         code = index_segment_take_effort(build->segment, build->path, measured, error);
     return code;
