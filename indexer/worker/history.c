@@ -343,7 +343,9 @@ static int build_all(struct history *history, bool *low_recall, struct error *er
     if (history->heir)
         history->build->codebook = index_segment_copy_codebook(history->heir->segment);
     else if (history->span->tier == TWCS_TAIL_TIER)
-        return error_set(error, ERROR_NOT_FOUND, "the base has gone");
+        return error_set(
+            error, ERROR_NOT_FOUND,
+            "the base that this tail belongs to is gone: there is no codebook to code with");
     else
         code = train(history, error);
     if (code == 0)
