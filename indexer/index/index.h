@@ -104,9 +104,9 @@ struct index_ivf_part {
 /** The lists of a segment, which lie in its file; NULL: it is a graph. */
 const struct index_ivf *index_segment_lists(const struct index_segment *segment);
 uint32_t index_lists_count(const struct index_ivf *lists);
-/** Mean squared error of coding these rows, and of those that the codebook was trained on. */
-float index_lists_error(const struct index_ivf *lists);
-float index_lists_trained_error(const struct index_ivf *lists);
+/** Whether the mean squared error of coding these rows is more than three tenths above that of the rows that the
+ * codebook was trained on. */
+bool index_lists_have_drifted(const struct index_ivf *lists);
 /** Takes over how many lists searches read, as measured of other lists of the codebook. */
 void index_ivf_take_probes(struct index_ivf *lists, const struct index_ivf *from);
 /** Codes rows with options->codebook as it is: whether it fits, and how many lists a search needs, is not looked

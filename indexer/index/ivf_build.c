@@ -44,6 +44,11 @@ static bool codebook_fits(const struct index_ivf_build *build,
            error - doubts * doubt <= codebook->error * error_drift;
 }
 
+bool index_lists_have_drifted(const struct index_ivf *lists)
+{
+    return lists->error > error_drift * lists->codebook.error;
+}
+
 static bool measure_coded(const struct index_ivf_build *build)
 {
     float doubt;
@@ -222,7 +227,10 @@ static bool choose_lists(const struct index_ivf_build *build)
     return true;
 }
 
-static bool run(const struct index_ivf_build *build)
+/* Steps of a build. False: cancelled. */
+typedef bool build_steps(const struct index_ivf_build *build);
+
+static bool build_with_training(const struct index_ivf_build *build)
 {
     if (!find_codebook(build))
         return false;
@@ -233,24 +241,32 @@ static bool run(const struct index_ivf_build *build)
     if (!index_ivf_encode(build))
         return false;
     report(build, 0.8);
-    return index_ivf_measure_probes(build);
+    if (!index_ivf_measure_probes(build))
+        return false;
+    report(build, 1);
+    return true;
 }
 
-int index_ivf_code(const float *vectors, uint32_t count, const struct index_build_options *options,
-                   struct index_ivf **ivf, struct error *error)
+static bool build_with_codebook(const struct index_ivf_build *build)
+{
+    index_ivf_codebook_copy(build->options->codebook, &build->ivf->codebook);
+    return choose_lists(build) && index_ivf_encode(build) && measure_coded(build);
+}
+
+/* With what both ways to build need: outliers, threads, room. */
+static int carry_out(build_steps *steps, const float *vectors, uint32_t count,
+                     const struct index_build_options *options, struct index_ivf **ivf,
+                     struct error *error)
 {
     struct index_ivf_build build = {.vectors = vectors, .count = count, .options = options};
     bool done;
 
-    *ivf = NULL;
-    assert(options->codebook && count > 0 && count <= INDEX_IVF_COUNT_MAX / 2);
     build.ivf = index_allocate_zeroed(1, sizeof(*build.ivf));
     build.ivf->fixed_probes = options->probes;
     build.nearest = index_allocate(count, sizeof(uint32_t));
-    index_ivf_codebook_copy(options->codebook, &build.ivf->codebook);
     index_outliers_find(vectors, count, options->dim, &build.ivf->outliers);
     thread_team_create(&build.team, THREAD_BUILD, options->thread_count, options->cancel);
-    done = choose_lists(&build) && index_ivf_encode(&build) && measure_coded(&build);
+    done = steps(&build);
     thread_team_destroy(&build.team);
     free(build.nearest);
     if (!done) {
@@ -259,6 +275,14 @@ int index_ivf_code(const float *vectors, uint32_t count, const struct index_buil
     }
     *ivf = build.ivf;
     return 0;
+}
+
+int index_ivf_code(const float *vectors, uint32_t count, const struct index_build_options *options,
+                   struct index_ivf **ivf, struct error *error)
+{
+    *ivf = NULL;
+    assert(options->codebook && count > 0 && count <= INDEX_IVF_COUNT_MAX / 2);
+    return carry_out(build_with_codebook, vectors, count, options, ivf, error);
 }
 
 uint64_t index_ivf_build_bytes(uint32_t count, const struct index_build_options *options)
@@ -281,9 +305,6 @@ uint64_t index_ivf_build_bytes(uint32_t count, const struct index_build_options 
 int index_ivf_build(const float *vectors, uint32_t count, const struct index_build_options *options,
                     struct index_ivf **ivf, struct error *error)
 {
-    struct index_ivf_build build = {.vectors = vectors, .count = count, .options = options};
-    bool done;
-
     *ivf = NULL;
     if (count == 0 || count > INDEX_IVF_COUNT_MAX / 2)
         return error_set(error, ERROR_INVALID, "lists of %u vectors", count);
@@ -295,21 +316,7 @@ int index_ivf_build(const float *vectors, uint32_t count, const struct index_bui
         return error_set(error, ERROR_UNSUPPORTED,
                          "building lists of %u vectors takes more than %llu bytes", count,
                          (unsigned long long)options->memory_max_bytes);
-    build.ivf = index_allocate_zeroed(1, sizeof(*build.ivf));
-    build.ivf->fixed_probes = options->probes;
-    index_outliers_find(vectors, count, options->dim, &build.ivf->outliers);
-    build.nearest = index_allocate(count, sizeof(uint32_t));
-    thread_team_create(&build.team, THREAD_BUILD, options->thread_count, options->cancel);
-    done = run(&build);
-    thread_team_destroy(&build.team);
-    free(build.nearest);
-    if (!done) {
-        index_ivf_delete(build.ivf);
-        return error_set(error, ERROR_CANCELLED, "the build was cancelled");
-    }
-    report(&build, 1);
-    *ivf = build.ivf;
-    return 0;
+    return carry_out(build_with_training, vectors, count, options, ivf, error);
 }
 
 void index_ivf_delete(struct index_ivf *ivf)

@@ -194,7 +194,7 @@ static uint32_t count_rows(const struct merging *merging, uint32_t *sizes)
     return most;
 }
 
-/* What searches need to know is that of the largest part, or more. */
+/* Probe counts are the largest of any part; the error is the mean, weighted by rows. */
 static void sum_up(struct index_ivf *result, const struct index_ivf_part *parts,
                    uint32_t part_count)
 {
@@ -265,7 +265,9 @@ int index_ivf_merge(const struct index_ivf_part *parts, uint32_t part_count, str
     for (uint32_t i = 0; i < part_count; i++)
         rows += parts[i].row_count;
     if (rows == 0 || rows > INDEX_IVF_COUNT_MAX / 2)
-        return error_set(error, ERROR_INVALID, "lists of %llu rows", (unsigned long long)rows);
+        return error_set(error, ERROR_INVALID,
+                         "cannot merge lists of %llu rows: 1 to %d are possible",
+                         (unsigned long long)rows, INDEX_IVF_COUNT_MAX / 2);
     if (!have_one_codebook(parts, part_count))
         return error_set(error, ERROR_INVALID, "lists of different codebooks");
     if (!merge_outliers(&outliers, parts, part_count))
@@ -291,16 +293,6 @@ int index_ivf_merge(const struct index_ivf_part *parts, uint32_t part_count, str
 uint32_t index_lists_count(const struct index_ivf *lists)
 {
     return lists->codebook.list_count;
-}
-
-float index_lists_error(const struct index_ivf *lists)
-{
-    return lists->error;
-}
-
-float index_lists_trained_error(const struct index_ivf *lists)
-{
-    return lists->codebook.error;
 }
 
 void index_ivf_take_probes(struct index_ivf *lists, const struct index_ivf *from)

@@ -107,7 +107,8 @@ static int take_shards(struct gather *gather, const struct query_peer_answer *an
     return 0;
 }
 
-/* Whether each shard of the answer has a copy here, for which the rest of the time is. */
+/* Whether every shard of the answer also has a copy here. The rest of the time is kept for these copies
+ * (`peers_deadline`). */
 static bool all_are_here(const struct gather *gather, const struct query_peer_answer *answer)
 {
     bool here = true;

@@ -309,18 +309,35 @@ int worker_build_begin(struct build *build, struct error *error)
     return prepare(build, build->collection->hnsw_m, build->collection->hnsw_ef_construct, error);
 }
 
+static int open_segment(const struct build *build, uint32_t row_count,
+                        struct index_segment **segment, struct error *error)
+{
+    const struct config_collection *collection = build->collection;
+
+    return index_segment_open(build->io, build->path, build->file_number,
+                              vector_metric_ranking(collection->metric), collection->dim, row_count,
+                              segment, error);
+}
+
+int worker_build_write_lists(struct build *build, const struct index_ivf *ivf, uint32_t row_count,
+                             struct index_segment **segment, struct error *error)
+{
+    int code = build->reserve(build, error);
+
+    if (code == 0)
+        code = index_ivf_write(build->io, build->path, build->file_number, ivf,
+                               &build->segment_bytes, error);
+    return code == 0 ? open_segment(build, row_count, segment, error) : code;
+}
+
 static int write_lists(struct build *build, const struct index_build_options *options,
                        struct error *error)
 {
     struct index_ivf *ivf = NULL;
     int code = index_ivf_build(build->vectors, build->row_count, options, &ivf, error);
 
-    if (code != 0)
-        return code;
-    code = build->reserve(build, error);
     if (code == 0)
-        code = index_ivf_write(build->io, build->path, build->file_number, ivf,
-                               &build->segment_bytes, error);
+        code = worker_build_write_lists(build, ivf, build->row_count, &build->segment, error);
     index_ivf_delete(ivf);
     return code;
 }
@@ -338,21 +355,7 @@ static int write_graph(struct build *build, const struct index_build_options *op
         code = index_segment_write(build->io, build->path, build->file_number, graph,
                                    &build->segment_bytes, error);
     index_hnsw_graph_delete(graph);
-    return code;
-}
-
-static int write_segment(struct build *build, const struct index_build_options *options,
-                         struct error *error)
-{
-    const struct config_collection *collection = build->collection;
-    int code =
-        build->lists ? write_lists(build, options, error) : write_graph(build, options, error);
-
-    if (code == 0)
-        code = index_segment_open(build->io, build->path, build->file_number,
-                                  vector_metric_ranking(collection->metric), collection->dim,
-                                  build->row_count, &build->segment, error);
-    return code;
+    return code == 0 ? open_segment(build, build->row_count, &build->segment, error) : code;
 }
 
 /* The file of a try that is not good enough, or of a build that failed. */
@@ -395,7 +398,8 @@ static int vectors_of(void *context, uint32_t row, struct vector_row *stored, ui
 static int build_once(struct build *build, bool *good, struct error *error)
 {
     struct recall_sample sample = recall_sample_of(build->collection, build->cancel);
-    int code = write_segment(build, &build->options, error);
+    int code = build->lists ? write_lists(build, &build->options, error)
+                            : write_graph(build, &build->options, error);
 
     sample.vectors = vectors_of;
     sample.context = build;
@@ -407,7 +411,7 @@ static int build_once(struct build *build, bool *good, struct error *error)
     return code;
 }
 
-static void report_recall(const struct build *build)
+static void count_recall(const struct build *build)
 {
     struct metric_label labels[] = {{"collection", build->collection->name}};
 
@@ -416,7 +420,7 @@ static void report_recall(const struct build *build)
                build->recall);
 }
 
-static void report_low_recall(const struct build *build, bool last)
+static void log_low_recall(const struct build *build, bool last)
 {
     log_warning("indexer",
                 "%s/%s window %lld: recall %.3f with m=%u ef_construct=%u is below the floor of "
@@ -427,6 +431,13 @@ static void report_low_recall(const struct build *build, bool last)
                 last && build->span ? "there is no span"
                 : last              ? "searches scan the window"
                                     : "building it again with stronger parameters");
+}
+
+void worker_build_report_recall(const struct build *build, bool good, bool last)
+{
+    count_recall(build);
+    if (!good)
+        log_low_recall(build, last);
 }
 
 int worker_build_good(struct build *build, bool *low_recall, struct error *error)
@@ -441,11 +452,10 @@ int worker_build_good(struct build *build, bool *low_recall, struct error *error
             code = build_once(build, &good, error);
         if (code != 0)
             return code;
-        report_recall(build);
+        worker_build_report_recall(build, good, i + 1 == BUILDS_MAX);
         *low_recall = !good;
-        if (!*low_recall)
+        if (good)
             return 0;
-        report_low_recall(build, i + 1 == BUILDS_MAX);
     }
     return 0;
 }

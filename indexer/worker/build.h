@@ -76,6 +76,13 @@ int worker_build_begin(struct build *build, struct error *error);
 /** Builds until the recall floor is reached, at most twice; the segment is written, synced and
  * open. */
 int worker_build_good(struct build *build, bool *low_recall, struct error *error);
+/** Reserves the file, writes the lists of `row_count` rows into it, syncs it and opens it as *segment: of the build, or
+ * only of a sample of its rows. Whatever happens, the file stays named in build->path. */
+int worker_build_write_lists(struct build *build, const struct index_ivf *ivf, uint32_t row_count,
+                             struct index_segment **segment, struct error *error);
+/** Sets the recall metric to `build->recall` and logs a recall that is below the floor. `last`: no stronger build
+ * follows. */
+void worker_build_report_recall(const struct build *build, bool good, bool last);
 /** Renames, syncs the folder, attaches to the file, or as a span: the swap. What was attached is the
  * store's. */
 int worker_build_attach(struct build *build, struct store_shard *shard, uint64_t file_number,

@@ -17,8 +17,6 @@ enum {
     SAMPLE_ROWS_MIN = 65536, /* as far as there are so many */
     LISTS_DRIFT = 2 /* times more or fewer lists than a codebook for the rows of now would have */
 };
-/* Errors of coding may grow by so much before a base is trained anew: see ivf_build.c. */
-static const float error_drift = 1.3f;
 
 /* A span of lists in one of the collection's shards. */
 struct known {
@@ -122,7 +120,7 @@ static bool has_drifted(const struct history *history, uint64_t codebook)
     for (size_t i = 0; i < history->known_count; i++) {
         const struct known *known = &history->known[i];
         if (!is_base(known) && index_segment_codebook(known->segment) == codebook &&
-            index_lists_error(known->lists) > error_drift * index_lists_trained_error(known->lists))
+            index_lists_have_drifted(known->lists))
             return true;
     }
     return false;
@@ -173,19 +171,11 @@ static int open_trained(struct history *history, const float *vectors, uint32_t 
                         const struct index_ivf *ivf, struct error *error)
 {
     struct build *build = history->build;
-    const struct config_collection *collection = build->collection;
     const struct index_effort_sample sample = {
-        .vectors = vectors, .count = count, .dim = collection->dim, .cancel = build->cancel};
+        .vectors = vectors, .count = count, .dim = build->collection->dim, .cancel = build->cancel};
     struct error ignored;
-    int code = build->reserve(build, error);
+    int code = worker_build_write_lists(build, ivf, count, &history->trained, error);
 
-    if (code == 0)
-        code = index_ivf_write(build->io, build->path, build->file_number, ivf,
-                               &build->segment_bytes, error);
-    if (code == 0)
-        code = index_segment_open(build->io, build->path, build->file_number,
-                                  vector_metric_ranking(collection->metric), collection->dim, count,
-                                  &history->trained, error);
     if (code == 0)
         code = index_segment_measure_effort(history->trained, build->path, &sample, error);
     if (build->path[0])
@@ -314,15 +304,8 @@ static int write_merged(struct history *history, struct error *error)
     if (code != 0)
         return code;
     index_ivf_take_probes(ivf, index_segment_lists(measured));
-    code = build->reserve(build, error);
-    if (code == 0)
-        code = index_ivf_write(build->io, build->path, build->file_number, ivf,
-                               &build->segment_bytes, error);
+    code = worker_build_write_lists(build, ivf, build->row_count, &build->segment, error);
     index_ivf_delete(ivf);
-    if (code == 0)
-        code = index_segment_open(build->io, build->path, build->file_number,
-                                  vector_metric_ranking(build->collection->metric),
-                                  build->collection->dim, build->row_count, &build->segment, error);
     if (code == 0)
         code = index_segment_take_effort(build->segment, build->path, measured, error);
     return code;
@@ -345,6 +328,8 @@ static int measure(struct history *history, bool *low_recall, struct error *erro
     sample.row_count = build->row_count;
     code = recall_measure(build->segment, build->path, &sample, &build->recall, &good, error);
     *low_recall = !good;
+    if (code == 0)
+        worker_build_report_recall(build, good, true);
     return code;
 }
 
@@ -358,7 +343,9 @@ static int build_all(struct history *history, bool *low_recall, struct error *er
     if (history->heir)
         history->build->codebook = index_segment_copy_codebook(history->heir->segment);
     else if (history->span->tier == TWCS_TAIL_TIER)
-        return error_set(error, ERROR_NOT_FOUND, "the base has gone");
+        return error_set(
+            error, ERROR_NOT_FOUND,
+            "the base that this tail belongs to is gone: there is no codebook to code with");
     else
         code = train(history, error);
     if (code == 0)
@@ -377,12 +364,29 @@ static int build_all(struct history *history, bool *low_recall, struct error *er
     return code;
 }
 
+/* The next shard finds the codebook that this one trains: bases are built one after another. Whoever has memory does
+ * not wait for a turn. */
+static int build_in_turn(struct history *history, bool *low_recall, struct error *error)
+{
+    struct build *build = history->build;
+    bool base = history->span->tier == TWCS_BASE_TIER;
+    int code;
+
+    if (base && !build_memory_take_turn(build->memory, build->cancel, build->pool))
+        return error_set(error, ERROR_CANCELLED, "cancelled");
+    code = worker_build_begin(build, error);
+    if (code == 0)
+        code = build_all(history, low_recall, error);
+    if (base)
+        build_memory_give_turn(build->memory);
+    return code;
+}
+
 int worker_history_build(struct worker_task *task, const struct worker_span *span, bool *low_recall,
                          struct error *error)
 {
     struct build build = worker_task_build(task);
     struct history history = {.task = task, .span = span, .build = &build};
-    bool base = span->tier == TWCS_BASE_TIER;
     int code;
 
     build.reserve = worker_span_reserve;
@@ -390,18 +394,8 @@ int worker_history_build(struct worker_task *task, const struct worker_span *spa
     build.span = span;
     build.lists = true;
     build.row_count = (uint32_t)span->rows;
-    code = worker_build_begin(&build, error);
-    /* The next shard finds the codebook that this one trains. */
-    if (code == 0 && base && !build_memory_take_turn(build.memory, build.cancel, build.pool)) {
-        code = error_set(error, ERROR_CANCELLED, "cancelled");
-        base = false;
-    }
     arena_create(&history.arena, 0);
-    if (code == 0) {
-        code = build_all(&history, low_recall, error);
-        if (base)
-            build_memory_give_turn(build.memory);
-    }
+    code = build_in_turn(&history, low_recall, error);
     task->recall = build.recall;
     worker_build_end(&build);
     for (uint32_t i = 0; i < history.piece_count; i++)

@@ -30,7 +30,8 @@ bool build_memory_take(struct build_memory *memory, uint64_t bytes, const atomic
                        struct thread_pool *pool);
 /** 0 is fine. */
 void build_memory_give(struct build_memory *memory, uint64_t bytes);
-/** Waits for its turn among builds of which one goes on at a time; otherwise as build_memory_take. */
+/** Waits for its turn among builds of which one goes on at a time; otherwise as build_memory_take. The caller takes
+ * its memory afterwards: who has memory must not wait for those who wait for it. */
 bool build_memory_take_turn(struct build_memory *memory, const atomic_bool *cancel,
                             struct thread_pool *pool);
 void build_memory_give_turn(struct build_memory *memory);

@@ -278,7 +278,7 @@ int worker_remote_codebook(struct worker_pool *pool, const struct worker_run *ru
     if (code == 0) {
         struct store_registry *registry = pool->options.registry;
         int64_t now_ms = io_wall_ms(pool->options.io);
-        codebook = run->span_tier > 0 && worker_has_history(here.collection)
+        codebook = here.span && here.span->history
                        ? worker_source_base_codebook(registry, run->collection, now_ms)
                        : worker_source_codebook(registry, run->collection, run->start_ms, now_ms);
         code = codebook ? index_codebook_pack(codebook, &packed, error)

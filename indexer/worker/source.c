@@ -10,6 +10,7 @@
 
 #include "store/lease.h"
 #include "store/snapshot.h"
+#include "twcs/twcs.h"
 
 static bool is_run(const struct store_source *source, const struct worker_run *run)
 {
@@ -148,7 +149,7 @@ static void choose_base(struct choice *choice, const struct store_snapshot *snap
     for (size_t i = 0; i < count; i++) {
         const struct index_segment *segment = spans[i].segment->object;
         uint64_t number = index_segment_codebook(segment);
-        if (spans[i].tier == STORE_SPAN_TIERS && number != 0 &&
+        if (spans[i].tier == TWCS_BASE_TIER && number != 0 &&
             (!choice->segment || number < choice->number))
             *choice = (struct choice){segment, number, 0};
     }

@@ -22,7 +22,8 @@ static_assert((int)TWCS_HISTORY_WINDOWS_MAX == (int)STORE_SPAN_PARTS_MAX,
 static_assert((int)TWCS_SPAN_TIERS == (int)STORE_SPAN_TIERS, "what is decided can be stored");
 static_assert((int)TWCS_SPAN_FANOUT == (int)CONFIG_SPAN_WINDOWS, "config tells how many wait");
 
-bool worker_has_history(const struct config_collection *collection)
+/* Whether the collection's spans may be a base and a tail of lists. */
+static bool may_have_history(const struct config_collection *collection)
 {
     return config_has_spans(collection) && (collection->index_kind == CONFIG_INDEX_AUTO ||
                                             collection->index_kind == CONFIG_INDEX_IVF_PQ);
@@ -40,13 +41,16 @@ static void mark_covered(const struct store_shard_info *info, const struct store
 {
     size_t at = 0;
 
-    for (uint32_t i = 0; i < span->part_count && span->segment.kind == SEGMENT_IVF_PQ; i++) {
+    if (span->segment.kind != SEGMENT_IVF_PQ)
+        return;
+    for (uint32_t i = 0; i < span->part_count; i++) {
         const struct store_span_part *part = &span->parts[i];
+        if (!span->live[i])
+            continue;
         while (at < info->window_count && info->windows[at].start_ms < part->window_start_ms)
             at++;
-        for (size_t j = at; j < info->window_count && span->live[i] &&
-                            info->windows[j].start_ms == part->window_start_ms;
-             j++) {
+        for (size_t j = at;
+             j < info->window_count && info->windows[j].start_ms == part->window_start_ms; j++) {
             if (info->windows[j].run.file_number != part->file_number)
                 continue;
             windows[j].in_base |= span->tier == TWCS_BASE_TIER;
@@ -120,7 +124,7 @@ static bool takes_lists(const struct config_collection *collection,
 
     for (size_t i = 0; i < count; i++)
         settled += windows[i].settled;
-    return worker_has_history(collection) &&
+    return may_have_history(collection) &&
            (collection->index_kind == CONFIG_INDEX_IVF_PQ || settled > TWCS_HISTORY_GRAPHS_MAX);
 }
 
@@ -166,12 +170,13 @@ struct worker_span_plan worker_spans_plan(const struct config *config,
         memory_checked(arena_calloc(arena, max + 1, sizeof(*decisions)));
     const struct twcs_span_window *windows = describe_windows(info, arena);
     const struct twcs_span *spans = describe_spans(info, arena);
+    const bool history = takes_lists(collection, windows, info->window_count);
     struct worker_span_plan plan = {0};
     size_t count = 0;
 
     plan.wanted = memory_checked(arena_calloc(arena, max + 1, sizeof(*plan.wanted)));
     plan.dropped = memory_checked(arena_calloc(arena, max + 1, sizeof(*plan.dropped)));
-    if (takes_lists(collection, windows, info->window_count))
+    if (history)
         count = twcs_decide_history(windows, info->window_count, spans, info->span_count, decisions,
                                     max);
     else if (config_has_spans(collection))
@@ -187,7 +192,7 @@ struct worker_span_plan worker_spans_plan(const struct config *config,
             continue;
         }
         span = make_span(&decisions[i], info, windows, arena);
-        span.history = takes_lists(collection, windows, info->window_count);
+        span.history = history;
         span.kind = kind_of(config, collection, &span, now_ms);
         if (span.kind != SEGMENT_FLAT)
             plan.wanted[plan.wanted_count++] = span;

@@ -54,9 +54,6 @@ const struct worker_span *worker_span_find(const struct config *config,
 int worker_span_rows(const struct worker_span *span, struct store_snapshot *snapshot,
                      struct arena *arena, struct worker_rows *rows, struct error *error);
 
-/** Whether the collection's spans may be a base and a tail of lists. */
-bool worker_has_history(const struct config_collection *collection);
-
 /** build.reserve of a span that is built where the shard is open; the context is the shard. */
 int worker_span_reserve(struct build *build, struct error *error);
 /** As for the segment of one file: snapshot, build, recall, attach. ERROR_NOT_FOUND when a run has

@@ -316,3 +316,15 @@ struct query_view *cluster_view(struct cluster *cluster, bool whole)
     ck_assert_msg(query_view_open(&options, &view, &error) == 0, "%s", error.text);
     return view;
 }
+
+void cluster_open_late(struct cluster *cluster)
+{
+    struct store_registry *registry;
+
+    cluster_open(cluster, 5, VECTOR_METRIC_COSINE, test_seed());
+    cluster_fill(cluster);
+    registry = cluster->nodes[0].world.registry;
+    store_registry_watch_others(registry, 1000, INT64_MAX);
+    store_registry_note_others(registry, "world", "0", KNOWN_OFFSET, INT64_MAX);
+    cluster->nodes[4].owns[0] = true;
+}

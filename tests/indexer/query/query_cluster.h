@@ -8,6 +8,8 @@
 #include "tests/indexer/query/query_world.h"
 
 enum { SHARDS = 4, DIM = 8, IDS = 500, RECORDS = 1500, NODES_MAX = 5 };
+/* Up to which others have announced a shard of which there is a late copy. */
+enum { KNOWN_OFFSET = 1000000 };
 
 static const int64_t hour_ms = 3600000;
 static const int64_t start_ms = 1700000000000 / 3600000 * 3600000;
@@ -56,6 +58,8 @@ struct cluster {
 uint64_t cluster_random(struct cluster *cluster);
 void cluster_open(struct cluster *cluster, size_t node_count, enum vector_metric metric,
                   uint64_t seed);
+/** Filled, of five nodes. Node 0 has an old copy of shard "0", by what node 4 has announced. */
+void cluster_open_late(struct cluster *cluster);
 void cluster_close(struct cluster *cluster);
 /** Of every node, plus what each one is ahead. */
 void cluster_set_clock(struct cluster *cluster, int64_t now_ms);

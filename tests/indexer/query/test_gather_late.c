@@ -5,21 +5,6 @@
 #include "tests/indexer/query/query_comparison.h"
 #include "tests/support/test_main.h"
 
-enum { KNOWN = 1000000 }; /* up to which a shard is known to go */
-
-/* Node 0 has an old copy of shard "0", by what node 4 has announced. */
-static void open_late_cluster(struct cluster *cluster)
-{
-    struct store_registry *registry;
-
-    cluster_open(cluster, 5, VECTOR_METRIC_COSINE, test_seed());
-    cluster_fill(cluster);
-    registry = cluster->nodes[0].world.registry;
-    store_registry_watch_others(registry, 1000, INT64_MAX);
-    store_registry_note_others(registry, "world", "0", KNOWN, INT64_MAX);
-    cluster->nodes[4].owns[0] = true;
-}
-
 /* The peer has the shard, with one record. */
 static void open_at_peer(struct cluster *cluster)
 {
@@ -44,7 +29,7 @@ static void check_that_shard_lacks(const struct query_view *view)
     ck_assert_uint_eq(count, SHARDS);
     for (size_t i = 0; i < count; i++)
         ck_assert_int_eq(shards[i].lacks, i == 0);
-    ck_assert_int_eq(shards[0].known_offset, KNOWN);
+    ck_assert_int_eq(shards[0].known_offset, KNOWN_OFFSET);
 }
 
 /* Whatever a request asks for, however its peer fails: it is answered as it would be if the copy were alone, and says that it
@@ -54,7 +39,7 @@ START_TEST(a_late_copy_answers_where_its_peer_fails_and_is_named)
     static struct cluster cluster;
     const enum damage damages = TEST_SANITIZED ? HALF : DAMAGES;
 
-    open_late_cluster(&cluster);
+    cluster_open_late(&cluster);
     for (enum damage damage = SOUND; damage < damages; damage++) {
         struct query_view *view;
         struct error error = {0};
@@ -84,7 +69,7 @@ START_TEST(a_view_that_a_late_copy_answered_once_stays_incomplete)
     struct error error = {0};
     uint64_t old, count;
 
-    open_late_cluster(&cluster);
+    cluster_open_late(&cluster);
     open_at_peer(&cluster);
     view = cluster_view(&cluster, false);
     ck_assert_int_eq(query_count(view, NULL, &count, &error), 0);

@@ -365,13 +365,9 @@ START_TEST(offsets_that_a_late_copy_lacks_are_missing)
     struct query_min_offset wanted = {"0", 0};
     struct store_shard *late;
 
-    cluster_open(&cluster, 5, VECTOR_METRIC_COSINE, test_seed());
-    cluster_fill(&cluster);
-    cluster.nodes[4].owns[0] = true;
+    cluster_open_late(&cluster);
     cluster.nodes[4].damage = SILENT;
     late = cluster.nodes[0].world.shards[0];
-    store_registry_watch_others(cluster.nodes[0].world.registry, 1000, INT64_MAX);
-    store_registry_note_others(cluster.nodes[0].world.registry, "world", "0", 1000000, INT64_MAX);
     for (size_t lacks = 0; lacks < 2; lacks++) {
         struct query_view_options options = options_of(&cluster, 0, &wanted);
         struct query_view *view;

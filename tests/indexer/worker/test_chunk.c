@@ -15,36 +15,10 @@
 
 enum { CHUNKS_MAX = 8 };
 
-struct setting {
-    struct worker_fixture fixture;
-    struct worker_queue *queue;
-    struct worker_pool *pool;
-};
-
-static struct setting *set_up(const char *yaml)
-{
-    struct setting *setting = calloc(1, sizeof(*setting));
-    struct error error = {0};
-
-    ck_assert_ptr_nonnull(setting);
-    fixture_open(&setting->fixture, "chunks", "0", yaml);
-    ck_assert_int_eq(worker_queue_local(setting->fixture.metrics, &setting->queue, &error), 0);
-    setting->pool = fixture_pool(&setting->fixture, setting->queue, 2);
-    return setting;
-}
-
-static void tear_down(struct setting *setting)
-{
-    worker_pool_stop(setting->pool);
-    setting->queue->operations->close(setting->queue);
-    fixture_close(&setting->fixture);
-    free(setting);
-}
-
 /* Sources of the window that a search would walk. */
-static int walkable(struct setting *setting, int64_t number)
+static int walkable(struct worker_fixture *fixture, int64_t number)
 {
-    struct store_snapshot *snapshot = store_snapshot_acquire(setting->fixture.shard, 0);
+    struct store_snapshot *snapshot = store_snapshot_acquire(fixture->shard, 0);
     size_t count;
     const struct store_source *sources = store_snapshot_sources(snapshot, &count);
     int found = 0;
@@ -58,158 +32,156 @@ static int walkable(struct setting *setting, int64_t number)
 
 START_TEST(large_chunks_of_an_open_window_get_segments_and_small_ones_none)
 {
-    struct setting *setting = set_up(CHUNKED);
+    struct worker_fixture *fixture = fixture_start("chunks", CHUNKED, 2);
     struct store_file_info chunks[CHUNKS_MAX];
     struct store_file_info chunk;
 
-    fixture_flush(&setting->fixture, 5, 1000);
-    fixture_flush(&setting->fixture, 5, 399);
-    fixture_flush(&setting->fixture, 5, 400);
-    worker_pool_reconcile(setting->pool);
-    worker_pool_reconcile(setting->pool); /* harmless */
-    chunk = fixture_wait_chunk(&setting->fixture, 5, 0);
+    fixture_flush(fixture, 5, 1000);
+    fixture_flush(fixture, 5, 399);
+    fixture_flush(fixture, 5, 400);
+    worker_pool_reconcile(fixture->pool);
+    worker_pool_reconcile(fixture->pool); /* harmless */
+    chunk = fixture_wait_chunk(fixture, 5, 0);
     ck_assert_int_eq(chunk.segment.kind, SEGMENT_HNSW);
     ck_assert_double_ge(chunk.segment.recall, 0.9); /* about .95 is asked for */
-    (void)fixture_wait_chunk(&setting->fixture, 5, 2);
-    fixture_wait_drained(setting->queue);
-    ck_assert_uint_eq(fixture_chunks(&setting->fixture, 5, chunks, CHUNKS_MAX), 3);
+    (void)fixture_wait_chunk(fixture, 5, 2);
+    fixture_wait_drained(fixture->queue);
+    ck_assert_uint_eq(fixture_chunks(fixture, 5, chunks, CHUNKS_MAX), 3);
     ck_assert_uint_eq(chunks[1].segment.file_number, 0);
-    ck_assert_int_eq(walkable(setting, 5), 2);
-    ck_assert(!fixture_window(&setting->fixture, 5).sealed);
-    ck_assert_int_eq(fixture_count_files(&setting->fixture, ".segment"), 2);
-    worker_pool_reconcile(setting->pool);
-    ck_assert_int_eq(setting->queue->operations->depth(setting->queue), 0);
-    tear_down(setting);
+    ck_assert_int_eq(walkable(fixture, 5), 2);
+    ck_assert(!fixture_window(fixture, 5).sealed);
+    ck_assert_int_eq(fixture_count_files(fixture, ".segment"), 2);
+    worker_pool_reconcile(fixture->pool);
+    ck_assert_int_eq(fixture->queue->operations->depth(fixture->queue), 0);
+    fixture_stop(fixture);
 }
 END_TEST
 
 START_TEST(chunk_segment_goes_with_its_chunk_when_chunks_merge_and_when_the_window_seals)
 {
-    struct setting *setting = set_up(CHUNKED);
+    struct worker_fixture *fixture = fixture_start("chunks", CHUNKED, 2);
     struct store_file_info chunk;
     struct error error = {0};
 
-    fixture_flush(&setting->fixture, 5, 500);
-    fixture_flush(&setting->fixture, 5, 600);
-    worker_pool_reconcile(setting->pool);
-    (void)fixture_wait_chunk(&setting->fixture, 5, 0);
-    (void)fixture_wait_chunk(&setting->fixture, 5, 1);
-    fixture_wait_drained(setting->queue);
-    ck_assert_msg(
-        compact_tier(setting->fixture.shard, 5 * (int64_t)WINDOW_MS, WINDOW_MS, 2, &error) == 0,
-        "%s", error.text);
-    ck_assert_int_eq(walkable(setting, 5), 0);
-    fixture_wait_files(&setting->fixture, ".segment", 0);
-    worker_pool_reconcile(setting->pool);
-    chunk = fixture_wait_chunk(&setting->fixture, 5, 0);
+    fixture_flush(fixture, 5, 500);
+    fixture_flush(fixture, 5, 600);
+    worker_pool_reconcile(fixture->pool);
+    (void)fixture_wait_chunk(fixture, 5, 0);
+    (void)fixture_wait_chunk(fixture, 5, 1);
+    fixture_wait_drained(fixture->queue);
+    ck_assert_msg(compact_tier(fixture->shard, 5 * (int64_t)WINDOW_MS, WINDOW_MS, 2, &error) == 0,
+                  "%s", error.text);
+    ck_assert_int_eq(walkable(fixture, 5), 0);
+    fixture_wait_files(fixture, ".segment", 0);
+    worker_pool_reconcile(fixture->pool);
+    chunk = fixture_wait_chunk(fixture, 5, 0);
     ck_assert_uint_eq(chunk.rows, 1100);
-    fixture_wait_drained(setting->queue);
+    fixture_wait_drained(fixture->queue);
 
-    fixture_seal(&setting->fixture, 5, 10);
-    ck_assert_int_eq(walkable(setting, 5), 0);
-    fixture_wait_files(&setting->fixture, ".segment", 0);
-    fixture_submit(&setting->fixture, setting->pool, 5);
-    ck_assert_uint_eq(fixture_wait_indexed(&setting->fixture, 5).run.rows, 1110);
-    fixture_wait_files(&setting->fixture, ".segment", 1);
-    tear_down(setting);
+    fixture_seal(fixture, 5, 10);
+    ck_assert_int_eq(walkable(fixture, 5), 0);
+    fixture_wait_files(fixture, ".segment", 0);
+    fixture_submit(fixture, fixture->pool, 5);
+    ck_assert_uint_eq(fixture_wait_indexed(fixture, 5).run.rows, 1110);
+    fixture_wait_files(fixture, ".segment", 1);
+    fixture_stop(fixture);
 }
 END_TEST
 
 START_TEST(late_chunk_of_a_sealed_window_gets_a_segment_beside_that_of_the_run)
 {
-    struct setting *setting = set_up(CHUNKED);
+    struct worker_fixture *fixture = fixture_start("chunks", CHUNKED, 2);
 
-    fixture_seal(&setting->fixture, 5, 500);
-    fixture_flush(&setting->fixture, 5, 700);
-    worker_pool_reconcile(setting->pool);
-    (void)fixture_wait_indexed(&setting->fixture, 5);
-    (void)fixture_wait_chunk(&setting->fixture, 5, 0);
-    ck_assert_int_eq(walkable(setting, 5), 2);
-    tear_down(setting);
+    fixture_seal(fixture, 5, 500);
+    fixture_flush(fixture, 5, 700);
+    worker_pool_reconcile(fixture->pool);
+    (void)fixture_wait_indexed(fixture, 5);
+    (void)fixture_wait_chunk(fixture, 5, 0);
+    ck_assert_int_eq(walkable(fixture, 5), 2);
+    fixture_stop(fixture);
 }
 END_TEST
 
 START_TEST(job_of_a_chunk_that_is_merged_is_no_failure)
 {
-    struct setting *setting = set_up(CHUNKED);
+    struct worker_fixture *fixture = fixture_start("chunks", CHUNKED, 2);
     struct worker_job job = {.collection = "news",
                              .shard = "0",
                              .window_start_ms = 5 * (int64_t)WINDOW_MS,
                              .window_length_ms = WINDOW_MS};
     struct store_file_info chunks[CHUNKS_MAX];
 
-    fixture_flush(&setting->fixture, 5, 500);
-    ck_assert_uint_eq(fixture_chunks(&setting->fixture, 5, chunks, CHUNKS_MAX), 1);
-    fixture_seal(&setting->fixture, 5, 10);
+    fixture_flush(fixture, 5, 500);
+    ck_assert_uint_eq(fixture_chunks(fixture, 5, chunks, CHUNKS_MAX), 1);
+    fixture_seal(fixture, 5, 10);
     job.run_file_number = chunks[0].file_number;
     job.rows = chunks[0].rows;
-    ck_assert_int_eq(setting->queue->operations->publish(setting->queue, &job, ERROR_IGNORED), 0);
-    fixture_wait_drained(setting->queue);
-    ck_assert_int_eq(fixture_count_files(&setting->fixture, ".segment"), 0);
-    ck_assert_double_eq(fixture_counter(&setting->fixture, "windrow_index_dead_letters_total"), 0);
-    tear_down(setting);
+    ck_assert_int_eq(fixture->queue->operations->publish(fixture->queue, &job, ERROR_IGNORED), 0);
+    fixture_wait_drained(fixture->queue);
+    ck_assert_int_eq(fixture_count_files(fixture, ".segment"), 0);
+    ck_assert_double_eq(fixture_counter(fixture, "windrow_index_dead_letters_total"), 0);
+    fixture_stop(fixture);
 }
 END_TEST
 
 START_TEST(chunk_segments_are_there_again_after_a_restart_or_built_again_when_damaged)
 {
-    struct setting *setting = set_up(CHUNKED);
+    struct worker_fixture *fixture = fixture_start("chunks", CHUNKED, 2);
     struct store_file_info chunk;
     struct error error = {0};
     char path[500];
     FILE *file;
 
-    fixture_flush(&setting->fixture, 5, 500);
-    worker_pool_reconcile(setting->pool);
-    chunk = fixture_wait_chunk(&setting->fixture, 5, 0);
-    fixture_wait_drained(setting->queue);
-    fixture_reopen(&setting->fixture);
-    ck_assert_int_eq(walkable(setting, 5), 0);
-    ck_assert_int_eq(worker_pool_load_segments(setting->pool, setting->fixture.shard, &error), 0);
-    ck_assert_int_eq(walkable(setting, 5), 1);
+    fixture_flush(fixture, 5, 500);
+    worker_pool_reconcile(fixture->pool);
+    chunk = fixture_wait_chunk(fixture, 5, 0);
+    fixture_wait_drained(fixture->queue);
+    fixture_reopen(fixture);
+    ck_assert_int_eq(walkable(fixture, 5), 0);
+    ck_assert_int_eq(worker_pool_load_segments(fixture->pool, fixture->shard, &error), 0);
+    ck_assert_int_eq(walkable(fixture, 5), 1);
 
-    snprintf(path, sizeof(path), "%s/%06llu.segment", store_shard_directory(setting->fixture.shard),
+    snprintf(path, sizeof(path), "%s/%06llu.segment", store_shard_directory(fixture->shard),
              (unsigned long long)chunk.segment.file_number);
-    fixture_reopen(&setting->fixture);
+    fixture_reopen(fixture);
     file = fopen(path, "r+b");
     ck_assert_ptr_nonnull(file);
     fseek(file, (long)chunk.segment.bytes / 2, SEEK_SET);
     fputs("damage", file);
     fclose(file);
-    ck_assert_int_eq(worker_pool_load_segments(setting->pool, setting->fixture.shard, &error), 0);
-    ck_assert_int_eq(walkable(setting, 5), 0);
-    worker_pool_reconcile_shard(setting->pool, setting->fixture.shard);
-    ck_assert_uint_ne(fixture_wait_chunk(&setting->fixture, 5, 0).segment.file_number,
+    ck_assert_int_eq(worker_pool_load_segments(fixture->pool, fixture->shard, &error), 0);
+    ck_assert_int_eq(walkable(fixture, 5), 0);
+    worker_pool_reconcile_shard(fixture->pool, fixture->shard);
+    ck_assert_uint_ne(fixture_wait_chunk(fixture, 5, 0).segment.file_number,
                       chunk.segment.file_number);
-    tear_down(setting);
+    fixture_stop(fixture);
 }
 END_TEST
 
 START_TEST(segment_file_that_no_manifest_names_goes_at_the_next_opening)
 {
-    struct setting *setting = set_up(CHUNKED);
+    struct worker_fixture *fixture = fixture_start("chunks", CHUNKED, 2);
     char path[4096];
     uint64_t number;
     FILE *file;
 
-    fixture_flush(&setting->fixture, 5, 500);
+    fixture_flush(fixture, 5, 500);
     /* Killed between the rename and the attach; and by somebody whose number is not reserved. */
-    store_shard_reserve_segment(setting->fixture.shard, &number, path, sizeof(path));
+    store_shard_reserve_segment(fixture->shard, &number, path, sizeof(path));
     path[strlen(path) - strlen(".tmp")] = '\0';
     file = fopen(path, "w");
     ck_assert_ptr_nonnull(file);
     fputs("half a segment", file);
     fclose(file);
-    snprintf(path, sizeof(path), "%s/900000.segment",
-             store_shard_directory(setting->fixture.shard));
+    snprintf(path, sizeof(path), "%s/900000.segment", store_shard_directory(fixture->shard));
     file = fopen(path, "w");
     ck_assert_ptr_nonnull(file);
     fclose(file);
-    ck_assert_int_eq(fixture_count_files(&setting->fixture, ".segment"), 2);
-    fixture_reopen(&setting->fixture);
-    ck_assert_int_eq(fixture_count_files(&setting->fixture, ".segment"), 1);
-    ck_assert_int_eq(fixture_count_files(&setting->fixture, "900000.segment"), 1);
-    tear_down(setting);
+    ck_assert_int_eq(fixture_count_files(fixture, ".segment"), 2);
+    fixture_reopen(fixture);
+    ck_assert_int_eq(fixture_count_files(fixture, ".segment"), 1);
+    ck_assert_int_eq(fixture_count_files(fixture, "900000.segment"), 1);
+    fixture_stop(fixture);
 }
 END_TEST
 

@@ -11,37 +11,23 @@
 #include "indexer/worker/segment_kind.h"
 #include "tests/indexer/worker/worker_fixture.h"
 
-struct setting {
-    struct worker_fixture fixture;
-    struct worker_queue *queue;
-    struct worker_pool *pool;
-};
-
-static struct setting *set_up(const char *yaml, uint64_t memory_max_bytes, uint32_t threads)
+static struct worker_fixture *set_up(const char *yaml, uint64_t memory_max_bytes, uint32_t threads)
 {
-    struct setting *setting = calloc(1, sizeof(*setting));
-    struct error error = {0};
+    struct worker_fixture *fixture = fixture_start("memory", yaml, threads);
 
-    ck_assert_ptr_nonnull(setting);
-    fixture_open(&setting->fixture, "memory", "0", yaml);
-    setting->fixture.config->build_memory_max_bytes = memory_max_bytes;
-    ck_assert_int_eq(worker_queue_local(setting->fixture.metrics, &setting->queue, &error), 0);
-    setting->pool = fixture_pool(&setting->fixture, setting->queue, threads);
-    return setting;
+    fixture->config->build_memory_max_bytes = memory_max_bytes;
+    return fixture;
 }
 
-static void tear_down(struct setting *setting)
+static void tear_down(struct worker_fixture *fixture)
 {
     uint32_t threads, building;
     uint64_t memory_bytes;
 
-    worker_pool_quiesce(setting->pool);
-    worker_pool_describe(setting->pool, &threads, &building, &memory_bytes);
+    worker_pool_quiesce(fixture->pool);
+    worker_pool_describe(fixture->pool, &threads, &building, &memory_bytes);
     ck_assert_uint_eq(memory_bytes, 0);
-    worker_pool_stop(setting->pool);
-    setting->queue->operations->close(setting->queue);
-    fixture_close(&setting->fixture);
-    free(setting);
+    fixture_stop(fixture);
 }
 
 static struct index_build_options options_of(const struct config_collection *collection,
@@ -160,54 +146,56 @@ END_TEST
 
 START_TEST(window_too_large_for_a_graph_gets_lists_and_stays_with_them)
 {
-    struct setting *setting = set_up("dim: 64, metric: l2, index: {flat_below: 100}", 1 << 20, 1);
-    struct index_build_options options = options_of(&setting->fixture.config->collections[0], 1);
+    struct worker_fixture *fixture =
+        set_up("dim: 64, metric: l2, index: {flat_below: 100}", 1 << 20, 1);
+    struct index_build_options options = options_of(&fixture->config->collections[0], 1);
     uint64_t graph = worker_build_bytes(&options, false, 8000, false);
     struct store_window_info window;
 
-    setting->fixture.config->build_memory_max_bytes = graph - 1;
+    fixture->config->build_memory_max_bytes = graph - 1;
     ck_assert_uint_lt(worker_build_bytes(&options, true, 8000, false), graph);
-    fixture_seal(&setting->fixture, 5, 8000);
-    fixture_submit(&setting->fixture, setting->pool, 5);
-    window = fixture_wait_indexed(&setting->fixture, 5);
+    fixture_seal(fixture, 5, 8000);
+    fixture_submit(fixture, fixture->pool, 5);
+    window = fixture_wait_indexed(fixture, 5);
     ck_assert_int_eq(window.run.segment.kind, SEGMENT_IVF_PQ);
-    fixture_wait_drained(setting->queue);
-    worker_pool_reconcile(setting->pool);
-    ck_assert_int_eq(setting->queue->operations->depth(setting->queue), 0);
-    tear_down(setting);
+    fixture_wait_drained(fixture->queue);
+    worker_pool_reconcile(fixture->pool);
+    ck_assert_int_eq(fixture->queue->operations->depth(fixture->queue), 0);
+    tear_down(fixture);
 }
 END_TEST
 
 START_TEST(window_too_large_for_any_build_is_scanned_and_counted)
 {
-    struct setting *setting = set_up("dim: 64, metric: l2, index: {flat_below: 100}", 100000, 1);
+    struct worker_fixture *fixture =
+        set_up("dim: 64, metric: l2, index: {flat_below: 100}", 100000, 1);
     struct metric_label label = {"collection", "news"};
     struct metric *gauge =
-        metrics_gauge(setting->fixture.metrics, "windrow_index_too_large_files", "", &label, 1);
+        metrics_gauge(fixture->metrics, "windrow_index_too_large_files", "", &label, 1);
 
-    fixture_seal(&setting->fixture, 5, 8000);
-    fixture_submit(&setting->fixture, setting->pool, 5);
-    worker_pool_reconcile(setting->pool);
-    ck_assert_int_eq(setting->queue->operations->depth(setting->queue), 0);
-    ck_assert_uint_eq(fixture_window(&setting->fixture, 5).run.segment.file_number, 0);
+    fixture_seal(fixture, 5, 8000);
+    fixture_submit(fixture, fixture->pool, 5);
+    worker_pool_reconcile(fixture->pool);
+    ck_assert_int_eq(fixture->queue->operations->depth(fixture->queue), 0);
+    ck_assert_uint_eq(fixture_window(fixture, 5).run.segment.file_number, 0);
     ck_assert_double_eq(metric_value(gauge), 1);
-    setting->fixture.config->build_memory_max_bytes = 1 << 30;
-    worker_pool_reconcile(setting->pool);
+    fixture->config->build_memory_max_bytes = 1 << 30;
+    worker_pool_reconcile(fixture->pool);
     ck_assert_double_eq(metric_value(gauge), 0);
-    (void)fixture_wait_indexed(&setting->fixture, 5);
-    tear_down(setting);
+    (void)fixture_wait_indexed(fixture, 5);
+    tear_down(fixture);
 }
 END_TEST
 
 /* Watches the build of a window. Returns how often it was further than before. A build is listed for a moment after its
  * segment was attached: the one before may still be there. */
-static uint32_t watch_build(struct setting *setting, int64_t number, uint32_t rows)
+static uint32_t watch_build(struct worker_fixture *fixture, int64_t number, uint32_t rows)
 {
     uint32_t seen = 0, before = 0;
 
-    while (fixture_window(&setting->fixture, number).run.segment.file_number == 0) {
+    while (fixture_window(fixture, number).run.segment.file_number == 0) {
         struct worker_build_info info;
-        if (worker_pool_builds(setting->pool, &info, 1) > 0 &&
+        if (worker_pool_builds(fixture->pool, &info, 1) > 0 &&
             info.window_start_ms != (number - 1) * WINDOW_MS) {
             ck_assert_str_eq(info.collection, "news");
             ck_assert_str_eq(info.shard, "0");
@@ -227,44 +215,44 @@ static uint32_t watch_build(struct setting *setting, int64_t number, uint32_t ro
 START_TEST(build_under_way_says_how_far_it_is)
 {
     enum { ROWS = 8000, BUILDS_MAX = 20 };
-    struct setting *setting =
+    struct worker_fixture *fixture =
         set_up("dim: 64, metric: l2, index: {flat_below: 100, recall_floor: 0.5}", 1 << 30, 1);
     uint32_t seen = 0;
 
     for (int64_t number = 1; seen == 0 && number <= BUILDS_MAX; number++) {
-        fixture_seal(&setting->fixture, number, ROWS);
-        fixture_submit(&setting->fixture, setting->pool, number);
-        seen = watch_build(setting, number, ROWS);
+        fixture_seal(fixture, number, ROWS);
+        fixture_submit(fixture, fixture->pool, number);
+        seen = watch_build(fixture, number, ROWS);
     }
     ck_assert_uint_ge(seen, 1);
-    tear_down(setting);
+    tear_down(fixture);
 }
 END_TEST
 
 START_TEST(builds_that_do_not_fit_together_wait_for_each_other)
 {
-    struct setting *setting = set_up("dim: 64, metric: l2, index: {kind: hnsw}", 1 << 20, 3);
-    struct index_build_options options = options_of(&setting->fixture.config->collections[0], 1);
+    struct worker_fixture *fixture = set_up("dim: 64, metric: l2, index: {kind: hnsw}", 1 << 20, 3);
+    struct index_build_options options = options_of(&fixture->config->collections[0], 1);
     struct metric *gauge =
-        metrics_gauge(setting->fixture.metrics, "windrow_index_build_memory_bytes", "", NULL, 0);
+        metrics_gauge(fixture->metrics, "windrow_index_build_memory_bytes", "", NULL, 0);
     uint64_t most = worker_build_bytes(&options, false, 4000, false) * 3 / 2;
     bool all = false;
 
-    setting->fixture.config->build_memory_max_bytes = most;
+    fixture->config->build_memory_max_bytes = most;
     for (int64_t number = 1; number <= 4; number++)
-        fixture_seal(&setting->fixture, number, 4000);
-    worker_pool_reconcile(setting->pool);
+        fixture_seal(fixture, number, 4000);
+    worker_pool_reconcile(fixture->pool);
     for (int round = 0; !all; round++) {
         ck_assert_int_lt(round, 60000);
         ck_assert_double_le(metric_value(gauge), (double)most);
         all = true;
         for (int64_t number = 1; number <= 4; number++)
-            all &= fixture_window(&setting->fixture, number).run.segment.file_number != 0;
+            all &= fixture_window(fixture, number).run.segment.file_number != 0;
         (void)nanosleep(&(struct timespec){0, 1000000}, NULL);
     }
     for (int64_t number = 1; number <= 4; number++)
-        ck_assert_int_eq(fixture_window(&setting->fixture, number).run.segment.kind, SEGMENT_HNSW);
-    tear_down(setting);
+        ck_assert_int_eq(fixture_window(fixture, number).run.segment.kind, SEGMENT_HNSW);
+    tear_down(fixture);
 }
 END_TEST
 

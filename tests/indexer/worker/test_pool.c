@@ -13,62 +13,36 @@
 #define SMALL  "dim: 16, metric: l2, index: {flat_below: 100}"
 #define GRAPHS "dim: 16, metric: l2, index: {kind: hnsw}"
 
-struct setting {
-    struct worker_fixture fixture;
-    struct worker_queue *queue;
-    struct worker_pool *pool;
-};
-
-static struct setting *set_up(const char *yaml, uint32_t threads)
-{
-    struct setting *setting = calloc(1, sizeof(*setting));
-    struct error error = {0};
-
-    ck_assert_ptr_nonnull(setting);
-    fixture_open(&setting->fixture, "pool", "0", yaml);
-    ck_assert_int_eq(worker_queue_local(setting->fixture.metrics, &setting->queue, &error), 0);
-    setting->pool = fixture_pool(&setting->fixture, setting->queue, threads);
-    return setting;
-}
-
-static void tear_down(struct setting *setting)
-{
-    worker_pool_stop(setting->pool);
-    setting->queue->operations->close(setting->queue);
-    fixture_close(&setting->fixture);
-    free(setting);
-}
-
 START_TEST(sealed_window_gets_a_segment_that_searches_see)
 {
-    struct setting *setting = set_up(SMALL, 2);
+    struct worker_fixture *fixture = fixture_start("pool", SMALL, 2);
     struct store_window_info window;
     struct store_snapshot *snapshot;
     const struct store_source *sources;
     size_t count;
 
-    fixture_seal(&setting->fixture, 5, 2000);
-    fixture_submit(&setting->fixture, setting->pool, 5);
-    window = fixture_wait_indexed(&setting->fixture, 5);
+    fixture_seal(fixture, 5, 2000);
+    fixture_submit(fixture, fixture->pool, 5);
+    window = fixture_wait_indexed(fixture, 5);
     ck_assert_int_ne(window.run.segment.kind, SEGMENT_FLAT);
     ck_assert_double_ge(window.run.segment.recall, 0.9); /* about .95 is asked for */
     ck_assert_uint_gt(window.run.segment.bytes, 0);
-    snapshot = store_snapshot_acquire(setting->fixture.shard, 0);
+    snapshot = store_snapshot_acquire(fixture->shard, 0);
     sources = store_snapshot_sources(snapshot, &count);
     for (size_t i = 0; i < count; i++)
         if (sources[i].sealed)
             ck_assert_ptr_nonnull(sources[i].segment->object);
     store_snapshot_release(snapshot);
-    fixture_wait_drained(setting->queue);
-    ck_assert_int_eq(fixture_count_files(&setting->fixture, ".segment"), 1);
-    ck_assert_int_eq(fixture_count_files(&setting->fixture, ".tmp"), 0);
-    tear_down(setting);
+    fixture_wait_drained(fixture->queue);
+    ck_assert_int_eq(fixture_count_files(fixture, ".segment"), 1);
+    ck_assert_int_eq(fixture_count_files(fixture, ".tmp"), 0);
+    fixture_stop(fixture);
 }
 END_TEST
 
 START_TEST(redelivered_job_finds_the_work_done)
 {
-    struct setting *setting = set_up(SMALL, 2);
+    struct worker_fixture *fixture = fixture_start("pool", SMALL, 2);
     struct worker_job job = {.collection = "news",
                              .shard = "0",
                              .window_start_ms = 5 * (int64_t)WINDOW_MS,
@@ -76,104 +50,104 @@ START_TEST(redelivered_job_finds_the_work_done)
                              .generation = 1};
     struct store_window_info window;
 
-    fixture_seal(&setting->fixture, 5, 500);
-    fixture_submit(&setting->fixture, setting->pool, 5);
-    window = fixture_wait_indexed(&setting->fixture, 5);
-    fixture_wait_drained(setting->queue);
-    ck_assert_int_eq(setting->queue->operations->publish(setting->queue, &job, ERROR_IGNORED), 0);
-    fixture_wait_drained(setting->queue);
-    ck_assert_uint_eq(fixture_window(&setting->fixture, 5).run.segment.file_number,
+    fixture_seal(fixture, 5, 500);
+    fixture_submit(fixture, fixture->pool, 5);
+    window = fixture_wait_indexed(fixture, 5);
+    fixture_wait_drained(fixture->queue);
+    ck_assert_int_eq(fixture->queue->operations->publish(fixture->queue, &job, ERROR_IGNORED), 0);
+    fixture_wait_drained(fixture->queue);
+    ck_assert_uint_eq(fixture_window(fixture, 5).run.segment.file_number,
                       window.run.segment.file_number);
-    ck_assert_int_eq(fixture_count_files(&setting->fixture, ".segment"), 1);
-    tear_down(setting);
+    ck_assert_int_eq(fixture_count_files(fixture, ".segment"), 1);
+    fixture_stop(fixture);
 }
 END_TEST
 
 START_TEST(job_of_a_generation_that_is_gone_is_no_failure)
 {
-    struct setting *setting = set_up(SMALL, 1);
+    struct worker_fixture *fixture = fixture_start("pool", SMALL, 1);
     const struct {
         int64_t window;
         uint64_t generation;
         const char *collection;
     } gone[] = {{5, 1, "news"}, {5, 9, "news"}, {77, 1, "news"}, {5, 2, "olds"}};
 
-    fixture_seal(&setting->fixture, 5, 500);
-    fixture_seal(&setting->fixture, 5, 500); /* generation 2 */
-    ck_assert_uint_eq(fixture_window(&setting->fixture, 5).generation, 2);
+    fixture_seal(fixture, 5, 500);
+    fixture_seal(fixture, 5, 500); /* generation 2 */
+    ck_assert_uint_eq(fixture_window(fixture, 5).generation, 2);
     for (size_t i = 0; i < sizeof(gone) / sizeof(gone[0]); i++) {
         struct worker_job job = {.shard = "0",
                                  .window_start_ms = gone[i].window * WINDOW_MS,
                                  .window_length_ms = WINDOW_MS,
                                  .generation = gone[i].generation};
         snprintf(job.collection, sizeof(job.collection), "%s", gone[i].collection);
-        ck_assert_int_eq(setting->queue->operations->publish(setting->queue, &job, ERROR_IGNORED),
+        ck_assert_int_eq(fixture->queue->operations->publish(fixture->queue, &job, ERROR_IGNORED),
                          0);
     }
-    fixture_wait_drained(setting->queue);
-    ck_assert_int_eq(fixture_count_files(&setting->fixture, ".segment"), 0);
-    ck_assert_double_eq(fixture_counter(&setting->fixture, "windrow_index_dead_letters_total"), 0);
-    tear_down(setting);
+    fixture_wait_drained(fixture->queue);
+    ck_assert_int_eq(fixture_count_files(fixture, ".segment"), 0);
+    ck_assert_double_eq(fixture_counter(fixture, "windrow_index_dead_letters_total"), 0);
+    fixture_stop(fixture);
 }
 END_TEST
 
 START_TEST(reseal_gets_a_segment_of_the_new_generation)
 {
-    struct setting *setting = set_up(SMALL, 1);
+    struct worker_fixture *fixture = fixture_start("pool", SMALL, 1);
 
-    fixture_seal(&setting->fixture, 5, 500);
-    fixture_submit(&setting->fixture, setting->pool, 5);
-    (void)fixture_wait_indexed(&setting->fixture, 5);
-    fixture_seal(&setting->fixture, 5, 300);
-    ck_assert_uint_eq(fixture_window(&setting->fixture, 5).run.segment.file_number, 0);
-    fixture_submit(&setting->fixture, setting->pool, 5);
-    ck_assert_uint_eq(fixture_wait_indexed(&setting->fixture, 5).run.rows, 800);
-    tear_down(setting);
+    fixture_seal(fixture, 5, 500);
+    fixture_submit(fixture, fixture->pool, 5);
+    (void)fixture_wait_indexed(fixture, 5);
+    fixture_seal(fixture, 5, 300);
+    ck_assert_uint_eq(fixture_window(fixture, 5).run.segment.file_number, 0);
+    fixture_submit(fixture, fixture->pool, 5);
+    ck_assert_uint_eq(fixture_wait_indexed(fixture, 5).run.rows, 800);
+    fixture_stop(fixture);
 }
 END_TEST
 
 START_TEST(window_whose_job_was_lost_is_found_by_reconciliation)
 {
-    struct setting *setting = set_up(SMALL, 2);
+    struct worker_fixture *fixture = fixture_start("pool", SMALL, 2);
 
     for (int64_t number = 1; number <= 6; number++)
-        fixture_seal(&setting->fixture, number, 300);
-    worker_pool_reconcile(setting->pool);
-    worker_pool_reconcile(setting->pool); /* harmless */
+        fixture_seal(fixture, number, 300);
+    worker_pool_reconcile(fixture->pool);
+    worker_pool_reconcile(fixture->pool); /* harmless */
     for (int64_t number = 1; number <= 6; number++)
-        (void)fixture_wait_indexed(&setting->fixture, number);
-    fixture_wait_drained(setting->queue);
-    worker_pool_reconcile(setting->pool);
-    ck_assert_int_eq(setting->queue->operations->depth(setting->queue), 0);
-    ck_assert_int_eq(fixture_count_files(&setting->fixture, ".segment"), 6);
-    tear_down(setting);
+        (void)fixture_wait_indexed(fixture, number);
+    fixture_wait_drained(fixture->queue);
+    worker_pool_reconcile(fixture->pool);
+    ck_assert_int_eq(fixture->queue->operations->depth(fixture->queue), 0);
+    ck_assert_int_eq(fixture_count_files(fixture, ".segment"), 6);
+    fixture_stop(fixture);
 }
 END_TEST
 
 START_TEST(packed_run_is_indexed_like_a_raw_one)
 {
-    struct setting *setting =
-        set_up("dim: 16, metric: l2, codec: packed, index: {flat_below: 100}", 1);
+    struct worker_fixture *fixture =
+        fixture_start("pool", "dim: 16, metric: l2, codec: packed, index: {flat_below: 100}", 1);
 
-    fixture_seal(&setting->fixture, 5, 2000);
-    fixture_submit(&setting->fixture, setting->pool, 5);
+    fixture_seal(fixture, 5, 2000);
+    fixture_submit(fixture, fixture->pool, 5);
     /* About .95 is asked for. */
-    ck_assert_double_ge(fixture_wait_indexed(&setting->fixture, 5).run.segment.recall, 0.9);
-    tear_down(setting);
+    ck_assert_double_ge(fixture_wait_indexed(fixture, 5).run.segment.recall, 0.9);
+    fixture_stop(fixture);
 }
 END_TEST
 
 START_TEST(small_window_stays_flat)
 {
-    struct setting *setting =
-        set_up("dim: 16, metric: l2, index: {flat_below: 100, spans: off}", 1);
+    struct worker_fixture *fixture =
+        fixture_start("pool", "dim: 16, metric: l2, index: {flat_below: 100, spans: off}", 1);
 
-    fixture_seal(&setting->fixture, 5, 99);
-    fixture_submit(&setting->fixture, setting->pool, 5);
-    worker_pool_reconcile(setting->pool);
-    ck_assert_int_eq(setting->queue->operations->depth(setting->queue), 0);
-    ck_assert_uint_eq(fixture_window(&setting->fixture, 5).run.segment.file_number, 0);
-    tear_down(setting);
+    fixture_seal(fixture, 5, 99);
+    fixture_submit(fixture, fixture->pool, 5);
+    worker_pool_reconcile(fixture->pool);
+    ck_assert_int_eq(fixture->queue->operations->depth(fixture->queue), 0);
+    ck_assert_uint_eq(fixture_window(fixture, 5).run.segment.file_number, 0);
+    fixture_stop(fixture);
 }
 END_TEST
 
@@ -210,50 +184,48 @@ END_TEST
  * take over the centroids of earlier ones. */
 START_TEST(windows_that_grow_old_become_lists_of_one_codebook)
 {
-    struct setting *setting = set_up("dim: 16, metric: l2, index: {kind: hnsw}", 1);
-    struct config_collection *collection = &setting->fixture.config->collections[0];
+    struct worker_fixture *fixture =
+        fixture_start("pool", "dim: 16, metric: l2, index: {kind: hnsw}", 1);
+    struct config_collection *collection = &fixture->config->collections[0];
 
     for (int64_t number = 1; number <= 2; number++) {
-        fixture_seal(&setting->fixture, number, 8000);
-        fixture_submit(&setting->fixture, setting->pool, number);
-        ck_assert_int_eq(fixture_wait_indexed(&setting->fixture, number).run.segment.kind,
-                         SEGMENT_HNSW);
+        fixture_seal(fixture, number, 8000);
+        fixture_submit(fixture, fixture->pool, number);
+        ck_assert_int_eq(fixture_wait_indexed(fixture, number).run.segment.kind, SEGMENT_HNSW);
     }
-    fixture_wait_drained(setting->queue);
+    fixture_wait_drained(fixture->queue);
     collection->index_kind = CONFIG_INDEX_AUTO;
     collection->ivf_pq_after_ms = 1000;
     for (int i = 0; i < 2000; i++) {
-        worker_pool_reconcile(setting->pool);
-        fixture_wait_drained(setting->queue);
-        if (fixture_window(&setting->fixture, 1).run.segment.kind == SEGMENT_IVF_PQ &&
-            fixture_window(&setting->fixture, 2).run.segment.kind == SEGMENT_IVF_PQ)
+        worker_pool_reconcile(fixture->pool);
+        fixture_wait_drained(fixture->queue);
+        if (fixture_window(fixture, 1).run.segment.kind == SEGMENT_IVF_PQ &&
+            fixture_window(fixture, 2).run.segment.kind == SEGMENT_IVF_PQ)
             break;
         nanosleep(&(struct timespec){0, 5000000}, NULL);
     }
-    ck_assert_int_eq(fixture_window(&setting->fixture, 1).run.segment.kind, SEGMENT_IVF_PQ);
-    ck_assert_int_eq(fixture_window(&setting->fixture, 2).run.segment.kind, SEGMENT_IVF_PQ);
-    ck_assert_uint_ne(fixture_codebook(&setting->fixture, 1), 0);
-    ck_assert_uint_eq(fixture_codebook(&setting->fixture, 1),
-                      fixture_codebook(&setting->fixture, 2));
-    fixture_wait_files(&setting->fixture, ".segment", 2);
-    tear_down(setting);
+    ck_assert_int_eq(fixture_window(fixture, 1).run.segment.kind, SEGMENT_IVF_PQ);
+    ck_assert_int_eq(fixture_window(fixture, 2).run.segment.kind, SEGMENT_IVF_PQ);
+    ck_assert_uint_ne(fixture_codebook(fixture, 1), 0);
+    ck_assert_uint_eq(fixture_codebook(fixture, 1), fixture_codebook(fixture, 2));
+    fixture_wait_files(fixture, ".segment", 2);
+    fixture_stop(fixture);
 }
 END_TEST
 
 /* Partitions of a topic look alike: lists of all their windows have one set of centroids. */
 START_TEST(shards_share_a_codebook)
 {
-    struct setting *setting =
-        set_up("dim: 16, metric: l2, index: {kind: ivf_pq, flat_below: 0}", 1);
-    struct worker_fixture *fixture = &setting->fixture;
+    struct worker_fixture *fixture =
+        fixture_start("pool", "dim: 16, metric: l2, index: {kind: ivf_pq, flat_below: 0}", 1);
     uint64_t first;
 
     fixture->other = fixture_open_shard(fixture, "1");
     for (int64_t number = 1; number <= 4; number++) {
         fixture_seal(fixture, number, 3000);
-        fixture_submit(fixture, setting->pool, number);
+        fixture_submit(fixture, fixture->pool, number);
         ck_assert_int_eq(fixture_wait_indexed(fixture, number).run.segment.kind, SEGMENT_IVF_PQ);
-        fixture_wait_drained(setting->queue);
+        fixture_wait_drained(fixture->queue);
         fixture_switch(fixture);
     }
     fixture_switch(fixture); /* windows 2 and 4 */
@@ -263,45 +235,39 @@ START_TEST(shards_share_a_codebook)
     fixture_switch(fixture); /* windows 1 and 3 */
     ck_assert_uint_eq(fixture_codebook(fixture, 1), first);
     ck_assert_uint_eq(fixture_codebook(fixture, 3), first);
-    tear_down(setting);
+    fixture_stop(fixture);
 }
 END_TEST
 
 START_TEST(segment_below_the_recall_floor_is_never_served)
 {
-    struct setting *setting = set_up("dim: 128, metric: l2, index: {kind: hnsw, recall_floor: 1, "
-                                     "hnsw: {m: 4, ef_construct: 8, ef: 1}}",
-                                     1);
-    struct metric_label label = {"collection", "news"};
+    struct worker_fixture *fixture =
+        fixture_start("pool",
+                      "dim: 128, metric: l2, index: {kind: hnsw, recall_floor: 1, "
+                      "hnsw: {m: 4, ef_construct: 8, ef: 1}}",
+                      1);
     struct store_window_info window;
     char why[200] = "", wanted[64];
     double recall;
 
-    fixture_seal(&setting->fixture, 5, 4000);
-    window = fixture_window(&setting->fixture, 5);
-    ck_assert(
-        !worker_pool_why_scanned(setting->pool, setting->fixture.shard, &window, why, sizeof(why)));
-    fixture_submit(&setting->fixture, setting->pool, 5);
-    fixture_wait_drained(setting->queue);
-    recall = metric_value(
-        metrics_gauge(setting->fixture.metrics, "windrow_index_recall_ratio", "", &label, 1));
+    fixture_seal(fixture, 5, 4000);
+    window = fixture_window(fixture, 5);
+    ck_assert(!worker_pool_why_scanned(fixture->pool, fixture->shard, &window, why, sizeof(why)));
+    fixture_submit(fixture, fixture->pool, 5);
+    fixture_wait_drained(fixture->queue);
+    recall = fixture_gauge(fixture, "windrow_index_recall_ratio");
     snprintf(wanted, sizeof(wanted), "its recall of %.3f is below index.recall_floor, 1.000",
              recall);
-    ck_assert(
-        worker_pool_why_scanned(setting->pool, setting->fixture.shard, &window, why, sizeof(why)));
+    ck_assert(worker_pool_why_scanned(fixture->pool, fixture->shard, &window, why, sizeof(why)));
     ck_assert_msg(strstr(why, wanted), "%s", why);
-    ck_assert_double_lt(metric_value(metrics_gauge(setting->fixture.metrics,
-                                                   "windrow_index_recall_ratio", "", &label, 1)),
-                        1);
-    ck_assert_uint_eq(fixture_window(&setting->fixture, 5).run.segment.file_number, 0);
-    ck_assert_int_eq(fixture_count_files(&setting->fixture, ".segment"), 0);
-    ck_assert_int_eq(fixture_count_files(&setting->fixture, ".tmp"), 0);
-    worker_pool_reconcile(setting->pool); /* would only find the same again */
-    ck_assert_int_eq(setting->queue->operations->depth(setting->queue), 0);
-    ck_assert_double_eq(metric_value(metrics_gauge(setting->fixture.metrics,
-                                                   "windrow_index_given_up_files", "", &label, 1)),
-                        1);
-    tear_down(setting);
+    ck_assert_double_lt(recall, 1);
+    ck_assert_uint_eq(fixture_window(fixture, 5).run.segment.file_number, 0);
+    ck_assert_int_eq(fixture_count_files(fixture, ".segment"), 0);
+    ck_assert_int_eq(fixture_count_files(fixture, ".tmp"), 0);
+    worker_pool_reconcile(fixture->pool); /* would only find the same again */
+    ck_assert_int_eq(fixture->queue->operations->depth(fixture->queue), 0);
+    ck_assert_double_eq(fixture_gauge(fixture, "windrow_index_given_up_files"), 1);
+    fixture_stop(fixture);
 }
 END_TEST
 
@@ -309,115 +275,114 @@ START_TEST(build_that_fails_always_is_given_up_after_the_last_attempt)
 {
     const struct metric_label labels[] = {{"collection", "news"},
                                           {"reason", error_code_name(ERROR_IO)}};
-    struct setting *setting = set_up(SMALL, 1);
+    struct worker_fixture *fixture = fixture_start("pool", SMALL, 1);
 
-    atomic_store(&setting->fixture.io.fail, true);
-    fixture_seal(&setting->fixture, 5, 300);
-    fixture_submit(&setting->fixture, setting->pool, 5);
-    fixture_wait_drained(setting->queue);
-    ck_assert_double_eq(
-        metric_value(metrics_counter(setting->fixture.metrics, "windrow_index_build_failures_total",
-                                     "", labels, 2)),
-        WORKER_ATTEMPTS_MAX);
-    ck_assert_double_eq(fixture_counter(&setting->fixture, "windrow_index_dead_letters_total"), 1);
-    worker_pool_reconcile(setting->pool);
-    ck_assert_int_eq(setting->queue->operations->depth(setting->queue), 0);
-    ck_assert_int_eq(fixture_count_files(&setting->fixture, ".tmp"), 0);
-    tear_down(setting);
+    atomic_store(&fixture->io.fail, true);
+    fixture_seal(fixture, 5, 300);
+    fixture_submit(fixture, fixture->pool, 5);
+    fixture_wait_drained(fixture->queue);
+    ck_assert_double_eq(metric_value(metrics_counter(
+                            fixture->metrics, "windrow_index_build_failures_total", "", labels, 2)),
+                        WORKER_ATTEMPTS_MAX);
+    ck_assert_double_eq(fixture_counter(fixture, "windrow_index_dead_letters_total"), 1);
+    worker_pool_reconcile(fixture->pool);
+    ck_assert_int_eq(fixture->queue->operations->depth(fixture->queue), 0);
+    ck_assert_int_eq(fixture_count_files(fixture, ".tmp"), 0);
+    fixture_stop(fixture);
 }
 END_TEST
 
 START_TEST(depth_of_the_queue_is_told_before_jobs_are_taken)
 {
-    struct setting *setting = set_up(SMALL, 1);
+    struct worker_fixture *fixture = fixture_start("pool", SMALL, 1);
     struct metric *depth =
-        metrics_gauge(setting->fixture.metrics, "windrow_index_queue_depth", "", NULL, 0);
+        metrics_gauge(fixture->metrics, "windrow_index_queue_depth", "", NULL, 0);
     const struct timespec pause = {0, 1000 * 1000};
 
-    worker_pool_stop(setting->pool);
+    worker_pool_stop(fixture->pool);
     ck_assert_double_eq(metric_value(depth), 0);
-    setting->pool = fixture_pool(&setting->fixture, setting->queue, 0); /* only publishes */
-    fixture_seal(&setting->fixture, 5, 300);
-    fixture_submit(&setting->fixture, setting->pool, 5);
-    worker_pool_stop(setting->pool);
-    setting->pool = fixture_pool(&setting->fixture, setting->queue, 1);
+    fixture->pool = fixture_pool(fixture, fixture->queue, 0); /* only publishes */
+    fixture_seal(fixture, 5, 300);
+    fixture_submit(fixture, fixture->pool, 5);
+    worker_pool_stop(fixture->pool);
+    fixture->pool = fixture_pool(fixture, fixture->queue, 1);
     while (metric_value(depth) < 1)
         nanosleep(&pause, NULL);
-    fixture_wait_drained(setting->queue);
-    tear_down(setting);
+    fixture_wait_drained(fixture->queue);
+    fixture_stop(fixture);
 }
 END_TEST
 
 START_TEST(build_that_fails_once_is_repeated)
 {
-    struct setting *setting = set_up(SMALL, 1);
+    struct worker_fixture *fixture = fixture_start("pool", SMALL, 1);
     struct timespec pause = {0, 1000 * 1000};
 
-    atomic_store(&setting->fixture.io.fail, true);
-    fixture_seal(&setting->fixture, 5, 300);
-    fixture_submit(&setting->fixture, setting->pool, 5);
-    while (atomic_load(&setting->fixture.io.failures) == 0)
+    atomic_store(&fixture->io.fail, true);
+    fixture_seal(fixture, 5, 300);
+    fixture_submit(fixture, fixture->pool, 5);
+    while (atomic_load(&fixture->io.failures) == 0)
         nanosleep(&pause, NULL);
-    atomic_store(&setting->fixture.io.fail, false);
-    (void)fixture_wait_indexed(&setting->fixture, 5);
-    ck_assert_double_eq(fixture_counter(&setting->fixture, "windrow_index_dead_letters_total"), 0);
-    tear_down(setting);
+    atomic_store(&fixture->io.fail, false);
+    (void)fixture_wait_indexed(fixture, 5);
+    ck_assert_double_eq(fixture_counter(fixture, "windrow_index_dead_letters_total"), 0);
+    fixture_stop(fixture);
 }
 END_TEST
 
 START_TEST(segments_are_there_again_after_a_restart)
 {
-    struct setting *setting = set_up(GRAPHS, 1);
+    struct worker_fixture *fixture = fixture_start("pool", GRAPHS, 1);
     struct store_window_info window;
     struct store_snapshot *snapshot;
     const struct store_source *sources;
     struct error error = {0};
     size_t count;
 
-    fixture_seal(&setting->fixture, 5, 300);
-    fixture_submit(&setting->fixture, setting->pool, 5);
-    window = fixture_wait_indexed(&setting->fixture, 5);
-    fixture_wait_drained(setting->queue);
-    fixture_reopen(&setting->fixture);
-    ck_assert_int_eq(worker_pool_load_segments(setting->pool, setting->fixture.shard, &error), 0);
-    ck_assert_uint_eq(fixture_window(&setting->fixture, 5).run.segment.file_number,
+    fixture_seal(fixture, 5, 300);
+    fixture_submit(fixture, fixture->pool, 5);
+    window = fixture_wait_indexed(fixture, 5);
+    fixture_wait_drained(fixture->queue);
+    fixture_reopen(fixture);
+    ck_assert_int_eq(worker_pool_load_segments(fixture->pool, fixture->shard, &error), 0);
+    ck_assert_uint_eq(fixture_window(fixture, 5).run.segment.file_number,
                       window.run.segment.file_number);
-    snapshot = store_snapshot_acquire(setting->fixture.shard, 0);
+    snapshot = store_snapshot_acquire(fixture->shard, 0);
     sources = store_snapshot_sources(snapshot, &count);
     ck_assert_ptr_nonnull(sources[count - 1].segment);
     ck_assert_ptr_nonnull(sources[count - 1].segment->object);
     store_snapshot_release(snapshot);
-    tear_down(setting);
+    fixture_stop(fixture);
 }
 END_TEST
 
 /* What was `put` at a place of the segment's file makes it unreadable. */
 static void check_built_again(const void *put, size_t size_bytes, uint64_t (*place)(uint64_t bytes))
 {
-    struct setting *setting = set_up(GRAPHS, 1);
+    struct worker_fixture *fixture = fixture_start("pool", GRAPHS, 1);
     struct store_window_info window;
     struct error error = {0};
     char path[500];
     FILE *file;
 
-    fixture_seal(&setting->fixture, 5, 300);
-    fixture_submit(&setting->fixture, setting->pool, 5);
-    window = fixture_wait_indexed(&setting->fixture, 5);
-    fixture_wait_drained(setting->queue);
-    snprintf(path, sizeof(path), "%s/%06llu.segment", store_shard_directory(setting->fixture.shard),
+    fixture_seal(fixture, 5, 300);
+    fixture_submit(fixture, fixture->pool, 5);
+    window = fixture_wait_indexed(fixture, 5);
+    fixture_wait_drained(fixture->queue);
+    snprintf(path, sizeof(path), "%s/%06llu.segment", store_shard_directory(fixture->shard),
              (unsigned long long)window.run.segment.file_number);
-    fixture_reopen(&setting->fixture);
+    fixture_reopen(fixture);
     file = fopen(path, "r+b");
     ck_assert_ptr_nonnull(file);
     fseek(file, (long)place(window.run.segment.bytes), SEEK_SET);
     ck_assert_uint_eq(fwrite(put, 1, size_bytes, file), size_bytes);
     fclose(file);
-    ck_assert_int_eq(worker_pool_load_segments(setting->pool, setting->fixture.shard, &error), 0);
-    ck_assert_uint_eq(fixture_window(&setting->fixture, 5).run.segment.file_number, 0);
-    worker_pool_reconcile_shard(setting->pool, setting->fixture.shard);
-    ck_assert_uint_ne(fixture_wait_indexed(&setting->fixture, 5).run.segment.file_number,
+    ck_assert_int_eq(worker_pool_load_segments(fixture->pool, fixture->shard, &error), 0);
+    ck_assert_uint_eq(fixture_window(fixture, 5).run.segment.file_number, 0);
+    worker_pool_reconcile_shard(fixture->pool, fixture->shard);
+    ck_assert_uint_ne(fixture_wait_indexed(fixture, 5).run.segment.file_number,
                       window.run.segment.file_number);
-    tear_down(setting);
+    fixture_stop(fixture);
 }
 
 static uint64_t in_the_middle(uint64_t bytes)
@@ -446,7 +411,7 @@ START_TEST(segment_of_an_older_format_is_forgotten_and_built_again)
 END_TEST
 
 /* Until a build has begun. */
-static void wait_building(struct setting *setting)
+static void wait_building(struct worker_fixture *fixture)
 {
     uint32_t threads;
     uint32_t building = 0;
@@ -455,28 +420,28 @@ static void wait_building(struct setting *setting)
     for (int round = 0; building == 0; round++) {
         struct timespec pause = {0, 1000 * 1000};
         ck_assert_int_lt(round, 60000);
-        worker_pool_describe(setting->pool, &threads, &building, &memory);
+        worker_pool_describe(fixture->pool, &threads, &building, &memory);
         nanosleep(&pause, NULL);
     }
 }
 
 START_TEST(shard_that_is_wanted_back_is_let_go_and_indexed_later)
 {
-    struct setting *setting =
-        set_up("dim: 256, metric: l2, index: {flat_below: 0, hnsw: {ef_construct: 400}}", 1);
+    struct worker_fixture *fixture = fixture_start(
+        "pool", "dim: 256, metric: l2, index: {flat_below: 0, hnsw: {ef_construct: 400}}", 1);
 
-    fixture_seal(&setting->fixture, 5, 20000);
-    fixture_submit(&setting->fixture, setting->pool, 5);
-    wait_building(setting);
+    fixture_seal(fixture, 5, 20000);
+    fixture_submit(fixture, fixture->pool, 5);
+    wait_building(fixture);
     /* Waits until the build has given its lease back. */
-    store_registry_close(setting->fixture.registry, setting->fixture.shard, true);
-    fixture_wait_drained(setting->queue);
-    setting->fixture.shard = fixture_open_shard(&setting->fixture, "0");
-    ck_assert_uint_eq(fixture_window(&setting->fixture, 5).run.segment.file_number, 0);
-    ck_assert_int_eq(fixture_count_files(&setting->fixture, ".tmp"), 0);
-    worker_pool_reconcile(setting->pool);
-    wait_building(setting);
-    tear_down(setting); /* and stopping cancels a build, too */
+    store_registry_close(fixture->registry, fixture->shard, true);
+    fixture_wait_drained(fixture->queue);
+    fixture->shard = fixture_open_shard(fixture, "0");
+    ck_assert_uint_eq(fixture_window(fixture, 5).run.segment.file_number, 0);
+    ck_assert_int_eq(fixture_count_files(fixture, ".tmp"), 0);
+    worker_pool_reconcile(fixture->pool);
+    wait_building(fixture);
+    fixture_stop(fixture); /* and stopping cancels a build, too */
 }
 END_TEST
 

@@ -51,22 +51,32 @@ static double measure(struct index_segment *segment, struct fixture_data *data, 
     return found;
 }
 
+/* A segment over clusters whose effort was measured. */
+static struct index_segment *measured_segment(enum vector_metric metric, struct fixture_data *data)
+{
+    uint64_t state = test_seed();
+    struct index_build_options options = fixture_options(metric, DIM);
+    struct index_effort_sample sample = {.count = ROWS, .dim = DIM};
+    struct index_segment *segment;
+
+    *data = fixture_clusters(metric, ROWS, DIM, 40, 2, &state);
+    sample.vectors = data->vectors;
+    segment = fixture_segment(data, &options);
+    OK(index_segment_measure_effort(segment, fixture_path(), &sample, &ok_error));
+    return segment;
+}
+
 START_TEST(a_segment_that_needs_more_effort_serves_with_it)
 {
     const enum vector_metric metrics[] = {VECTOR_METRIC_L2, VECTOR_METRIC_COSINE};
 
     for (int m = 0; m < 2; m++) {
-        uint64_t state = test_seed();
-        struct fixture_data data = fixture_clusters(metrics[m], ROWS, DIM, 40, 2, &state);
-        struct index_build_options options = fixture_options(metrics[m], DIM);
-        const struct index_effort_sample sample = {
-            .vectors = data.vectors, .count = data.count, .dim = data.dim};
-        struct index_segment *segment = fixture_segment(&data, &options), *again;
+        struct fixture_data data;
+        struct index_segment *segment = measured_segment(metrics[m], &data), *again;
         double recall, asked_again;
         uint32_t needed;
         bool good;
 
-        OK(index_segment_measure_effort(segment, fixture_path(), &sample, &ok_error));
         needed = index_segment_default_ef(segment, NEIGHBOURS, .95);
         promise(segment, 10);
         recall = measure(segment, &data, .95, .95, &good);
@@ -91,17 +101,12 @@ END_TEST
 /* A sample that just reaches the floor tells that about half of all segments like it are below. */
 START_TEST(a_segment_that_is_good_by_chance_goes_further)
 {
-    uint64_t state = test_seed();
-    struct fixture_data data = fixture_clusters(VECTOR_METRIC_L2, ROWS, DIM, 40, 2, &state);
-    struct index_build_options options = fixture_options(VECTOR_METRIC_L2, DIM);
-    const struct index_effort_sample sample = {
-        .vectors = data.vectors, .count = data.count, .dim = data.dim};
-    struct index_segment *segment = fixture_segment(&data, &options);
+    struct fixture_data data;
+    struct index_segment *segment = measured_segment(VECTOR_METRIC_L2, &data);
     double reached, recall;
     uint32_t before;
     bool good;
 
-    OK(index_segment_measure_effort(segment, fixture_path(), &sample, &ok_error));
     promise(segment, INDEX_EF_GRAPH_MIN);
     reached = measure(segment, &data, .95, 0, &good);
     ck_assert_double_lt(reached, 1);
@@ -118,17 +123,12 @@ END_TEST
 /* Whoever asks for less than the floor gets less, of a segment that could give more. */
 START_TEST(a_lower_recall_than_the_floor_keeps_its_effort)
 {
-    uint64_t state = test_seed();
-    struct fixture_data data = fixture_clusters(VECTOR_METRIC_L2, ROWS, DIM, 40, 2, &state);
-    struct index_build_options options = fixture_options(VECTOR_METRIC_L2, DIM);
-    const struct index_effort_sample sample = {
-        .vectors = data.vectors, .count = data.count, .dim = data.dim};
-    struct index_segment *segment = fixture_segment(&data, &options);
+    struct fixture_data data;
+    struct index_segment *segment = measured_segment(VECTOR_METRIC_L2, &data);
     struct index_effort before;
     double recall;
     bool good;
 
-    OK(index_segment_measure_effort(segment, fixture_path(), &sample, &ok_error));
     before = segment->effort;
     recall = measure(segment, &data, .5, .95, &good);
     ck_assert(good);

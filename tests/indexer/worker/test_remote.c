@@ -677,6 +677,32 @@ START_TEST(span_that_a_builder_gave_up_is_not_queued_again)
 }
 END_TEST
 
+/* A collection of which spans may be lists over all windows, once there are many. This one has few. */
+START_TEST(span_of_few_windows_shares_the_codebook_of_a_window)
+{
+    static struct hostile hostile;
+    struct config_collection *collection;
+    struct buffer out = {0};
+
+    hostile_open(&hostile, "dim: 16, metric: l2, index: {flat_below: 800}");
+    worker_pool_stop(hostile.pool);
+    hostile.pool = fixture_pool(&hostile.fixture, hostile.queue, 1); /* builds for itself */
+    collection = &hostile.fixture.config->collections[0];
+    collection->index_kind = CONFIG_INDEX_IVF_PQ;
+    fixture_seal(&hostile.fixture, SPAN_WINDOWS, 500);
+    fixture_submit(&hostile.fixture, hostile.pool, SPAN_WINDOWS);
+    (void)fixture_wait_indexed(&hostile.fixture, SPAN_WINDOWS);
+    ck_assert_uint_ne(fixture_codebook(&hostile.fixture, SPAN_WINDOWS), 0);
+    collection->index_kind = CONFIG_INDEX_AUTO;
+    seal_span(&hostile.fixture);
+    find_span(&hostile);
+    ck_assert_int_eq(worker_remote_codebook(hostile.pool, &hostile.run, 0, &out, ERROR_IGNORED), 0);
+    ck_assert_uint_gt(out.size, REMOTE_CHECKSUM_BYTES);
+    buffer_destroy(&out);
+    hostile_close(&hostile);
+}
+END_TEST
+
 TEST_TABLE(TEST(segment_travels_over_tls_between_two_that_know_each_other),
            TEST(builder_without_room_for_a_graph_brings_lists_once),
            TEST(job_of_an_owner_that_is_gone_is_built_for_the_next_one),
@@ -685,4 +711,5 @@ TEST_TABLE(TEST(segment_travels_over_tls_between_two_that_know_each_other),
            TEST(uploads_in_any_order_attach_nothing_and_leave_nothing),
            TEST(span_is_built_by_another_process_and_swapped_in_by_the_owner),
            TEST(span_is_only_what_was_built_over_its_runs_as_they_are),
-           TEST(span_that_a_builder_gave_up_is_not_queued_again))
+           TEST(span_that_a_builder_gave_up_is_not_queued_again),
+           TEST(span_of_few_windows_shares_the_codebook_of_a_window))

@@ -19,6 +19,7 @@
 enum {
     WAIT_ROUNDS = TEST_SANITIZED ? 12000 : 3000,
     WAIT_PAUSE_NS = 20 * 1000 * 1000,
+    ROUNDS_MAX = 50, /* of reconciliation */
     GROUP_ROWS = 500
 };
 
@@ -117,6 +118,37 @@ void fixture_close(struct worker_fixture *fixture)
     close_store(fixture);
     config_free(fixture->config);
     metrics_delete(fixture->metrics);
+}
+
+struct worker_fixture *fixture_start(const char *name, const char *collection_yaml,
+                                     uint32_t thread_count)
+{
+    static int serial;
+    struct worker_fixture *fixture = malloc(sizeof(*fixture));
+    char own_name[64];
+
+    ck_assert_ptr_nonnull(fixture);
+    snprintf(own_name, sizeof(own_name), "%s-%d", name, serial++);
+    fixture_open(fixture, own_name, "0", collection_yaml);
+    ck_assert_int_eq(worker_queue_local(fixture->metrics, &fixture->queue, ERROR_IGNORED), 0);
+    fixture->pool = fixture_pool(fixture, fixture->queue, thread_count);
+    return fixture;
+}
+
+void fixture_stop(struct worker_fixture *fixture)
+{
+    worker_pool_stop(fixture->pool);
+    fixture->queue->operations->close(fixture->queue);
+    fixture_close(fixture);
+    free(fixture);
+}
+
+void fixture_reconcile(struct worker_fixture *fixture)
+{
+    for (int round = 0; worker_pool_reconcile(fixture->pool); round++) {
+        ck_assert_msg(round < ROUNDS_MAX, "builds never end");
+        fixture_wait_drained(fixture->queue);
+    }
 }
 
 void fixture_reopen(struct worker_fixture *fixture)
@@ -344,6 +376,13 @@ double fixture_counter(struct worker_fixture *fixture, const char *name)
     struct metric_label label = {"collection", "news"};
 
     return metric_value(metrics_counter(fixture->metrics, name, "", &label, 1));
+}
+
+double fixture_gauge(struct worker_fixture *fixture, const char *name)
+{
+    struct metric_label label = {"collection", "news"};
+
+    return metric_value(metrics_gauge(fixture->metrics, name, "", &label, 1));
 }
 
 void fixture_wait_counter(struct worker_fixture *fixture, const char *name, double wanted)

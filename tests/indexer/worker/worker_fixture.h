@@ -26,8 +26,10 @@ struct worker_fixture {
     struct failing_io io;
     struct store *store;
     struct store_registry *registry;
-    struct store_shard *shard; /* that the calls below are about */
-    struct store_shard *other; /* NULL unless there are two */
+    struct store_shard *shard;  /* that the calls below are about */
+    struct store_shard *other;  /* NULL unless there are two */
+    struct worker_queue *queue; /* of fixture_start, as the pool is */
+    struct worker_pool *pool;
     int64_t next_offset;
     uint64_t random;
     char data_dir[300];
@@ -38,6 +40,13 @@ struct worker_fixture {
 void fixture_open(struct worker_fixture *fixture, const char *name, const char *shard,
                   const char *collection_yaml);
 void fixture_close(struct worker_fixture *fixture);
+/** fixture_open of shard "0", on the heap, with a queue in this process and a pool that builds with so many
+ * threads. */
+struct worker_fixture *fixture_start(const char *name, const char *collection_yaml,
+                                     uint32_t thread_count);
+void fixture_stop(struct worker_fixture *fixture);
+/** What the pool does until nothing lacks a segment. */
+void fixture_reconcile(struct worker_fixture *fixture);
 /** Opens a shard of the collection, as the first or the other one. */
 struct store_shard *fixture_open_shard(struct worker_fixture *fixture, const char *name);
 /** Which of two shards the calls below are about; nothing may be under way. */
@@ -75,6 +84,8 @@ int fixture_count_files(struct worker_fixture *fixture, const char *ending);
 /** Until there are so many: files are unlinked in the background. */
 void fixture_wait_files(struct worker_fixture *fixture, const char *ending, int wanted);
 double fixture_counter(struct worker_fixture *fixture, const char *name);
+/** The gauge `name` of the collection. */
+double fixture_gauge(struct worker_fixture *fixture, const char *name);
 /** Until it is so much: some are counted behind what they count. */
 void fixture_wait_counter(struct worker_fixture *fixture, const char *name, double wanted);
 
