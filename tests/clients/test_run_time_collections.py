@@ -341,8 +341,14 @@ class RunTimeCollections(unittest.TestCase):
                 self.assertEqual((changed.quantization_config, changed.params.vectors.on_disk, changed.params.vectors.quantization_config), (product, False, product))
                 self.assertEqual(changed.params.sparse_vectors["text"].modifier, models.Modifier.IDF)
                 self.assertEqual(changed.metadata, {"owner": {"team": "a"}, "tags": ["x", 1, None], "more": True})
-        self.client.update_collection("rest", quantization_config=models.Disabled.DISABLED)
-        self.assertIsNone(shown("rest").quantization_config)
+        binary = models.BinaryQuantization(binary=models.BinaryQuantizationConfig(always_ram=True))
+        for name, client in clients.items():
+            with self.subTest(f"quantization of {name}"):
+                client.update_collection(name, quantization_config=binary, vectors_config={"": models.VectorParamsDiff(quantization_config=binary)})
+                self.assertEqual((shown(name).quantization_config, shown(name).params.vectors.quantization_config), (binary, binary))
+                client.update_collection(name, quantization_config=models.Disabled.DISABLED, vectors_config={"": models.VectorParamsDiff(on_disk=True)})
+                changed = shown(name)
+                self.assertEqual((changed.quantization_config, changed.params.vectors.quantization_config, changed.params.vectors.on_disk), (None, binary, True))
         self.assertEqual(self.client.http.collections_api.get_collection("rest").result.config.params.read_fan_out_factor, 2)
         self.windrow.process.send_signal(signal.SIGHUP)
         harness.wait_for(lambda: "nothing changed" in self.windrow.log(), "a reload that finds the settings as they are")
