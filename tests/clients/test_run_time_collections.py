@@ -349,6 +349,15 @@ class RunTimeCollections(unittest.TestCase):
                 client.update_collection(name, quantization_config=models.Disabled.DISABLED, vectors_config={"": models.VectorParamsDiff(on_disk=True)})
                 changed = shown(name)
                 self.assertEqual((changed.quantization_config, changed.params.vectors.quantization_config, changed.params.vectors.on_disk), (None, binary, True))
+                for _ in range(2): # the second time nothing is kept
+                    client.update_collection(name, vectors_config={"": models.VectorParamsDiff(quantization_config=models.Disabled.DISABLED)})
+                    changed = shown(name)
+                    self.assertEqual((changed.params.vectors.quantization_config, changed.params.vectors.on_disk), (None, True))
+                client.create_collection("bare", vectors_config=models.VectorParams(size=4, distance=models.Distance.DOT))
+                client.update_collection("bare", quantization_config=models.Disabled.DISABLED, vectors_config={"": models.VectorParamsDiff(quantization_config=models.Disabled.DISABLED)})
+                config = self.windrow.request("GET", "/collections/bare").json()["result"]["config"]
+                self.assertEqual((config["params"]["vectors"], "quantization_config" in config), ({"size": 4, "distance": "Dot"}, False))
+                client.delete_collection("bare")
         self.assertEqual(self.client.http.collections_api.get_collection("rest").result.config.params.read_fan_out_factor, 2)
         self.windrow.process.send_signal(signal.SIGHUP)
         harness.wait_for(lambda: "nothing changed" in self.windrow.log(), "a reload that finds the settings as they are")

@@ -7,6 +7,14 @@
 
 enum { SECTIONS = 8, SECTION_KEYS = 12 };
 
+/* A setting as it changes what is kept: "Disabled" takes quantization away, as a null does. */
+static struct doc taken(const char *name, const struct doc *value)
+{
+    bool disabled = strcmp(name, "quantization_config") == 0 && value->type == DOC_STRING;
+
+    return disabled ? doc_null() : *value;
+}
+
 /* The pairs of `map` whose keys are listed; `names` ends with NULL. */
 static struct doc pick(struct arena *arena, const struct doc *map, const char *const *names)
 {
@@ -14,14 +22,14 @@ static struct doc pick(struct arena *arena, const struct doc *map, const char *c
 
     for (; *names; names++)
         if (doc_get(map, *names))
-            doc_put(&picked, *names, *doc_get(map, *names));
+            doc_put(&picked, *names, taken(*names, doc_get(map, *names)));
     return picked;
 }
 
 static void put_section(struct doc *settings, const char *name, const struct doc *section)
 {
     if (section && (section->type != DOC_MAP || section->count > 0))
-        doc_put(settings, name, *section);
+        doc_put(settings, name, taken(name, section));
 }
 
 struct doc client_settings_read(struct arena *arena, const struct config_collection *collection)
@@ -104,9 +112,8 @@ struct doc client_settings_merge(struct arena *arena, const struct doc *kept,
         const struct doc *before = doc_get_n(kept, key->string, key->count);
         bool whole = doc_string_equals(key, "quantization_config") || value->type != DOC_MAP;
         pairs[2 * i] = *key;
-        pairs[2 * i + 1] = value->type == DOC_STRING ? doc_null() /* "Disabled" */
-                           : whole || !before        ? *value
-                                                     : payload_merge(arena, before, value);
+        /* With nothing before, too: a null that takes a key away is not kept. */
+        pairs[2 * i + 1] = whole ? *value : payload_merge(arena, before, value);
     }
     return payload_merge(arena, kept, &merged);
 }
