@@ -333,12 +333,13 @@ class RunTimeCollections(unittest.TestCase):
                 self.assertEqual(config.metadata, {"owner": {"team": "a"}, "tags": ["x", 1, None]})
                 client.update_collection(
                     name, optimizers_config=models.OptimizersConfigDiff(indexing_threshold=99), hnsw_config=models.HnswConfigDiff(on_disk=False), quantization_config=product,
-                    collection_params=models.CollectionParamsDiff(read_fan_out_factor=2), vectors_config={"": models.VectorParamsDiff(on_disk=False)},
+                    collection_params=models.CollectionParamsDiff(read_fan_out_factor=2, read_fan_out_delay_ms=7), vectors_config={"": models.VectorParamsDiff(on_disk=False)},
                     sparse_vectors_config={"text": models.SparseVectorParams(modifier=models.Modifier.IDF)}, metadata={"more": True})
                 changed = shown(name)
                 self.assertEqual((changed.optimizer_config.indexing_threshold, changed.optimizer_config.flush_interval_sec), (99, 9))
                 self.assertEqual((changed.hnsw_config.m, changed.hnsw_config.on_disk, changed.hnsw_config.payload_m), (8, False, 4))
                 self.assertEqual((changed.quantization_config, changed.params.vectors.on_disk, changed.params.vectors.quantization_config), (product, False, product))
+                self.assertEqual((changed.params.read_fan_out_factor, changed.params.read_fan_out_delay_ms), (2, 7))
                 self.assertEqual(changed.params.sparse_vectors["text"].modifier, models.Modifier.IDF)
                 self.assertEqual(changed.metadata, {"owner": {"team": "a"}, "tags": ["x", 1, None], "more": True})
         binary = models.BinaryQuantization(binary=models.BinaryQuantizationConfig(always_ram=True))
