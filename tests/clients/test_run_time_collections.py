@@ -306,13 +306,15 @@ class RunTimeCollections(unittest.TestCase):
         self.addCleanup(over_grpc.close)
         scalar = models.ScalarQuantization(scalar=models.ScalarQuantizationConfig(type=models.ScalarType.INT8, always_ram=True))
         product = models.ProductQuantization(product=models.ProductQuantizationConfig(compression=models.CompressionRatio.X16))
+        # YAML ends lines at some of these characters and refuses others.
+        metadata = {"owner": {"team": "a"}, "tags": ["x", 1, None], "k\u0085": "a \u2028 b\u2029\u007f\u0080\ufeff\ufffe\uffff"}
         clients = {"rest": self.client, "grpc": over_grpc}
         for name, client in clients.items():
             client.create_collection(
                 name, vectors_config=models.VectorParams(size=4, distance=models.Distance.DOT, on_disk=True, quantization_config=product, hnsw_config=models.HnswConfigDiff(ef_construct=60)),
                 sparse_vectors_config={"text": models.SparseVectorParams()}, hnsw_config=models.HnswConfigDiff(m=8, on_disk=True, payload_m=4), on_disk_payload=False,
                 optimizers_config=models.OptimizersConfigDiff(indexing_threshold=1234, flush_interval_sec=9), wal_config=models.WalConfigDiff(wal_capacity_mb=64),
-                quantization_config=scalar, metadata={"owner": {"team": "a"}, "tags": ["x", 1, None]})
+                quantization_config=scalar, metadata=metadata)
 
         def told(value):
             """Without what the client itself makes of fields that did not come, which differs between protocols."""
@@ -330,7 +332,7 @@ class RunTimeCollections(unittest.TestCase):
                 self.assertEqual((config.hnsw_config.m, config.hnsw_config.ef_construct, config.hnsw_config.on_disk, config.hnsw_config.payload_m), (8, 60, True, 4))
                 self.assertEqual((config.optimizer_config.indexing_threshold, config.optimizer_config.flush_interval_sec, config.optimizer_config.deleted_threshold), (1234, 9, 0.3))
                 self.assertEqual((config.wal_config.wal_capacity_mb, config.quantization_config), (64, scalar))
-                self.assertEqual(config.metadata, {"owner": {"team": "a"}, "tags": ["x", 1, None]})
+                self.assertEqual(config.metadata, metadata)
                 client.update_collection(
                     name, optimizers_config=models.OptimizersConfigDiff(indexing_threshold=99), hnsw_config=models.HnswConfigDiff(on_disk=False), quantization_config=product,
                     collection_params=models.CollectionParamsDiff(read_fan_out_factor=2, read_fan_out_delay_ms=7), vectors_config={"": models.VectorParamsDiff(on_disk=False)},
@@ -341,7 +343,7 @@ class RunTimeCollections(unittest.TestCase):
                 self.assertEqual((changed.quantization_config, changed.params.vectors.on_disk, changed.params.vectors.quantization_config), (product, False, product))
                 self.assertEqual((changed.params.read_fan_out_factor, changed.params.read_fan_out_delay_ms), (2, 7))
                 self.assertEqual(changed.params.sparse_vectors["text"].modifier, models.Modifier.IDF)
-                self.assertEqual(changed.metadata, {"owner": {"team": "a"}, "tags": ["x", 1, None], "more": True})
+                self.assertEqual(changed.metadata, {**metadata, "more": True})
         binary = models.BinaryQuantization(binary=models.BinaryQuantizationConfig(always_ram=True))
         for name, client in clients.items():
             with self.subTest(f"quantization of {name}"):

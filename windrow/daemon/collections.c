@@ -515,9 +515,9 @@ static void replace_lines(const struct buffer *old, const struct doc *changes, s
     }
     for (uint32_t i = 0; i < changes->count; i++) {
         buffer_append_text(text, "    ");
-        doc_write_json(text, &changes->items[2 * i]);
+        doc_write_yaml(text, &changes->items[2 * i]);
         buffer_append_text(text, ": ");
-        doc_write_json(text, &changes->items[2 * i + 1]);
+        doc_write_yaml(text, &changes->items[2 * i + 1]);
         buffer_append_byte(text, '\n');
     }
 }
