@@ -44,6 +44,17 @@ class RunTimeCollections(unittest.TestCase):
         self.client = QdrantClient(url=self.windrow.url, check_compatibility=False)
         self.addCleanup(self.client.close)
 
+    def start_with_grpc(self):
+        """Starts again with both protocols, and returns a client that speaks gRPC."""
+        self.windrow.stop()
+        port = harness.free_ports(1)[0]
+        self.windrow.tree["http"]["grpc_listen"] = f"127.0.0.1:{port}"
+        self.windrow.configure(self.windrow.tree)
+        self.start()
+        over_grpc = QdrantClient(url=self.windrow.url, grpc_port=port, prefer_grpc=True, check_compatibility=False)
+        self.addCleanup(over_grpc.close)
+        return over_grpc
+
     def fill(self, name):
         points = [models.PointStruct(id=n + 1, vector=vector, payload={"city": CITIES[n]}) for n, vector in enumerate(VECTORS)]
         return self.client.upsert(name, points, wait=True)
@@ -121,13 +132,7 @@ class RunTimeCollections(unittest.TestCase):
     def test_sparse_vectors_are_kept_with_their_points(self):
         """Over both protocols, through a seal, an update of each part, and a restart."""
         name, sparse = "hybrid", models.SparseVector(indices=[70_000, 3], values=[0.5, -1.25])
-        self.windrow.stop()
-        port = harness.free_ports(1)[0]
-        self.windrow.tree["http"]["grpc_listen"] = f"127.0.0.1:{port}"
-        self.windrow.configure(self.windrow.tree)
-        self.start()
-        over_grpc = QdrantClient(url=self.windrow.url, grpc_port=port, prefer_grpc=True, check_compatibility=False)
-        self.addCleanup(over_grpc.close)
+        over_grpc = self.start_with_grpc()
         config = {"text": models.SparseVectorParams(index=models.SparseIndexParams(on_disk=True), modifier=models.Modifier.IDF), "sparse-code": models.SparseVectorParams()}
         over_grpc.create_collection("over_grpc", vectors_config=models.VectorParams(size=4, distance=models.Distance.DOT), sparse_vectors_config=config)
         self.client.create_collection(name, vectors_config=models.VectorParams(size=4, distance=models.Distance.DOT), sparse_vectors_config=config)
@@ -222,13 +227,7 @@ class RunTimeCollections(unittest.TestCase):
 
     def test_a_dense_vector_with_a_name(self):
         """What frameworks make, with a sparse vector beside it: over both protocols, in messages, through a seal and a restart."""
-        self.windrow.stop()
-        port = harness.free_ports(1)[0]
-        self.windrow.tree["http"]["grpc_listen"] = f"127.0.0.1:{port}"
-        self.windrow.configure(self.windrow.tree)
-        self.start()
-        over_grpc = QdrantClient(url=self.windrow.url, grpc_port=port, prefer_grpc=True, check_compatibility=False)
-        self.addCleanup(over_grpc.close)
+        over_grpc = self.start_with_grpc()
         clients = {"rest": self.client, "grpc": over_grpc}
         dense, sparse, name, refusals = "text-dense", "text-sparse", "rest", (UnexpectedResponse, grpc.RpcError)
         words = models.SparseVector(indices=[7, 3], values=[0.5, -1.25])
@@ -297,13 +296,7 @@ class RunTimeCollections(unittest.TestCase):
 
     def test_settings_that_change_nothing_are_kept_and_shown(self):
         """By PUT and PATCH, over both protocols, and over a restart; what would mean something else is refused."""
-        self.windrow.stop()
-        port = harness.free_ports(1)[0]
-        self.windrow.tree["http"]["grpc_listen"] = f"127.0.0.1:{port}"
-        self.windrow.configure(self.windrow.tree)
-        self.start()
-        over_grpc = QdrantClient(url=self.windrow.url, grpc_port=port, prefer_grpc=True, check_compatibility=False)
-        self.addCleanup(over_grpc.close)
+        over_grpc = self.start_with_grpc()
         scalar = models.ScalarQuantization(scalar=models.ScalarQuantizationConfig(type=models.ScalarType.INT8, always_ram=True))
         product = models.ProductQuantization(product=models.ProductQuantizationConfig(compression=models.CompressionRatio.X16))
         # YAML ends lines at some of these characters and refuses others.
