@@ -254,9 +254,9 @@ static int parse_changes(struct arena *arena, const struct config_collection *co
             return parse_no_such_vector(&sparse->items[2 * i], error);
     (void)client_settings_vector(vectors, &name);
     for (uint32_t i = 0; name && i < vectors->count; i++) {
-        name = &vectors->items[2 * i];
-        if (!config_is_dense_vector(collection, name->string, name->count))
-            return parse_no_such_vector(name, error);
+        const struct doc *key = &vectors->items[2 * i];
+        if (!config_is_dense_vector(collection, key->string, key->count))
+            return parse_no_such_vector(key, error);
     }
     if (client_settings_write(arena, &kept, &text, error) != 0)
         return error->code;
