@@ -1,5 +1,6 @@
 """Collections that come and go while the service runs, by the first lines of every vendor's tutorial, against real Kafka."""
 
+import concurrent.futures
 import json
 import os
 import signal
@@ -376,6 +377,17 @@ class RunTimeCollections(unittest.TestCase):
                 reply = self.windrow.request("PATCH", "/collections/rest", body)
                 self.assertEqual(reply.status, status, reply.body)
                 self.assertIn(words, reply.json()["status"]["error"])
+
+    def test_changes_at_the_same_time_lose_no_key(self):
+        writers, keys = 8, 6
+        self.client.create_collection("news", vectors_config=models.VectorParams(size=4, distance=models.Distance.DOT))
+
+        def change(writer):
+            return [self.windrow.request("PATCH", "/collections/news", {"metadata": {f"{writer}-{key}": key}}).status for key in range(keys)]
+
+        with concurrent.futures.ThreadPoolExecutor(writers) as pool:
+            self.assertEqual(list(pool.map(change, range(writers))), [[200] * keys] * writers)
+        self.assertEqual(self.client.get_collection("news").config.metadata, {f"{writer}-{key}": key for writer in range(writers) for key in range(keys)})
 
     def test_what_cannot_be_is_told_and_leaves_nothing(self):
         create = {"vectors": {"size": 4, "distance": "Dot"}}

@@ -4,6 +4,7 @@
 
 #include "base/memory.h"
 #include "indexer/endpoint/rest/payload_edit.h"
+#include "indexer/endpoint/rest/rest.h"
 
 enum { SECTIONS = 8, SECTION_KEYS = 12 };
 
@@ -32,14 +33,20 @@ static void put_section(struct doc *settings, const char *name, const struct doc
         doc_put(settings, name, taken(name, section));
 }
 
+/* The config has checked the text. */
+static struct doc parse_kept(struct arena *arena, const char *text, size_t size_bytes)
+{
+    struct doc settings = {.type = DOC_MAP};
+
+    (void)doc_parse_json(arena, text, size_bytes, NULL, &settings, ERROR_IGNORED);
+    return settings;
+}
+
 struct doc client_settings_read(struct arena *arena, const struct config_collection *collection)
 {
     const char *text = config_client_settings(collection, arena);
-    struct doc settings = {.type = DOC_MAP};
 
-    if (text) /* the config has checked it */
-        (void)doc_parse_json(arena, text, strlen(text), NULL, &settings, ERROR_IGNORED);
-    return settings;
+    return text ? parse_kept(arena, text, strlen(text)) : (struct doc){.type = DOC_MAP};
 }
 
 bool client_settings_is_parameter(const struct doc *key)
@@ -136,6 +143,26 @@ int client_settings_write(struct arena *arena, const struct doc *settings, struc
         *text = doc_string(arena, memory_checked(arena_copy(arena, out.data, out.size)));
     buffer_destroy(&out);
     return code;
+}
+
+int rest_changes_settle(struct arena *arena, const struct doc *changes, const struct doc *kept,
+                        struct doc *settled, struct error *error)
+{
+    const struct doc *ttl = doc_get(changes, "ttl"), *changed = doc_get(changes, "client_settings");
+    struct doc settings = {.type = DOC_MAP}, text;
+
+    *settled = doc_map(arena, 2);
+    if (ttl)
+        doc_put(settled, "ttl", *ttl);
+    if (!changed)
+        return 0;
+    if (kept && kept->type == DOC_STRING)
+        settings = parse_kept(arena, kept->string, kept->count);
+    settings = client_settings_merge(arena, &settings, changed);
+    if (client_settings_write(arena, &settings, &text, error) != 0)
+        return error->code;
+    doc_put(settled, "client_settings", text);
+    return 0;
 }
 
 /* What is shown. */
