@@ -69,6 +69,10 @@ int doc_parse_msgpack(struct arena *arena, const uint8_t *bytes, size_t size_byt
 void doc_write_json(struct buffer *buffer, const struct doc *doc);
 void doc_write_json_string(struct buffer *buffer, const char *text, size_t length);
 void doc_write_json_double(struct buffer *buffer, double value);
+/** The same JSON on one line of YAML. YAML ends lines at U+0085, U+2028 and U+2029, and refuses others that JSON
+ * allows: these are escaped. */
+void doc_write_yaml(struct buffer *buffer, const struct doc *doc);
+void doc_write_yaml_string(struct buffer *buffer, const char *text, size_t length);
 /** Shortest decimal that reads back to the same float. */
 void doc_write_json_float(struct buffer *buffer, float value);
 

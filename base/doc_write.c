@@ -325,3 +325,55 @@ void doc_write_json(struct buffer *buffer, const struct doc *doc)
         return;
     }
 }
+
+/* YAML. */
+
+/* The bytes of the character at `at`, and its number, where JSON allows it in a string and YAML does not; 0: YAML
+ * allows it, too. Such characters stand in strings only. */
+static size_t yaml_refuses(const unsigned char *at, size_t left, unsigned *number)
+{
+    if (at[0] == 0x7f) {
+        *number = at[0];
+        return 1;
+    }
+    if (left >= 2 && at[0] == 0xc2 && at[1] < 0xa0) { /* U+0080 to U+009F */
+        *number = at[1];
+        return 2;
+    }
+    if (left < 3 || (at[0] & 0xf0) != 0xe0)
+        return 0;
+    *number = (at[0] & 15U) << 12 | (at[1] & 63U) << 6 | (at[2] & 63U);
+    return *number == 0x2028 || *number == 0x2029 || *number == 0xfeff || *number >= 0xfffe ? 3 : 0;
+}
+
+static void append_as_yaml(struct buffer *buffer, const struct buffer *json)
+{
+    size_t plain = 0, bytes;
+    unsigned number;
+
+    for (size_t i = 0; i < json->size; i += bytes ? bytes : 1) {
+        bytes = yaml_refuses(json->data + i, json->size - i, &number);
+        if (bytes == 0)
+            continue;
+        buffer_append(buffer, json->data + plain, i - plain);
+        buffer_append_format(buffer, "\\u%04x", number);
+        plain = i + bytes;
+    }
+    buffer_append(buffer, json->data + plain, json->size - plain);
+}
+
+void doc_write_yaml(struct buffer *buffer, const struct doc *doc)
+{
+    struct buffer json = {0};
+
+    doc_write_json(&json, doc);
+    append_as_yaml(buffer, &json);
+    buffer_destroy(&json);
+}
+
+void doc_write_yaml_string(struct buffer *buffer, const char *text, size_t length)
+{
+    const struct doc doc = {.type = DOC_STRING, .count = (uint32_t)length, .string = text};
+
+    doc_write_yaml(buffer, &doc);
+}

@@ -57,9 +57,14 @@ void config_folder(const char *path, char folder[PATH_MAX])
                    path);
 }
 
+static void state_folder(const char *data_dir, char folder[PATH_MAX])
+{
+    (void)snprintf(folder, PATH_MAX, "%.2048s/" CONFIG_FOLDER, data_dir);
+}
+
 void config_state_folder(const struct config *config, char folder[PATH_MAX])
 {
-    (void)snprintf(folder, PATH_MAX, "%.2048s/" CONFIG_FOLDER, config->data_dir);
+    state_folder(config->data_dir, folder);
 }
 
 static int is_yaml(const struct dirent *entry)
@@ -138,7 +143,7 @@ static void add_folders(struct folder *folder, const char *path, struct buffer *
     config_folder(path, beside);
     add_folder(folder, beside, false, report);
     if (data_dir && strlen(data_dir) < PATH_MAX / 2) {
-        (void)snprintf(state, sizeof(state), "%.2048s/" CONFIG_FOLDER, data_dir);
+        state_folder(data_dir, state);
         if (folder->code == 0 && !is_same_folder(beside, state))
             add_folder(folder, state, true, report);
     }

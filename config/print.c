@@ -39,7 +39,7 @@ void property_write_text(const char *text, bool json, struct buffer *out)
     if (!json && is_bare(text))
         buffer_append_text(out, text);
     else
-        doc_write_json_string(out, text, strlen(text));
+        doc_write_yaml_string(out, text, strlen(text));
 }
 
 static void write_null(bool json, struct buffer *out)

@@ -354,10 +354,43 @@ START_TEST(map_is_filled_pair_by_pair)
 }
 END_TEST
 
+START_TEST(yaml_escapes_what_it_refuses_or_ends_lines_at)
+{
+    static const struct {
+        const char *text, *yaml;
+    } cases[] = {
+        {"", "\"\""},
+        {"a\"\\\n\x01", "\"a\\\"\\\\\\n\\u0001\""},
+        {"~\x7f.", "\"~\\u007f.\""},
+        {"\xc2\x80\xc2\x85\xc2\x9f\xc2\xa0", "\"\\u0080\\u0085\\u009f\xc2\xa0\""},
+        {"\xe2\x80\xa7\xe2\x80\xa8\xe2\x80\xa9\xe2\x80\xaa",
+         "\"\xe2\x80\xa7\\u2028\\u2029\xe2\x80\xaa\""},
+        {"\xef\xbb\xbf\xef\xbf\xbd\xef\xbf\xbe\xef\xbf\xbf",
+         "\"\\ufeff\xef\xbf\xbd\\ufffe\\uffff\""},
+        {"\xf0\x9f\x98\x80\xf4\x8f\xbf\xbf\xed\x9f\xbf",
+         "\"\xf0\x9f\x98\x80\xf4\x8f\xbf\xbf\xed\x9f\xbf\""},
+    };
+
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct buffer yaml = {0};
+        struct error error = {0};
+        struct arena arena;
+        struct doc again;
+        doc_write_yaml_string(&yaml, cases[i].text, strlen(cases[i].text));
+        ck_assert_str_eq(buffer_text(&yaml), cases[i].yaml);
+        ck_assert_int_eq(parse(&arena, buffer_text(&yaml), yaml.size, &again, &error), 0);
+        ck_assert_uint_eq(again.count, strlen(cases[i].text));
+        ck_assert_mem_eq(again.string, cases[i].text, again.count);
+        arena_destroy(&arena);
+        buffer_destroy(&yaml);
+    }
+}
+END_TEST
+
 TEST_TABLE(TEST(valid_texts_read_and_write_back), TEST(invalid_texts_name_place_and_path),
            TEST(every_prefix_of_a_valid_text_is_refused), TEST(nesting_is_bounded),
            TEST(a_text_over_the_byte_limit_is_refused_unread),
            TEST(a_full_arena_is_an_error_and_bounds_all_memory), TEST(values_know_where_they_stood),
            TEST(strings_without_escapes_are_slices_of_the_input),
            TEST(numbers_that_json_has_no_form_for_become_null), TEST(mutated_texts_never_crash),
-           TEST(map_is_filled_pair_by_pair))
+           TEST(map_is_filled_pair_by_pair), TEST(yaml_escapes_what_it_refuses_or_ends_lines_at))

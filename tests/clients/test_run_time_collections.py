@@ -1,5 +1,6 @@
 """Collections that come and go while the service runs, by the first lines of every vendor's tutorial, against real Kafka."""
 
+import concurrent.futures
 import json
 import os
 import signal
@@ -43,6 +44,17 @@ class RunTimeCollections(unittest.TestCase):
         harness.wait_for(self.windrow.ready, "windrow is ready")
         self.client = QdrantClient(url=self.windrow.url, check_compatibility=False)
         self.addCleanup(self.client.close)
+
+    def start_with_grpc(self):
+        """Starts again with both protocols, and returns a client that speaks gRPC."""
+        self.windrow.stop()
+        port = harness.free_ports(1)[0]
+        self.windrow.tree["http"]["grpc_listen"] = f"127.0.0.1:{port}"
+        self.windrow.configure(self.windrow.tree)
+        self.start()
+        over_grpc = QdrantClient(url=self.windrow.url, grpc_port=port, prefer_grpc=True, check_compatibility=False)
+        self.addCleanup(over_grpc.close)
+        return over_grpc
 
     def fill(self, name):
         points = [models.PointStruct(id=n + 1, vector=vector, payload={"city": CITIES[n]}) for n, vector in enumerate(VECTORS)]
@@ -121,13 +133,7 @@ class RunTimeCollections(unittest.TestCase):
     def test_sparse_vectors_are_kept_with_their_points(self):
         """Over both protocols, through a seal, an update of each part, and a restart."""
         name, sparse = "hybrid", models.SparseVector(indices=[70_000, 3], values=[0.5, -1.25])
-        self.windrow.stop()
-        port = harness.free_ports(1)[0]
-        self.windrow.tree["http"]["grpc_listen"] = f"127.0.0.1:{port}"
-        self.windrow.configure(self.windrow.tree)
-        self.start()
-        over_grpc = QdrantClient(url=self.windrow.url, grpc_port=port, prefer_grpc=True, check_compatibility=False)
-        self.addCleanup(over_grpc.close)
+        over_grpc = self.start_with_grpc()
         config = {"text": models.SparseVectorParams(index=models.SparseIndexParams(on_disk=True), modifier=models.Modifier.IDF), "sparse-code": models.SparseVectorParams()}
         over_grpc.create_collection("over_grpc", vectors_config=models.VectorParams(size=4, distance=models.Distance.DOT), sparse_vectors_config=config)
         self.client.create_collection(name, vectors_config=models.VectorParams(size=4, distance=models.Distance.DOT), sparse_vectors_config=config)
@@ -222,13 +228,7 @@ class RunTimeCollections(unittest.TestCase):
 
     def test_a_dense_vector_with_a_name(self):
         """What frameworks make, with a sparse vector beside it: over both protocols, in messages, through a seal and a restart."""
-        self.windrow.stop()
-        port = harness.free_ports(1)[0]
-        self.windrow.tree["http"]["grpc_listen"] = f"127.0.0.1:{port}"
-        self.windrow.configure(self.windrow.tree)
-        self.start()
-        over_grpc = QdrantClient(url=self.windrow.url, grpc_port=port, prefer_grpc=True, check_compatibility=False)
-        self.addCleanup(over_grpc.close)
+        over_grpc = self.start_with_grpc()
         clients = {"rest": self.client, "grpc": over_grpc}
         dense, sparse, name, refusals = "text-dense", "text-sparse", "rest", (UnexpectedResponse, grpc.RpcError)
         words = models.SparseVector(indices=[7, 3], values=[0.5, -1.25])
@@ -297,22 +297,18 @@ class RunTimeCollections(unittest.TestCase):
 
     def test_settings_that_change_nothing_are_kept_and_shown(self):
         """By PUT and PATCH, over both protocols, and over a restart; what would mean something else is refused."""
-        self.windrow.stop()
-        port = harness.free_ports(1)[0]
-        self.windrow.tree["http"]["grpc_listen"] = f"127.0.0.1:{port}"
-        self.windrow.configure(self.windrow.tree)
-        self.start()
-        over_grpc = QdrantClient(url=self.windrow.url, grpc_port=port, prefer_grpc=True, check_compatibility=False)
-        self.addCleanup(over_grpc.close)
+        over_grpc = self.start_with_grpc()
         scalar = models.ScalarQuantization(scalar=models.ScalarQuantizationConfig(type=models.ScalarType.INT8, always_ram=True))
         product = models.ProductQuantization(product=models.ProductQuantizationConfig(compression=models.CompressionRatio.X16))
+        # YAML ends lines at some of these characters and refuses others.
+        metadata = {"owner": {"team": "a"}, "tags": ["x", 1, None], "k\u0085": "a \u2028 b\u2029\u007f\u0080\ufeff\ufffe\uffff"}
         clients = {"rest": self.client, "grpc": over_grpc}
         for name, client in clients.items():
             client.create_collection(
                 name, vectors_config=models.VectorParams(size=4, distance=models.Distance.DOT, on_disk=True, quantization_config=product, hnsw_config=models.HnswConfigDiff(ef_construct=60)),
                 sparse_vectors_config={"text": models.SparseVectorParams()}, hnsw_config=models.HnswConfigDiff(m=8, on_disk=True, payload_m=4), on_disk_payload=False,
                 optimizers_config=models.OptimizersConfigDiff(indexing_threshold=1234, flush_interval_sec=9), wal_config=models.WalConfigDiff(wal_capacity_mb=64),
-                quantization_config=scalar, metadata={"owner": {"team": "a"}, "tags": ["x", 1, None]})
+                quantization_config=scalar, metadata=metadata)
 
         def told(value):
             """Without what the client itself makes of fields that did not come, which differs between protocols."""
@@ -330,19 +326,35 @@ class RunTimeCollections(unittest.TestCase):
                 self.assertEqual((config.hnsw_config.m, config.hnsw_config.ef_construct, config.hnsw_config.on_disk, config.hnsw_config.payload_m), (8, 60, True, 4))
                 self.assertEqual((config.optimizer_config.indexing_threshold, config.optimizer_config.flush_interval_sec, config.optimizer_config.deleted_threshold), (1234, 9, 0.3))
                 self.assertEqual((config.wal_config.wal_capacity_mb, config.quantization_config), (64, scalar))
-                self.assertEqual(config.metadata, {"owner": {"team": "a"}, "tags": ["x", 1, None]})
+                self.assertEqual(config.metadata, metadata)
                 client.update_collection(
                     name, optimizers_config=models.OptimizersConfigDiff(indexing_threshold=99), hnsw_config=models.HnswConfigDiff(on_disk=False), quantization_config=product,
-                    collection_params=models.CollectionParamsDiff(read_fan_out_factor=2), vectors_config={"": models.VectorParamsDiff(on_disk=False)},
+                    collection_params=models.CollectionParamsDiff(read_fan_out_factor=2, read_fan_out_delay_ms=7), vectors_config={"": models.VectorParamsDiff(on_disk=False)},
                     sparse_vectors_config={"text": models.SparseVectorParams(modifier=models.Modifier.IDF)}, metadata={"more": True})
                 changed = shown(name)
                 self.assertEqual((changed.optimizer_config.indexing_threshold, changed.optimizer_config.flush_interval_sec), (99, 9))
                 self.assertEqual((changed.hnsw_config.m, changed.hnsw_config.on_disk, changed.hnsw_config.payload_m), (8, False, 4))
                 self.assertEqual((changed.quantization_config, changed.params.vectors.on_disk, changed.params.vectors.quantization_config), (product, False, product))
+                self.assertEqual((changed.params.read_fan_out_factor, changed.params.read_fan_out_delay_ms), (2, 7))
                 self.assertEqual(changed.params.sparse_vectors["text"].modifier, models.Modifier.IDF)
-                self.assertEqual(changed.metadata, {"owner": {"team": "a"}, "tags": ["x", 1, None], "more": True})
-        self.client.update_collection("rest", quantization_config=models.Disabled.DISABLED)
-        self.assertIsNone(shown("rest").quantization_config)
+                self.assertEqual(changed.metadata, {**metadata, "more": True})
+        binary = models.BinaryQuantization(binary=models.BinaryQuantizationConfig(always_ram=True))
+        for name, client in clients.items():
+            with self.subTest(f"quantization of {name}"):
+                client.update_collection(name, quantization_config=binary, vectors_config={"": models.VectorParamsDiff(quantization_config=binary)})
+                self.assertEqual((shown(name).quantization_config, shown(name).params.vectors.quantization_config), (binary, binary))
+                client.update_collection(name, quantization_config=models.Disabled.DISABLED, vectors_config={"": models.VectorParamsDiff(on_disk=True)})
+                changed = shown(name)
+                self.assertEqual((changed.quantization_config, changed.params.vectors.quantization_config, changed.params.vectors.on_disk), (None, binary, True))
+                for _ in range(2): # the second time nothing is kept
+                    client.update_collection(name, vectors_config={"": models.VectorParamsDiff(quantization_config=models.Disabled.DISABLED)})
+                    changed = shown(name)
+                    self.assertEqual((changed.params.vectors.quantization_config, changed.params.vectors.on_disk), (None, True))
+                client.create_collection("bare", vectors_config=models.VectorParams(size=4, distance=models.Distance.DOT))
+                client.update_collection("bare", quantization_config=models.Disabled.DISABLED, vectors_config={"": models.VectorParamsDiff(quantization_config=models.Disabled.DISABLED)})
+                config = self.windrow.request("GET", "/collections/bare").json()["result"]["config"]
+                self.assertEqual((config["params"]["vectors"], "quantization_config" in config), ({"size": 4, "distance": "Dot"}, False))
+                client.delete_collection("bare")
         self.assertEqual(self.client.http.collections_api.get_collection("rest").result.config.params.read_fan_out_factor, 2)
         self.windrow.process.send_signal(signal.SIGHUP)
         harness.wait_for(lambda: "nothing changed" in self.windrow.log(), "a reload that finds the settings as they are")
@@ -365,6 +377,17 @@ class RunTimeCollections(unittest.TestCase):
                 reply = self.windrow.request("PATCH", "/collections/rest", body)
                 self.assertEqual(reply.status, status, reply.body)
                 self.assertIn(words, reply.json()["status"]["error"])
+
+    def test_changes_at_the_same_time_lose_no_key(self):
+        writers, keys = 8, 6
+        self.client.create_collection("news", vectors_config=models.VectorParams(size=4, distance=models.Distance.DOT))
+
+        def change(writer):
+            return [self.windrow.request("PATCH", "/collections/news", {"metadata": {f"{writer}-{key}": key}}).status for key in range(keys)]
+
+        with concurrent.futures.ThreadPoolExecutor(writers) as pool:
+            self.assertEqual(list(pool.map(change, range(writers))), [[200] * keys] * writers)
+        self.assertEqual(self.client.get_collection("news").config.metadata, {f"{writer}-{key}": key for writer in range(writers) for key in range(keys)})
 
     def test_what_cannot_be_is_told_and_leaves_nothing(self):
         create = {"vectors": {"size": 4, "distance": "Dot"}}

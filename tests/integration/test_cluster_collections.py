@@ -1,5 +1,6 @@
 """Collections that come and go over HTTP in a cluster: every node comes to serve the same ones."""
 
+import concurrent.futures
 import os
 import sys
 import threading
@@ -54,6 +55,9 @@ class MadeOverHttp(Nodes):
     def size(self, node, name):
         return node.request("GET", f"/collections/{name}").json()["result"]["config"]["params"]["vectors"]["size"]
 
+    def metadata(self, node, name):
+        return node.request("GET", f"/collections/{name}").json()["result"]["config"].get("metadata", {})
+
     def files(self, node):
         folder = os.path.join(node.folder, "data", "conf.d")
         return sorted(os.listdir(folder)) if os.path.isdir(folder) else []
@@ -97,6 +101,17 @@ class MadeOverHttp(Nodes):
         self.assertEqual(one.request("PATCH", f"/collections/{gone}", {"windrow": {"ttl": "1x"}}).status, 400)
         for node in nodes:
             harness.wait_for(lambda node=node: self.ttl_ms(node, news) == [3_600_000], "the new TTL is everywhere")
+
+        # Changes through several nodes at the same time lose no key: one that is not the first is told so (409), or keeps the others'.
+        def change(node, key):
+            return harness.wait_for(lambda: (reply := node.request("PATCH", f"/collections/{news}", {"metadata": {key: 1}})).status != 409 and reply.status, "it is the first")
+
+        keys = {node: [f"{node.tree['node']}-{number}" for number in range(20)] for node in (one, two)}
+        with concurrent.futures.ThreadPoolExecutor(len(keys)) as pool:
+            statuses = list(pool.map(lambda node: [change(node, key) for key in keys[node]], keys))
+        self.assertEqual(statuses, [[200] * 20] * 2)
+        for node in nodes:
+            harness.wait_for(lambda node=node: set(self.metadata(node, news)) == {*keys[one], *keys[two]}, "all changes are everywhere")
 
         # A node that was away when it was deleted does not bring it back. What its own file says stays.
         mine = f"mine-{self.topic[-20:]}"

@@ -54,6 +54,37 @@ START_TEST(a_definition_survives_the_bucket_and_the_file)
 }
 END_TEST
 
+/* As `client_settings` holds metadata: JSON in a string. A name of a vector may have them, too. */
+START_TEST(what_yaml_ends_lines_at_survives_the_bucket_and_the_file)
+{
+    static const char *const cluster = "prod";
+    struct buffer entry = {0}, file = {0};
+    struct error error = {0};
+    struct definition made, read;
+    struct arena arena;
+    struct doc settings;
+
+    arena_create(&arena, 0);
+    settings = parsed(&arena, "{\"topics\":[\"a\"],\"dim\":4,\"vector_name\":\"v\\u2029\","
+                              "\"client_settings\":\"{\\\"metadata\\\":{\\\"k\\u0085\\\":"
+                              "\\\"a \\u2028 b\\u007f\\ufeff\\\"}}\"}");
+    made = definition_create(&(struct definition){0}, &settings, NOW);
+    definition_write(&made, cluster, &entry);
+    definition_write_file("a", &made, cluster, &file);
+    ck_assert_msg(
+        definition_parse(buffer_text(&entry), entry.size, cluster, &arena, &read, &error) == 0,
+        "%s", error.text);
+    ck_assert(doc_equal(read.settings, &settings));
+    ck_assert_msg(
+        definition_read_file(buffer_text(&file), file.size, cluster, &arena, &read, &error) == 0,
+        "%s", error.text);
+    ck_assert(doc_equal(read.settings, &settings));
+    buffer_destroy(&entry);
+    buffer_destroy(&file);
+    arena_destroy(&arena);
+}
+END_TEST
+
 START_TEST(what_is_no_definition_is_refused)
 {
     static const char *const texts[] = {
@@ -149,6 +180,7 @@ START_TEST(the_newest_revision_wins_and_the_operators_file_always)
 END_TEST
 
 TEST_TABLE(TEST(a_definition_survives_the_bucket_and_the_file),
+           TEST(what_yaml_ends_lines_at_survives_the_bucket_and_the_file),
            TEST(what_is_no_definition_is_refused),
            TEST(a_revision_is_above_the_one_it_follows_whatever_the_clock_shows),
            TEST(the_newest_revision_wins_and_the_operators_file_always))

@@ -515,9 +515,9 @@ static void replace_lines(const struct buffer *old, const struct doc *changes, s
     }
     for (uint32_t i = 0; i < changes->count; i++) {
         buffer_append_text(text, "    ");
-        doc_write_json(text, &changes->items[2 * i]);
+        doc_write_yaml(text, &changes->items[2 * i]);
         buffer_append_text(text, ": ");
-        doc_write_json(text, &changes->items[2 * i + 1]);
+        doc_write_yaml(text, &changes->items[2 * i + 1]);
         buffer_append_byte(text, '\n');
     }
 }
@@ -557,22 +557,30 @@ static int change(void *context, const struct config_collection *collection,
     struct collections *collections = context;
     struct buffer old = {0}, text = {0};
     struct config *fresh = NULL;
+    struct doc kept, settled;
+    struct arena arena;
     struct file file;
     int code;
 
+    arena_create(&arena, 0);
     collections_begin_change(collections);
     name_file(collections, collection->name, &file);
     code = read_file(collections, collection, &file, &old, error);
     if (code == 0) {
-        replace_lines(&old, changes, &text);
+        kept = doc_text(&arena, config_client_settings(collection, &arena));
+        code = rest_changes_settle(&arena, changes, &kept, &settled, error);
+    }
+    if (code == 0) {
+        replace_lines(&old, &settled, &text);
         code = check_file(collections, &file, &text, &fresh, error);
     }
     if (code == 0)
         code = apply_file(collections, collection->name, &file, &text, fresh, error);
+    collections_end_change(collections);
     config_free(fresh);
     buffer_destroy(&old);
     buffer_destroy(&text);
-    collections_end_change(collections);
+    arena_destroy(&arena);
     return code;
 }
 

@@ -47,13 +47,13 @@ int definition_parse(const char *text, size_t size_bytes, const char *cluster, s
 void definition_write(const struct definition *definition, const char *cluster, struct buffer *text)
 {
     buffer_append_text(text, "{\"cluster\":");
-    doc_write_json_string(text, cluster, strlen(cluster));
+    doc_write_yaml_string(text, cluster, strlen(cluster));
     buffer_append_format(text, ",\"created\":%llu,\"revision\":%llu",
                          (unsigned long long)definition->created,
                          (unsigned long long)definition->revision);
     if (definition->settings) {
         buffer_append_text(text, ",\"settings\":");
-        doc_write_json(text, definition->settings);
+        doc_write_yaml(text, definition->settings);
     }
     buffer_append_byte(text, '}');
 }
@@ -113,13 +113,13 @@ void definition_write_file(const char *name, const struct definition *definition
             "# A change here needs a restart; of `ttl` and `client_settings` a reload (SIGHUP).\n");
     }
     buffer_append_text(text, "collections:\n  ");
-    doc_write_json_string(text, name, strlen(name));
+    doc_write_yaml_string(text, name, strlen(name));
     buffer_append_text(text, ":\n");
     for (uint32_t i = 0; i < settings->count; i++) {
         buffer_append_text(text, "    ");
-        doc_write_json(text, &settings->items[2 * i]);
+        doc_write_yaml(text, &settings->items[2 * i]);
         buffer_append_text(text, ": ");
-        doc_write_json(text, &settings->items[2 * i + 1]);
+        doc_write_yaml(text, &settings->items[2 * i + 1]);
         buffer_append_byte(text, '\n');
     }
 }

@@ -408,7 +408,7 @@ static int change_locked(struct shared_collections *shared, const char *name,
                          const struct doc *changes, struct arena *arena, struct error *error)
 {
     struct definition definition;
-    struct doc settings;
+    struct doc settings, settled;
     struct stop stop;
     struct both both;
     int code = look_at_both(shared, name, arena, &both, error);
@@ -419,7 +419,10 @@ static int change_locked(struct shared_collections *shared, const char *name,
         return refuse_own(shared, name, error);
     if (!both.newest.settings)
         return error_set(error, ERROR_NOT_FOUND, "Not found: Collection `%s` doesn't exist!", name);
-    settings = definition_with(both.newest.settings, changes, arena);
+    if (rest_changes_settle(arena, changes, doc_get(both.newest.settings, "client_settings"),
+                            &settled, error) != 0)
+        return error->code;
+    settings = definition_with(both.newest.settings, &settled, arena);
     definition = definition_follow(&both.newest, &settings, wall_ms(shared));
     create_stop(shared, &stop);
     code = collections_check(shared->service->collections, name, &definition, error);

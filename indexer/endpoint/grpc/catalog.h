@@ -27,6 +27,7 @@ struct grpc_field {
     bool floats;   /* read in one piece */
     bool verbatim; /* an enum's names as they are, not in lower case */
     bool typed; /* its object says in `type` what the field's name begins with: text_index_params */
+    bool word;  /* a message without fields here whose value is the text `key` */
 };
 
 struct grpc_message {

@@ -320,6 +320,18 @@ static bool is_there(const struct grpc_field *field, const char *wire)
     return *(const protobuf_c_boolean *)(const void *)(wire + of->quantifier_offset);
 }
 
+static int read_field(struct reader *reader, const struct grpc_field *field, const char *wire,
+                      struct doc *out)
+{
+    if (field->word) {
+        *out = key_doc(field->key);
+        return 0;
+    }
+    return field->wire->label == PROTOBUF_C_LABEL_REPEATED
+               ? read_list(reader, field, wire, out)
+               : read_value(reader, field, wire + field->wire->offset, out);
+}
+
 /* Calls. */
 
 static int add_argument(struct reader *reader, const struct grpc_field *field,
@@ -398,11 +410,8 @@ static int read_fields(struct reader *reader, const struct grpc_message *message
         struct doc value;
         if (!is_there(field, base))
             continue;
-        if (field->wire->label == PROTOBUF_C_LABEL_REPEATED
-                ? read_list(reader, field, base, &value)
-                : read_value(reader, field, base + field->wire->offset, &value))
-            return reader->error->code;
-        if (take(reader, field, value, out, &pairs) != 0)
+        if (read_field(reader, field, base, &value) != 0 ||
+            take(reader, field, value, out, &pairs) != 0)
             return reader->error->code;
         if (field->typed)
             *out = with_type(reader, field, out);

@@ -4,7 +4,7 @@
 
 #include "indexer/endpoint/grpc/catalog.h"
 
-enum { ALWAYS = 1, FLOATS = 2, VERBATIM = 4, TYPED = 8 };
+enum { ALWAYS = 1, FLOATS = 2, VERBATIM = 4, TYPED = 8, WORD = 16 };
 
 static const struct rule {
     const char *message; /* NULL: any */
@@ -148,6 +148,7 @@ static const struct rule {
     {"VectorParamsMap", NULL, GRPC_BARE, NULL, 0},
     {"VectorsConfigDiff", NULL, GRPC_BARE, NULL, 0},
     {"VectorParamsDiffMap", NULL, GRPC_BARE, NULL, 0},
+    {"QuantizationConfigDiff", "disabled", GRPC_BARE, "Disabled", WORD},
     {"VectorParams", "size", GRPC_KEY, NULL, ALWAYS},
     {"VectorParams", "distance", GRPC_KEY, NULL, VERBATIM},
 };
@@ -181,4 +182,5 @@ void grpc_rule_apply(const char *message, struct grpc_field *field)
     field->floats = found->flags & FLOATS;
     field->verbatim = found->flags & VERBATIM;
     field->typed = found->flags & TYPED;
+    field->word = found->flags & WORD;
 }

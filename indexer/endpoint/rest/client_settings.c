@@ -4,8 +4,17 @@
 
 #include "base/memory.h"
 #include "indexer/endpoint/rest/payload_edit.h"
+#include "indexer/endpoint/rest/rest.h"
 
 enum { SECTIONS = 8, SECTION_KEYS = 12 };
+
+/* A setting as it changes what is kept: "Disabled" takes quantization away, as a null does. */
+static struct doc taken(const char *name, const struct doc *value)
+{
+    bool disabled = strcmp(name, "quantization_config") == 0 && value->type == DOC_STRING;
+
+    return disabled ? doc_null() : *value;
+}
 
 /* The pairs of `map` whose keys are listed; `names` ends with NULL. */
 static struct doc pick(struct arena *arena, const struct doc *map, const char *const *names)
@@ -14,24 +23,30 @@ static struct doc pick(struct arena *arena, const struct doc *map, const char *c
 
     for (; *names; names++)
         if (doc_get(map, *names))
-            doc_put(&picked, *names, *doc_get(map, *names));
+            doc_put(&picked, *names, taken(*names, doc_get(map, *names)));
     return picked;
 }
 
 static void put_section(struct doc *settings, const char *name, const struct doc *section)
 {
     if (section && (section->type != DOC_MAP || section->count > 0))
-        doc_put(settings, name, *section);
+        doc_put(settings, name, taken(name, section));
+}
+
+/* The config has checked the text. */
+static struct doc parse_kept(struct arena *arena, const char *text, size_t size_bytes)
+{
+    struct doc settings = {.type = DOC_MAP};
+
+    (void)doc_parse_json(arena, text, size_bytes, NULL, &settings, ERROR_IGNORED);
+    return settings;
 }
 
 struct doc client_settings_read(struct arena *arena, const struct config_collection *collection)
 {
     const char *text = config_client_settings(collection, arena);
-    struct doc settings = {.type = DOC_MAP};
 
-    if (text) /* the config has checked it */
-        (void)doc_parse_json(arena, text, strlen(text), NULL, &settings, ERROR_IGNORED);
-    return settings;
+    return text ? parse_kept(arena, text, strlen(text)) : (struct doc){.type = DOC_MAP};
 }
 
 bool client_settings_is_parameter(const struct doc *key)
@@ -104,9 +119,8 @@ struct doc client_settings_merge(struct arena *arena, const struct doc *kept,
         const struct doc *before = doc_get_n(kept, key->string, key->count);
         bool whole = doc_string_equals(key, "quantization_config") || value->type != DOC_MAP;
         pairs[2 * i] = *key;
-        pairs[2 * i + 1] = value->type == DOC_STRING ? doc_null() /* "Disabled" */
-                           : whole || !before        ? *value
-                                                     : payload_merge(arena, before, value);
+        /* With nothing before, too: a null that takes a key away is not kept. */
+        pairs[2 * i + 1] = whole ? *value : payload_merge(arena, before, value);
     }
     return payload_merge(arena, kept, &merged);
 }
@@ -129,6 +143,26 @@ int client_settings_write(struct arena *arena, const struct doc *settings, struc
         *text = doc_string(arena, memory_checked(arena_copy(arena, out.data, out.size)));
     buffer_destroy(&out);
     return code;
+}
+
+int rest_changes_settle(struct arena *arena, const struct doc *changes, const struct doc *kept,
+                        struct doc *settled, struct error *error)
+{
+    const struct doc *ttl = doc_get(changes, "ttl"), *changed = doc_get(changes, "client_settings");
+    struct doc settings = {.type = DOC_MAP}, text;
+
+    *settled = doc_map(arena, 2);
+    if (ttl)
+        doc_put(settled, "ttl", *ttl);
+    if (!changed)
+        return 0;
+    if (kept && kept->type == DOC_STRING)
+        settings = parse_kept(arena, kept->string, kept->count);
+    settings = client_settings_merge(arena, &settings, changed);
+    if (client_settings_write(arena, &settings, &text, error) != 0)
+        return error->code;
+    doc_put(settled, "client_settings", text);
+    return 0;
 }
 
 /* What is shown. */

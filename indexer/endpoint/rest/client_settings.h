@@ -19,9 +19,10 @@ bool client_settings_is_parameter(const struct doc *key);
 /** The parameters of the first vector that `vectors` names, and its name; those without a name, and NULL, when it
  * names none. `vectors` may be NULL. */
 const struct doc *client_settings_vector(const struct doc *vectors, const struct doc **name);
-/** Those of a body of PUT or PATCH that fits its schema. */
+/** Those of a body of PUT or PATCH that fits its schema; a null where it has "Disabled". */
 struct doc client_settings_take(struct arena *arena, const struct doc *body);
-/** `kept` with what `changed` has: objects key by key, "Disabled" takes quantization away. */
+/** `kept` with what `changed` has. Sections change key by key, quantization as a whole, and the value of a key is
+ * replaced as a whole; a null takes its key away. */
 struct doc client_settings_merge(struct arena *arena, const struct doc *kept,
                                  const struct doc *changed);
 /** The text that the config keeps; DOC_NULL: there is nothing. ERROR_INVALID: too large. */

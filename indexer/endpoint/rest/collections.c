@@ -233,16 +233,14 @@ void rest_handle_collection_create(struct http_request *request)
         http_reply_from_error(request, &error);
 }
 
-/* What a PATCH changes, as keys of collections.NAME in windrow.yaml. */
+/* What a PATCH changes. It merges with what is kept where no other change can come in between. */
 static int parse_changes(struct arena *arena, const struct config_collection *collection,
                          const struct doc *body, struct doc *changes, struct error *error)
 {
     const struct doc *settings = settings_of(body);
     const struct doc *ttl = doc_get(settings, "ttl"), *sparse = doc_get(body, "sparse_vectors");
-    const struct doc before = client_settings_read(arena, collection);
     const struct doc changed = client_settings_take(arena, body);
     const struct doc *vectors = doc_get(body, "vectors"), *name;
-    struct doc kept = client_settings_merge(arena, &before, &changed), text;
 
     *changes = doc_map(arena, 2);
     if (settings && (!ttl || settings->count > 1))
@@ -254,16 +252,14 @@ static int parse_changes(struct arena *arena, const struct config_collection *co
             return parse_no_such_vector(&sparse->items[2 * i], error);
     (void)client_settings_vector(vectors, &name);
     for (uint32_t i = 0; name && i < vectors->count; i++) {
-        name = &vectors->items[2 * i];
-        if (!config_is_dense_vector(collection, name->string, name->count))
-            return parse_no_such_vector(name, error);
+        const struct doc *key = &vectors->items[2 * i];
+        if (!config_is_dense_vector(collection, key->string, key->count))
+            return parse_no_such_vector(key, error);
     }
-    if (client_settings_write(arena, &kept, &text, error) != 0)
-        return error->code;
     if (ttl)
         doc_put(changes, "ttl", *ttl);
     if (changed.count > 0)
-        doc_put(changes, "client_settings", text);
+        doc_put(changes, "client_settings", changed);
     return 0;
 }
 

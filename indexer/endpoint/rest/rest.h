@@ -71,14 +71,20 @@ struct rest_collections {
      * wrong; ERROR_UNSUPPORTED: not in this process; ERROR_TIMEOUT: it is there, but not ready. */
     int (*create)(void *context, const struct rest_collection_wish *wish, struct stop *stop,
                   struct error *error);
-    /** Other values of the keys `ttl` and `client_settings`, as in windrow.yaml; a null takes one away.
-     * ERROR_UNSUPPORTED: it was not made by `create`. */
+    /** `changes`: another value of the key `ttl`, as in windrow.yaml, and below `client_settings` what changes of them;
+     * rest_changes_settle makes the text of them. ERROR_UNSUPPORTED: it was not made by `create`. */
     int (*change)(void *context, const struct config_collection *collection,
                   const struct doc *changes, struct error *error);
     /** Takes it and its data away; its topic stays. Errors as above. */
     int (*remove)(void *context, const struct config_collection *collection, struct stop *stop,
                   struct error *error);
 };
+
+/** Changes as keys of windrow.yaml, in the arena; a null takes a key away. `kept` is the text of `client_settings` that
+ * they change, NULL or DOC_NULL: none. Where nobody else can change it meanwhile: keys that another request set would
+ * be lost. ERROR_INVALID: the settings become too large. */
+int rest_changes_settle(struct arena *arena, const struct doc *changes, const struct doc *kept,
+                        struct doc *settled, struct error *error);
 
 struct rest_options {
     const struct config *config;
