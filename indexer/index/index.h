@@ -105,7 +105,7 @@ struct index_ivf_part {
 const struct index_ivf *index_segment_lists(const struct index_segment *segment);
 uint32_t index_lists_count(const struct index_ivf *lists);
 /** Whether the mean squared error of coding these rows is more than three tenths above that of the rows that the
- * codebook was trained on. */
+ * codebook was trained on, and more than few rows show by chance: one row in eight is measured. */
 bool index_lists_have_drifted(const struct index_ivf *lists);
 /** Takes over how many lists searches read, as measured of other lists of the codebook. */
 void index_ivf_take_probes(struct index_ivf *lists, const struct index_ivf *from);

@@ -26,7 +26,8 @@
 enum {
     INDEX_IVF_COUNT_MAX = 1 << 30, /* rows and padding: a slot times two fits 32 bits */
     INDEX_IVF_LISTS_MAX = 1 << 24,
-    INDEX_IVF_EF_DEFAULT = 64 /* an ef for which the lists measured at the build are read */
+    INDEX_IVF_ERROR_SPREAD = 8, /* of so many rows one tells the error of coding */
+    INDEX_IVF_EF_DEFAULT = 64   /* an ef for which the lists measured at the build are read */
 };
 
 #define INDEX_IVF_NO_ROW UINT32_MAX

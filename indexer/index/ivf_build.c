@@ -46,7 +46,10 @@ static bool codebook_fits(const struct index_ivf_build *build,
 
 bool index_lists_have_drifted(const struct index_ivf *lists)
 {
-    return lists->error > error_drift * lists->codebook.error;
+    /* The doubt of one row's error is about the error itself. */
+    float sampled = fmaxf((float)lists->count / INDEX_IVF_ERROR_SPREAD, 1);
+
+    return lists->error > (error_drift + doubts / sqrtf(sampled)) * lists->codebook.error;
 }
 
 static bool measure_coded(const struct index_ivf_build *build)

@@ -116,7 +116,7 @@ static bool sample_create(struct sample *sample, const struct index_ivf_build *b
                           const struct index_ivf_codebook *codebook, uint32_t most, bool held_out)
 {
     uint64_t seed = build->options->seed + 1 + held_out;
-    uint32_t spread = held_out ? 8 : 2;
+    uint32_t spread = held_out ? INDEX_IVF_ERROR_SPREAD : 2;
     struct index_kmeans kmeans = {.quantiser = &codebook->quantiser,
                                   .vectors = build->vectors,
                                   .centroid_count = codebook->list_count,
