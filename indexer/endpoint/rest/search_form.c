@@ -27,6 +27,10 @@ int search_form_point(struct query_view *view, const struct doc *id, const struc
     }
     if (query_row_vector(&row, form->search.arena, &found, error) != 0)
         return error->code;
+    if (!found)
+        return error_set(error, ERROR_NOT_FOUND,
+                         "Not found: Vector with name `%.200s` for the point of the query",
+                         config_vector_name(form->collection));
     copy = arena_alloc(form->search.arena, dim * sizeof(float), 64);
     memcpy(copy, found, dim * sizeof(float));
     *vector = copy;
