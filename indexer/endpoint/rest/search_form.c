@@ -112,7 +112,7 @@ static int parse_query_form(struct http_request *request, struct query_view *vie
 
     if (!query && form->prefetch_count > 0)
         return error_set(error, ERROR_INVALID,
-                         "Wrong input: A query is needed to merge the prefetches. Can't have "
+                         "Bad request: A query is needed to merge the prefetches. Can't have "
                          "prefetches without defining a query.");
     if (!query) {
         form->kind = SEARCH_ALL;

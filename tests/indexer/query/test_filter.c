@@ -250,7 +250,7 @@ START_TEST(what_a_filter_may_not_say)
          "filter.should[0].nested.filter.must[0].key: expected a payload path such as a.b, a[].b "
          "or \"a.b\""},
         {"{\"must\":[{\"key\":\"a\"}]}",
-         "filter.must[0]: at least one field condition must be specified"},
+         "filter.must[0]: At least one field condition must be specified"},
         {"{\"must\":[{\"key\":\"a\",\"match\":{\"value\":1.5}}]}",
          "filter.must[0].match.value: expected a string, a 64-bit integer or a boolean"},
         {"{\"must\":[{\"key\":\"a\",\"match\":{\"any\":[1,\"x\"]}}]}",
