@@ -29,7 +29,7 @@ void record_group_add(struct record_group *group, const struct store_record *rec
     group->records[group->record_count++].log_time_ms = log_time_ms;
     group->weight_records++;
     group->weight_bytes += (size_t)record->key_bytes + record->payload_bytes +
-                           (record->vector ? dim * sizeof(float) : 0);
+                           (record->is_delete ? 0 : dim * sizeof(float));
 }
 
 void record_group_refuse(struct record_group *group, int64_t offset, const char *reason)

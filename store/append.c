@@ -38,8 +38,6 @@ static int check_record(const struct store_shard *shard, const struct store_grou
     if (!record->key || record->key_bytes == 0 || record->key_bytes > STORE_KEY_MAX_BYTES)
         return error_set(error, ERROR_INVALID, "record %zu: invalid key of %u bytes", i,
                          record->key_bytes);
-    if (!record->is_delete && !record->vector)
-        return error_set(error, ERROR_INVALID, "record %zu has no vector", i);
     if (record->other_key && (!record->is_delete || record->other_key_bytes == 0 ||
                               record->other_key_bytes > STORE_KEY_MAX_BYTES))
         return error_set(error, ERROR_INVALID, "record %zu: invalid second key of %u bytes", i,
@@ -512,9 +510,11 @@ static unsigned apply_batch(struct store_shard *shard, struct memtable *memtable
                                        .ttl_ms = record->ttl_ms,
                                        .payload_bytes = record->payload_bytes,
                                        .contiguous = place->vectors_left--,
-                                       .key_bytes = record->key_bytes};
+                                       .key_bytes = record->key_bytes,
+                                       .bare = (record->flags & LOG_RECORD_BARE) != 0};
             here = insert_here(memtable, &row, &batch[i], arrival_wall_ms);
             memtable->has_parts |= (record->flags & LOG_RECORD_PARTS) != 0;
+            memtable->has_bare |= row.bare;
             place->vector += shard->dim;
         }
         if (!here)

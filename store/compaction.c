@@ -197,9 +197,11 @@ int compaction_merge(struct compaction *compaction, struct error *error)
     int code;
 
     read_bounds(compaction);
-    for (size_t i = 0; i < compaction->merge.input_count; i++)
-        like->description.has_parts |=
-            table_describe(compaction->merge.inputs[i]->table)->has_parts;
+    for (size_t i = 0; i < compaction->merge.input_count; i++) {
+        const struct table_description *input = table_describe(compaction->merge.inputs[i]->table);
+        like->description.has_parts |= input->has_parts;
+        like->description.has_bare |= input->has_bare;
+    }
     like->description.kind = TABLE_RUN;
     like->description.dim = compaction->shard->dim;
     code = stored_type_choose(compaction, error);

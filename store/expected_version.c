@@ -63,7 +63,7 @@ static struct living living_version(struct store_shard *shard, const struct aske
         uint32_t row;
         if (sstable_find_living(sstable, id->key, id->key_bytes, hash, &row))
             return (struct living){sstable->offsets[row], sstable->event_times[row],
-                                   sstable->ttls ? sstable->ttls[row] : 0};
+                                   sstable_ttl_ms(sstable, row)};
     }
     return none;
 }

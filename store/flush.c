@@ -66,6 +66,7 @@ static int write_rows(struct flush_job *job, uint32_t window, struct table_write
                                  .payload = from->payload_bytes > 0 ? from->payload : &empty_map,
                                  .payload_bytes = from->payload_bytes > 0 ? from->payload_bytes : 1,
                                  .vector = from->vector,
+                                 .bare = from->bare,
                                  .log_position =
                                      (uint64_t)((const uint8_t *)from->vector - memtable->buffer)};
         job->chunk_rows[i] = written++;
@@ -89,6 +90,7 @@ static int write_chunk(struct flush_job *job, uint32_t window, struct error *err
     table->description.kind = TABLE_CHUNK;
     table->description.codec = VECTOR_CODEC_RAW;
     table->description.has_parts = job->memtable->has_parts;
+    table->description.has_bare = job->memtable->has_bare;
     table->description.log_file_number = job->memtable->log->number;
     table->description.dim = shard->dim;
     table->description.window_start_ms = job->memtable->windows[window].start_ms;

@@ -235,6 +235,7 @@ uint32_t memtable_insert(struct memtable *memtable, const struct memtable_row *r
     slot->contiguous = row->contiguous;
     slot->window = window_find(memtable, row->event_time_ms);
     slot->key_bytes = row->key_bytes;
+    slot->bare = row->bare;
 
     window = &memtable->windows[slot->window];
     window->rows++;

@@ -44,6 +44,7 @@ struct memtable_row {
     uint32_t contiguous; /* rows from this one on whose vectors follow without a gap */
     uint32_t window;     /* index into windows */
     uint16_t key_bytes;
+    bool bare; /* it has no vector: zeros stand in its place */
 };
 
 /* What the memtable holds of one window. */
@@ -80,6 +81,7 @@ struct memtable {
     uint32_t window_capacity;
     uint32_t window_last;   /* where the last row went */
     bool has_parts;         /* of a row: what is flushed says so */
+    bool has_bare;          /* likewise */
     int64_t first_sequence; /* of its first frame */
     uint64_t frame_count;
     int64_t next_offset; /* after the last frame */

@@ -76,8 +76,8 @@ static bool row_survives(void *context, uint32_t table, uint32_t row)
 
     job->planned++;
     return sstable_dead_at(sstable, row) >= job->merge->dead_below &&
-           !row_expired(sstable->event_times[row], sstable->ttls ? sstable->ttls[row] : 0,
-                        job->ttl_ms, job->merge->now_ms);
+           !row_expired(sstable->event_times[row], sstable_ttl_ms(sstable, row), job->ttl_ms,
+                        job->merge->now_ms);
 }
 
 static void note_done(const struct range_job *job, uint64_t rows)
@@ -242,10 +242,11 @@ static int piece_write(struct range_job *job, const struct piece *piece, struct 
         uint32_t slot = load->slots[piece->first + i];
         struct table_row row = {.event_time_ms = sstable->event_times[entry->row],
                                 .offset = sstable->offsets[entry->row],
-                                .ttl_ms = sstable->ttls ? sstable->ttls[entry->row] : 0,
+                                .ttl_ms = sstable_ttl_ms(sstable, entry->row),
                                 .payload = load->payloads[slot],
                                 .payload_bytes = load->payload_bytes[slot],
-                                .vector = piece->vectors[i]};
+                                .vector = piece->vectors[i],
+                                .bare = sstable_is_bare(sstable, entry->row)};
         size_t key_bytes;
         if (i + PREFETCH_ROWS < piece->count)
             prefetch_vector(piece->vectors[i + PREFETCH_ROWS], vector_bytes);

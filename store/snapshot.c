@@ -20,6 +20,7 @@ static void fill_memtable(struct store_source *source, struct memtable *memtable
 {
     *source = (struct store_source){
         .kind = STORE_SOURCE_MEMTABLE,
+        .has_bare = true, /* not known without asking its rows */
         .hidden = STORE_HIDDEN_LATER | STORE_HIDDEN_DEAD | STORE_HIDDEN_EXPIRED,
         .row_count = atomic_load_explicit(&memtable->row_count, memory_order_acquire),
         .min_event_ms = INT64_MIN,
@@ -58,6 +59,7 @@ static void fill_sstable(const struct store_snapshot *snapshot, struct store_sou
         .generation = sstable->description.generation,
         .file_number = sstable->description.file_number,
         .row_count = sstable->row_count,
+        .has_bare = table_describe(sstable->table)->has_bare,
         .hidden = hidden_by(snapshot, sstable),
         .min_event_ms = sstable->info.min_event_ms,
         .max_event_ms = sstable->info.max_event_ms,
@@ -236,8 +238,8 @@ bool store_row_visible(const struct store_snapshot *snapshot, const struct store
     if ((hidden & STORE_HIDDEN_DEAD) && sstable_dead_at(sstable, row) < snapshot->visible)
         return false;
     return !(hidden & STORE_HIDDEN_EXPIRED) ||
-           !row_expired(sstable->event_times[row], sstable->ttls ? sstable->ttls[row] : 0,
-                        snapshot->ttl_ms, snapshot->now_ms);
+           !row_expired(sstable->event_times[row], sstable_ttl_ms(sstable, row), snapshot->ttl_ms,
+                        snapshot->now_ms);
 }
 
 uint64_t store_snapshot_count(const struct store_snapshot *snapshot, int64_t from_ms, int64_t to_ms)
@@ -277,7 +279,14 @@ int64_t store_row_ttl_ms(const struct store_source *source, uint32_t row)
 
     if (source->kind == STORE_SOURCE_MEMTABLE)
         return memtable_row(source->inner, row)->ttl_ms;
-    return sstable->ttls ? sstable->ttls[row] : 0;
+    return sstable_ttl_ms(sstable, row);
+}
+
+bool store_row_is_bare(const struct store_source *source, uint32_t row)
+{
+    if (source->kind == STORE_SOURCE_MEMTABLE)
+        return memtable_row(source->inner, row)->bare;
+    return source->has_bare && sstable_is_bare(source->inner, row);
 }
 
 const uint8_t *store_row_key(const struct store_source *source, uint32_t row, size_t *key_bytes)

@@ -35,6 +35,7 @@ struct store_source {
     uint64_t generation;                       /* of a sealed run */
     uint64_t file_number;
     uint32_t row_count;
+    bool has_bare;  /* some rows may have no vector: store_row_is_bare */
     uint8_t hidden; /* of enum store_hidden, what a row has to be asked about; 0: all are visible */
     int64_t min_event_ms, max_event_ms;
     uint64_t masked_rows;                /* about; for statistics */
@@ -94,6 +95,8 @@ int64_t store_row_event_time_ms(const struct store_source *source, uint32_t row)
 int64_t store_row_offset(const struct store_source *source, uint32_t row);
 /** The record's own TTL, 0: none. */
 int64_t store_row_ttl_ms(const struct store_source *source, uint32_t row);
+/** Whether the row has no vector. It is there for everything but what ranks; zeros are read as its vector. */
+bool store_row_is_bare(const struct store_source *source, uint32_t row);
 /** The key's bytes; valid until release. */
 const uint8_t *store_row_key(const struct store_source *source, uint32_t row, size_t *key_bytes);
 

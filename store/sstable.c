@@ -168,8 +168,7 @@ static void find_max_expiry(struct sstable *sstable, int64_t dead_below, int64_t
         sstable->expiry_pending |= dead_at != SSTABLE_ALIVE && dead_at >= dead_below;
         if (dead_at < dead_below)
             continue;
-        expiry_ms = row_expiry_ms(sstable->event_times[row], sstable->ttls ? sstable->ttls[row] : 0,
-                                  ttl_ms);
+        expiry_ms = row_expiry_ms(sstable->event_times[row], sstable_ttl_ms(sstable, row), ttl_ms);
         sstable->max_expiry_ms =
             expiry_ms > sstable->max_expiry_ms ? expiry_ms : sstable->max_expiry_ms;
     }
@@ -211,7 +210,8 @@ int64_t sstable_min_own_expiry_ms(struct sstable *sstable)
         return min_ms;
     min_ms = INT64_MAX;
     for (uint32_t row = 0; sstable->ttls && row < sstable->row_count; row++) {
-        int64_t expiry_ms = row_expiry_ms(sstable->event_times[row], sstable->ttls[row], 0);
+        int64_t expiry_ms =
+            row_expiry_ms(sstable->event_times[row], sstable_ttl_ms(sstable, row), 0);
         min_ms = expiry_ms < min_ms ? expiry_ms : min_ms;
     }
     /* An event time may be as low as that number; one more is as good. */

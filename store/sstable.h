@@ -48,7 +48,7 @@ struct sstable {
     uint32_t row_count;
     const int64_t *event_times;
     const int64_t *offsets;
-    const int64_t *ttls; /* NULL: none */
+    const int64_t *ttls; /* sstable_ttl_ms; NULL: none, and every row has a vector */
     const uint8_t *first_key, *last_key;
     size_t first_key_bytes, last_key_bytes;
     struct log_file *log; /* of a chunk: holds its vectors */
@@ -88,6 +88,18 @@ static inline int64_t sstable_dead_at(const struct sstable *sstable, uint32_t ro
     return page
                ? atomic_load_explicit(&page->dead_at[row % SSTABLE_PAGE_ROWS], memory_order_acquire)
                : SSTABLE_ALIVE;
+}
+
+/** The row's own TTL, 0: none. */
+static inline int64_t sstable_ttl_ms(const struct sstable *sstable, uint32_t row)
+{
+    return sstable->ttls ? table_ttl_ms(sstable->ttls[row]) : 0;
+}
+
+/** Whether the row has no vector. */
+static inline bool sstable_is_bare(const struct sstable *sstable, uint32_t row)
+{
+    return sstable->ttls && table_ttl_bare(sstable->ttls[row]);
 }
 
 /** The largest expiry of the rows that did not die below `dead_below`, under the shard's TTL;

@@ -17,12 +17,17 @@ static bool is_excluded(const struct query_search *search, const struct query_ro
            bytes_equal(key, key_bytes, search->exclude_key, search->exclude_key_bytes);
 }
 
-static int score_hit(const struct searcher *searcher, struct query_hit *hit, struct error *error)
+/* *ranked false: it has no vector. */
+static int score_hit(const struct searcher *searcher, struct query_hit *hit, bool *ranked,
+                     struct error *error)
 {
     const float *vector;
 
     if (query_row_vector(&hit->row, searcher->search->arena, &vector, error) != 0)
         return error->code;
+    *ranked = vector != NULL;
+    if (!vector)
+        return 0;
     hit->order = search_order(searcher, search_score_row(searcher, vector_row_float32(vector)),
                               search_decay(searcher, query_row_time_ms(&hit->row)));
     hit->order_rest = 0;
@@ -42,9 +47,11 @@ int query_rescore(struct query_view *view, const struct query_search *search,
         return error->code;
     for (size_t i = 0; i < count; i++) {
         struct query_hit hit = hits[i];
-        if (stop_check(view->stop, error) != 0 || score_hit(&searcher, &hit, error) != 0)
+        bool ranked = false;
+        if (stop_check(view->stop, error) != 0 || score_hit(&searcher, &hit, &ranked, error) != 0)
             return error->code;
-        if (!is_excluded(search, &hit.row) && search_passes_threshold(&searcher, hit.score))
+        if (ranked && !is_excluded(search, &hit.row) &&
+            search_passes_threshold(&searcher, hit.score))
             kept[kept_count++] = hit;
     }
     qsort(kept, kept_count, sizeof(*kept), search_best_first);

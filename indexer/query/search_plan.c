@@ -116,8 +116,8 @@ static void start(struct source_search *source)
     source->decay_max = search_decay(searcher, table->max_event_ms);
     source->bounded = searcher->bounded && (table->min_event_ms < searcher->from_ms ||
                                             table->max_event_ms >= searcher->to_ms);
-    source->all_eligible =
-        !source->bounded && !searcher->search->exclude_key && store_source_all_visible(table);
+    source->all_eligible = !source->bounded && !searcher->search->exclude_key && !table->has_bare &&
+                           store_source_all_visible(table);
     source->path = ACCESS_NONE;
     source->prepared = !is_hopeless(source);
 }

@@ -28,7 +28,8 @@ bool search_row_eligible(const struct source_search *source, uint32_t row)
 
     if (source->all_eligible)
         return true;
-    if (!store_row_visible(searcher->view->shards[source->shard].snapshot, source->source, row))
+    if (!store_row_visible(searcher->view->shards[source->shard].snapshot, source->source, row) ||
+        (source->source->has_bare && store_row_is_bare(source->source, row)))
         return false;
     if (source->bounded) {
         int64_t time_ms = store_row_event_time_ms(source->source, row);

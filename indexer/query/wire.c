@@ -184,7 +184,8 @@ int wire_from_hit(const struct query_hit *hit, uint32_t shard, uint32_t dim,
     if (wants.vector) {
         if (query_row_vector(&hit->row, arena, &vector, error) != 0)
             return error->code;
-        fields[9] = wire_bytes(vector, dim * sizeof(float));
+        if (vector)
+            fields[9] = wire_bytes(vector, dim * sizeof(float));
     }
     *row = (struct doc){.type = DOC_ARRAY, .count = ROW_FIELDS, .items = fields};
     return 0;
@@ -249,7 +250,8 @@ int wire_to_hit(const struct doc *row, const char *const *shards, size_t shard_c
         peer->payload = (const uint8_t *)fields[8].string;
         peer->payload_bytes = fields[8].count;
     }
-    if (wants.vector && to_vector(&fields[9], dim, arena, &peer->vector, error) != 0)
+    if (wants.vector && fields[9].type != DOC_NULL &&
+        to_vector(&fields[9], dim, arena, &peer->vector, error) != 0)
         return error->code;
     *hit = (struct query_hit){.row = {.shard = shards[fields[1].integer], .peer = peer},
                               .score = (float)numbers[0],

@@ -6,6 +6,7 @@
  *              fields that are not reserved are the payload; the vector is "vector" or else the
  *              only array of numbers of the collection's dimension
  *
+ * A point without its dense vector says so, by a map that has none: {"vector": {}}.
  * In the first two, fields that have no meaning here are left out, as Qdrant does. */
 #include <math.h>
 #include <stdio.h>
@@ -124,7 +125,7 @@ static int take_part(struct decode *decode, const struct decode_part *part, cons
     struct error error = {0};
 
     if (config_is_dense_vector(collection, name->string, name->count)) {
-        *dense = &name[1];
+        *dense = name[1].type == DOC_NULL ? NULL : &name[1];
     } else if (!declared) {
         decode_reject_add(decode, part, "vector", "%s: the collection has no vector \"%.*s\"", path,
                           (int)(name->count < 48 ? name->count : 48), name->string);
@@ -140,13 +141,14 @@ static int take_part(struct decode *decode, const struct decode_part *part, cons
     return 0;
 }
 
-/* A map of vectors by name: the dense one, which becomes *vector, and sparse ones, which the collection
- * declares. Other forms are those of a dense vector alone, which needs no name: they stay as they are. */
+/* A map of vectors by name: the dense one, which becomes *vector (NULL: it has none), and sparse ones, which the
+ * collection declares. Other forms are those of a dense vector alone, which needs no name: they stay as they are. */
 static int take_parts(struct decode *decode, const struct decode_part *part, const char *path,
                       const struct doc **vector, struct doc *parts)
 {
     const char *own = config_vector_name(decode->collection);
-    const bool by_names = decode->collection->sparse_vector_count > 0 || *own;
+    const bool by_names =
+        decode->collection->sparse_vector_count > 0 || *own || (*vector)->count == 0;
     const struct doc *map = *vector, *dense = NULL;
 
     *parts = (struct doc){.type = DOC_MAP};
@@ -156,17 +158,8 @@ static int take_parts(struct decode *decode, const struct decode_part *part, con
     for (uint32_t i = 0; i < map->count; i++)
         if (take_part(decode, part, path, &map->items[2 * i], &dense, parts) != 0)
             return ERROR_INVALID;
-    if (dense) {
-        *vector = dense;
-        return 0;
-    }
-    if (*own)
-        decode_reject_add(decode, part, "vector", "%s.%.48s: missing, every point has this vector",
-                          path, own);
-    else
-        decode_reject_add(decode, part, "vector", "%s[\"\"]: missing, every point has this vector",
-                          path);
-    return ERROR_INVALID;
+    *vector = dense;
+    return 0;
 }
 
 static int set_payload(struct decode *decode, const struct decode_part *part,
@@ -250,8 +243,7 @@ void decode_point(struct decode *decode, const struct doc *point, const struct d
     dense = &point->items[vector + 1];
     if (take_parts(decode, part, path, &dense, &parts) != 0)
         return;
-    record.vector = decode_vector(decode, part, dense, path);
-    if (!record.vector)
+    if (dense && !(record.vector = decode_vector(decode, part, dense, path)))
         return;
     if (decode_event_time(decode, part, point, flat ? point : payload, &record.event_time_ms) != 0)
         return;

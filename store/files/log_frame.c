@@ -68,6 +68,15 @@ uint64_t log_frame_checksum(const struct log_frame_header *header)
                           header->log_generation, header->position);
 }
 
+/* The version of a frame of that version, once a record with these flags is added. */
+static uint16_t version_with(uint16_t version, uint16_t flags)
+{
+    if (flags & LOG_RECORD_BARE)
+        return LOG_FRAME_VERSION_BARE;
+    return (flags & LOG_RECORD_PARTS) && version < LOG_FRAME_VERSION_PARTS ? LOG_FRAME_VERSION_PARTS
+                                                                           : version;
+}
+
 void log_frame_build(const struct store_group *group, const uint32_t *indices, uint32_t dim,
                      const struct log_frame_layout *layout,
                      const struct log_frame_identity *identity, uint64_t sequence, uint16_t flags,
@@ -125,15 +134,17 @@ void log_frame_build(const struct store_group *group, const uint32_t *indices, u
             records[i].flags = LOG_RECORD_DELETE;
             continue;
         }
-        if (record->has_parts) {
-            records[i].flags = LOG_RECORD_PARTS;
-            header->version = LOG_FRAME_VERSION_PARTS;
-        }
+        records[i].flags = (uint16_t)((record->has_parts ? LOG_RECORD_PARTS : 0) |
+                                      (record->vector ? 0 : LOG_RECORD_BARE));
+        header->version = version_with(header->version, records[i].flags);
         records[i].payload_bytes = record->payload_bytes;
         if (record->payload_bytes > 0)
             memcpy(payloads, record->payload, record->payload_bytes);
         payloads += record->payload_bytes;
-        memcpy(vectors, record->vector, vector_bytes);
+        if (record->vector)
+            memcpy(vectors, record->vector, vector_bytes);
+        else
+            memset(vectors, 0, vector_bytes);
         vectors += vector_bytes;
     }
     /* A failed write may have left another frame's bytes in the gaps. */
@@ -173,9 +184,9 @@ static int parse_header(const struct log_frame_header *header, uint64_t availabl
     if (header->checksum != log_frame_checksum(header))
         return error_set(error, ERROR_CORRUPT, "checksum of the frame does not match");
     /* It is whole: who looks for the end of the log must not take it for that. */
-    if (header->version > LOG_FRAME_VERSION_PARTS)
+    if (header->version > LOG_FRAME_VERSION_BARE)
         return error_set(error, ERROR_UNSUPPORTED, NEWER_FORMAT, header->version,
-                         LOG_FRAME_VERSION_PARTS);
+                         LOG_FRAME_VERSION_BARE);
     if (header->version < LOG_FRAME_VERSION)
         return error_set(error, ERROR_CORRUPT, "frame of version %u", header->version);
     if (dim != 0 && header->dim != dim)

@@ -9,7 +9,7 @@
  *     +--------------------------+          payloads, likewise
  *     | payloads                 |
  *     +--------------------------+          next multiple of 64: vector_count x dim float32;
- *     | vectors                  |          deletes have none
+ *     | vectors                  |          deletes have none, records without a vector have zeros
  *     +--------------------------+ used_bytes
  *     | zeros                    |
  *     +--------------------------+ frame_bytes, a multiple of 4096
@@ -33,6 +33,7 @@ enum {
     LOG_FRAME_VECTOR_ALIGNMENT = 64,
     LOG_FRAME_VERSION = 1,       /* of frames whose records have a payload and no more */
     LOG_FRAME_VERSION_PARTS = 2, /* of others: builds before them refuse it */
+    LOG_FRAME_VERSION_BARE = 3,  /* of frames with records without a vector, with parts or not */
     LOG_FRAME_SYNCED = 1         /* flag: acknowledged only after it was durable */
 };
 
@@ -79,8 +80,8 @@ struct log_frame_record {
     uint16_t flags; /* set of LOG_RECORD_* */
 };
 
-/* PARTS: the payload's bytes end with parts (parts.h). */
-enum { LOG_RECORD_DELETE = 1, LOG_RECORD_PARTS = 2 };
+/* PARTS: the payload's bytes end with parts (parts.h). BARE: it has no vector, zeros stand in its place. */
+enum { LOG_RECORD_DELETE = 1, LOG_RECORD_PARTS = 2, LOG_RECORD_BARE = 4 };
 
 _Static_assert(sizeof(struct log_frame_header) == 192, "on-disk format");
 _Static_assert(offsetof(struct log_frame_header, first_offset) == 72, "on-disk format");

@@ -20,7 +20,7 @@ struct store_record {
     int64_t offset; /* Kafka offset; records of one batch message share it */
     int64_t event_time_ms;
     int64_t ttl_ms;      /* the record's own, 0: the shard's */
-    const float *vector; /* dim values; copied once, into the log buffer */
+    const float *vector; /* dim values; copied once, into the log buffer. NULL: it has none */
     /* A MessagePack map, or NULL for an empty one. With `has_parts` its parts follow (parts.h). */
     const uint8_t *payload;
     uint32_t payload_bytes;

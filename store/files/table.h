@@ -31,6 +31,7 @@ struct table_description {
     enum vector_codec codec; /* runs only */
     double recall;  /* for the writer: of other types than float32, the recall that they keep */
     bool has_parts; /* rows may have parts (parts.h). A reader learns it from the file */
+    bool has_bare;  /* rows may lack a vector, and zeros stand in its place. Likewise */
     uint64_t file_number;
     uint64_t log_file_number; /* chunks only: n.log with the vectors */
     uint32_t dim;
@@ -65,9 +66,10 @@ struct table_row {
     int64_t ttl_ms;
     const uint8_t *payload; /* MessagePack */
     uint32_t payload_bytes;
-    /* The values. Of a chunk only their checksum is taken, where they lie: they stay there until
-     * the writer is finished. */
+    /* The values, zeros of a bare row. Of a chunk only their checksum is taken, where they lie: they stay
+     * there until the writer is finished. */
     const float *vector;
+    bool bare;             /* it has no vector */
     uint64_t log_position; /* chunks: byte offset of the vector in the log file */
 };
 
@@ -102,7 +104,17 @@ uint32_t table_row_count(const struct table *table);
 const struct table_description *table_describe(const struct table *table);
 const int64_t *table_event_times(const struct table *table); /* row_count values, mapped */
 const int64_t *table_offsets(const struct table *table);
-const int64_t *table_ttls(const struct table *table); /* NULL: no row has its own */
+/** What table_ttl_ms and table_ttl_bare read; NULL: no row has a TTL of its own, and all have a vector. */
+const int64_t *table_ttls(const struct table *table);
+static inline int64_t table_ttl_ms(int64_t stored)
+{
+    return stored < 0 ? ~stored : stored;
+}
+/** Whether the row has no vector. */
+static inline bool table_ttl_bare(int64_t stored)
+{
+    return stored < 0;
+}
 const uint8_t *table_key(const struct table *table, uint32_t row, size_t *key_bytes);
 /** Row number at a place of the key order: the permutation of a chunk, the identity for a run. */
 uint32_t table_row_at(const struct table *table, uint32_t place);

@@ -62,10 +62,11 @@ static int check_footer(struct table *table, const struct table_description *des
     if (memcmp(footer->magic, TABLE_MAGIC_FOOTER, TABLE_MAGIC_BYTES) != 0 ||
         footer->checksum != checksum)
         return table_corrupt(table, TABLE_PART_FOOTER, WHOLE, error, "checksum mismatch");
-    if (footer->version > TABLE_VERSION_PARTS)
+    if (footer->version > TABLE_VERSION_BARE)
         return error_set(error, ERROR_UNSUPPORTED, "%s: " NEWER_FORMAT, table->index.path,
-                         footer->version, TABLE_VERSION_PARTS);
-    table->description.has_parts = footer->version == TABLE_VERSION_PARTS;
+                         footer->version, TABLE_VERSION_BARE);
+    table->description.has_bare = footer->version == TABLE_VERSION_BARE;
+    table->description.has_parts = footer->version >= TABLE_VERSION_PARTS;
     if (footer->version != table_version(&table->description))
         return table_corrupt(table, TABLE_PART_FOOTER, WHOLE, error,
                              "version %u with vectors stored as %s", footer->version,
@@ -372,8 +373,14 @@ static int check_zone_maps(const struct table *table, struct error *error)
 
     bounds_of(table->event_times, table->row_count, &min_event, &max_event);
     bounds_of(table->offsets, table->row_count, &min_offset, &max_offset);
-    for (uint32_t row = 0; table->ttls && row < table->row_count; row++)
-        max_ttl = table->ttls[row] > max_ttl ? table->ttls[row] : max_ttl;
+    for (uint32_t row = 0; table->ttls && row < table->row_count; row++) {
+        int64_t ttl_ms = table_ttl_ms(table->ttls[row]);
+        max_ttl = ttl_ms > max_ttl ? ttl_ms : max_ttl;
+        if (table_ttl_bare(table->ttls[row]) && !table->description.has_bare)
+            return table_corrupt(table, TABLE_COLUMN_TTLS, WHOLE, error,
+                                 "row %u has no vector, in a table of version %u", row,
+                                 footer->version);
+    }
     if (footer->min_event_ms != min_event || footer->max_event_ms != max_event ||
         footer->min_offset != min_offset || footer->max_offset != max_offset ||
         footer->max_row_ttl_ms != max_ttl)

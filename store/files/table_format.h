@@ -7,7 +7,9 @@
  *        column event_times  i64 x rows                  zeros to a multiple of 8
  *        column offsets      i64 x rows                  u64 checksum per block
  *        column ttls         i64 x rows; absent          zeros to a multiple of 64
- *                            when no row has one
+ *                            when no row has one.
+ *                            Of a row without a vector
+ *                            its complement, ~ttl
  *        column key_offsets  u32 x (rows + 1)
  *        column keys         bytes
  *        column permutation  u32 x rows; chunks only: place in key order -> row
@@ -22,7 +24,7 @@
  *
  * Columns of fixed width and keys are cut into blocks of TABLE_COLUMN_BLOCK_BYTES and are used
  * where they are mapped. A payload block decodes to u32 end offset per row, then the rows' bytes:
- * a MessagePack map, and in TABLE_VERSION_PARTS the row's parts behind it (parts.h). A block that
+ * a MessagePack map, and from TABLE_VERSION_PARTS on the row's parts behind it (parts.h). A block that
  * zstd does not shrink is stored as it is (size_bytes == raw_bytes). A chunk has no
  * n.vectors: its vector blocks are ranges of n.log, cut where the rows' positions leave a gap.
  *
@@ -56,6 +58,7 @@ enum {
     TABLE_VERSION = 1,       /* of tables whose vectors are float32 */
     TABLE_VERSION_TYPES = 2, /* of others: builds before them refuse it */
     TABLE_VERSION_PARTS = 3, /* of tables whose rows may have parts (parts.h), of any type */
+    TABLE_VERSION_BARE = 4,  /* of tables with rows without a vector, of any type, parts or not */
     TABLE_MAGIC_BYTES = 8,
     TABLE_ALIGNMENT = 64,               /* of columns: a cache line */
     TABLE_COLUMN_BLOCK_BYTES = 65536,   /* of a column that is used in place */

@@ -57,6 +57,8 @@ const char *table_column_name(enum table_column_id column);
 /** The version that a table of this description is written in. */
 static inline uint32_t table_version(const struct table_description *description)
 {
+    if (description->has_bare)
+        return TABLE_VERSION_BARE;
     if (description->has_parts)
         return TABLE_VERSION_PARTS;
     return vector_codec_is_float32(description->codec) ? TABLE_VERSION : TABLE_VERSION_TYPES;

@@ -323,7 +323,7 @@ static void note_bounds(struct table_writer *writer, const struct table_row *row
         info->max_offset = row->offset;
     if (row->ttl_ms > info->max_row_ttl_ms)
         info->max_row_ttl_ms = row->ttl_ms;
-    writer->has_ttl |= row->ttl_ms != 0;
+    writer->has_ttl |= row->ttl_ms != 0 || row->bare;
 }
 
 static void add_key(struct table_writer *writer, const struct table_row *row)
@@ -361,8 +361,10 @@ static bool reserve_row(struct table_writer *writer, const struct table_row *row
 
 int table_writer_add(struct table_writer *writer, const struct table_row *row, struct error *error)
 {
+    const int64_t ttl = row->bare ? ~row->ttl_ms : row->ttl_ms;
     int result;
 
+    assert(!row->bare || writer->description.has_bare);
     if (writer->failed)
         return error_set(error, writer->failed, "an earlier row could not be written");
     result = check_row(writer, row, error);
@@ -380,7 +382,7 @@ int table_writer_add(struct table_writer *writer, const struct table_row *row, s
     add_key(writer, row);
     buffer_append(&writer->columns[TABLE_COLUMN_EVENT_TIMES], &row->event_time_ms, 8);
     buffer_append(&writer->columns[TABLE_COLUMN_OFFSETS], &row->offset, 8);
-    buffer_append(&writer->columns[TABLE_COLUMN_TTLS], &row->ttl_ms, 8);
+    buffer_append(&writer->columns[TABLE_COLUMN_TTLS], &ttl, 8);
     writer->row_count++;
     return 0;
 }

@@ -9,7 +9,7 @@ import schemathesis
 BEYOND_SCHEMAS = re.compile(
     r"needs 1 to \d+ searches|without defining a query|as many as there are searches|limit plus offset|nested deeper than"
     r"|the last point must be the first one|is no place|`first_id` belongs to a body of vectors|use an `offset` when using `order_by`"
-    r"|neither an unsigned integer nor a string|64-bit integer|expected an unsigned integer|an `index` below|of 32 bits|bytes are not rows of|must be 10000 or smaller"  # 3.0, and bytes
+    r"|neither an unsigned integer nor a string|64-bit integer|expected an unsigned integer|must be below `total`|of 32 bits|bytes are not rows of|must be 10000 or smaller"  # 3.0, and bytes
     r"|is not a finite number|neither in the payload nor in|values, expected one|is no score"  # of formulas
     r"|Not existing vector name error|expected a sparse vector|comes twice, must be unique|must be equally many"  # of sparse vectors
     r"|is not an unsigned number in digits|the vector's length \S+ is above|`lookup` and `range` are both"

@@ -194,7 +194,6 @@ class RunTimeCollections(unittest.TestCase):
         self.client.batch_update_points(name, [models.DeleteVectorsOperation(delete_vectors=models.DeleteVectors(vector=["text"], points=[5]))], wait=True)
         self.assertEqual([isinstance(vectors(each), list) for each in (2, 5, 3)], [True, True, False])
         for body, status, words in (
-            ({"points": [{"id": 1, "vector": {"text": {"indices": [1], "values": [1]}}}]}, 501, "no dense vector"),
             ({"points": [{"id": 1, "vector": {"": VECTORS[0], "image": VECTORS[0]}}]}, 400, "Not existing vector name error: image"),
             ({"points": [{"id": 1, "vector": {"": VECTORS[0], "image": "http://x"}}]}, 501, "computed by the client"),
             ({"points": [{"id": 1, "vector": {"": VECTORS[0], "text": {"indices": [1, 2], "values": [1]}}}]}, 422, "equally many"),
@@ -279,10 +278,6 @@ class RunTimeCollections(unittest.TestCase):
                 client.upsert(name, [models.PointStruct(id=1, vector=VECTORS[0])])
             with self.assertRaisesRegex(refusals, "Not existing vector name error: image"):
                 client.upsert(name, [models.PointStruct(id=1, vector={dense: VECTORS[0], "image": VECTORS[0]})])
-            with self.assertRaisesRegex(refusals, "no dense vector"):
-                client.upsert(name, [models.PointStruct(id=1, vector={sparse: words})])
-            with self.assertRaisesRegex(refusals, "delete the point"):
-                client.delete_vectors(name, [dense], points=[1])
             self.assertEqual(client.query_points(name, query=2, using=dense, limit=1).points[0].id, 12)
             self.assertEqual(client.query_points(name, prefetch=models.Prefetch(query=VECTORS[3], using=dense, limit=3), query=models.FusionQuery(fusion=models.Fusion.RRF), limit=1).points[0].payload["city"], "New York")
         self.client.update_vectors(name, [models.PointVectors(id=2, vector={dense: VECTORS[3]})], wait=True)
@@ -294,6 +289,52 @@ class RunTimeCollections(unittest.TestCase):
         shown = json.loads(self.windrow.command("search", "-C", name, "--like", "2", "-k", "1", "--json").stdout)
         self.assertEqual(len(shown["result"]["points"]), 1)
         self.assertEqual([one["vector_name"] for one in self.windrow.request("GET", "/status").json()["collections"]], [dense, dense])
+
+    def test_points_without_their_dense_vector(self):
+        """They are everywhere but in what ranks: over both protocols, through a merge, a restart and updates of each part."""
+        name = "partial"
+        over_grpc = self.start_with_grpc()
+        clients = {"rest": self.client, "grpc": over_grpc}
+        words = models.SparseVector(indices=[7, 3], values=[0.5, -1.25])
+        self.client.create_collection(
+            name, vectors_config=models.VectorParams(size=4, distance=models.Distance.COSINE), sparse_vectors_config={"text": models.SparseVectorParams()},
+            metadata={"windrow": {"index": {"kind": "hnsw", "chunk_above": 1}}})
+        for first, client in ((1, self.client), (11, over_grpc)):
+            client.upsert(name, [models.PointStruct(id=first + n, vector=vector, payload={"n": first + n}) for n, vector in enumerate(VECTORS)], wait=True)
+            client.upsert(name, [models.PointStruct(id=first + 6, vector={"text": words}, payload={"n": first + 6}), models.PointStruct(id=first + 7, vector={}, payload={"n": first + 7})], wait=True)
+        bare = {7, 8, 17, 18}
+        has = models.Filter(must=[models.HasVectorCondition(has_vector="")])
+
+        def check():
+            for client in clients.values():
+                self.assertEqual((client.count(name).count, client.count(name, count_filter=has).count), (16, 16 - len(bare)))
+                for exact in (False, True):
+                    found = client.query_points(name, query=VECTORS[0], limit=16, search_params=models.SearchParams(exact=exact)).points
+                    self.assertEqual({point.id for point in found}, {*range(1, 9), *range(11, 19)} - bare)
+                rows, _ = client.scroll(name, limit=16, with_vectors=True)
+                self.assertEqual({point.id for point in rows if isinstance(point.vector, list)}, {*range(1, 9), *range(11, 19)} - bare)
+                self.assertEqual([point.payload["n"] for point in rows], [point.id for point in rows])
+                vectors = {point.id: point.vector for point in rows}
+                self.assertEqual(vectors[7], {"text": words})
+                self.assertFalse(vectors[8])
+                with self.assertRaisesRegex((UnexpectedResponse, grpc.RpcError), "Vector with name"):
+                    client.query_points(name, query=7)
+
+        check()
+        self.assertEqual(self.windrow.command("compact", "-C", name).returncode, 0)
+        check()
+        self.windrow.stop()
+        self.start()
+        clients["rest"] = self.client
+        check()
+        over_grpc.delete_vectors(name, [""], points=[1, 2], wait=True)
+        self.client.update_vectors(name, [models.PointVectors(id=8, vector=VECTORS[0]), models.PointVectors(id=18, vector={"": VECTORS[1]})], wait=True)
+        over_grpc.set_payload(name, {"seen": True}, points=[1, 17], wait=True)
+        bare = {1, 2, 7, 17}
+        for client in clients.values():
+            self.assertEqual({point.id for point in client.query_points(name, query=VECTORS[0], limit=16).points}, {*range(1, 9), *range(11, 19)} - bare)
+            self.assertEqual([point.payload for point in client.retrieve(name, [1, 17])], [{"n": 1, "seen": True}, {"n": 17, "seen": True}])
+        self.assertEqual([point.vector for point in self.client.retrieve(name, [17], with_vectors=True)], [{"text": words}])
 
     def test_settings_that_change_nothing_are_kept_and_shown(self):
         """By PUT and PATCH, over both protocols, and over a restart; what would mean something else is refused."""

@@ -222,5 +222,90 @@ START_TEST(parts_stay_with_their_records_and_files_tell)
 }
 END_TEST
 
+#define OWN_TTL_MS (INT64_C(1) << 50)
+
+/* Records with even ids have no vector, and every third one a TTL of its own. */
+static void append_bare(struct store_shard *shard, int64_t *offset, uint32_t first, bool bare)
+{
+    static struct fixture_group group;
+
+    fixture_group_start(&group, *offset);
+    for (uint32_t i = first; i < first + 6; i++) {
+        struct store_record *record = &group.records[i - first];
+        fixture_group_put(&group, i, 500, 0, 0, false);
+        record->ttl_ms = i % 3 == 0 ? OWN_TTL_MS + i : 0;
+        if (bare && i % 2 == 0)
+            record->vector = NULL;
+    }
+    ck_assert_int_eq(store_shard_append(shard, &group.group, ERROR_IGNORED), 0);
+    *offset = group.group.next_offset;
+}
+
+static void check_bare(struct store_shard *shard, const char *when)
+{
+    static const float zeros[FIXTURE_DIM];
+    struct store_snapshot *snapshot = store_snapshot_acquire(shard, 0);
+    struct arena arena;
+
+    arena_create(&arena, 0);
+    for (uint32_t i = 0; i < 6; i++) {
+        const struct store_source *source;
+        const float *vector;
+        struct store_key key;
+        uint32_t row;
+        fixture_key(i, &key);
+        ck_assert_int_eq(
+            store_snapshot_find(snapshot, key.bytes, key.size_bytes, &source, &row, ERROR_IGNORED),
+            0);
+        ck_assert_msg(store_row_is_bare(source, row) == (i % 2 == 0), "%s: row %u", when, i);
+        ck_assert(source->has_bare);
+        ck_assert_int_eq(store_row_ttl_ms(source, row), i % 3 == 0 ? OWN_TTL_MS + i : 0);
+        ck_assert_int_eq(store_row_vector(source, row, &arena, &vector, ERROR_IGNORED), 0);
+        ck_assert((memcmp(vector, zeros, sizeof(zeros)) == 0) == (i % 2 == 0));
+    }
+    arena_destroy(&arena);
+    store_snapshot_release(snapshot);
+}
+
+START_TEST(records_without_a_vector_stay_so_and_files_tell)
+{
+    char data_dir[600];
+    int64_t offset = 0;
+    struct store *store;
+    struct store_shard *shard;
+
+    snprintf(data_dir, sizeof(data_dir), "%s/data", test_directory());
+    store = fixture_store(fixture_io(NULL), data_dir, 1 << 20);
+    shard = fixture_shard(store, 1000, 0, STORE_DURABILITY_LOG);
+    append_bare(shard, &offset, 0, true);
+    check_bare(shard, "in memory");
+    ck_assert_uint_eq(version_of("log", 0, offsetof(struct log_frame_header, version), 2),
+                      LOG_FRAME_VERSION_BARE);
+    fixture_abandon(&store, &shard);
+    store = fixture_store(fixture_io(NULL), data_dir, 1 << 20);
+    shard = fixture_shard(store, 1000, 0, STORE_DURABILITY_LOG);
+    check_bare(shard, "after a replay");
+    ck_assert_int_eq(store_shard_flush(shard, ERROR_IGNORED), 0);
+    check_bare(shard, "in a chunk");
+    ck_assert_uint_eq(table_version_of("chunk"), TABLE_VERSION_BARE);
+    append_bare(shard, &offset, 6, false);
+    ck_assert_uint_eq(version_of("log", 0, offsetof(struct log_frame_header, version), 2),
+                      LOG_FRAME_VERSION);
+    ck_assert_int_eq(store_shard_flush(shard, ERROR_IGNORED), 0);
+    ck_assert_uint_eq(table_version_of("chunk"), TABLE_VERSION);
+    ck_assert_int_eq(compact_seal(shard, 0, 1000, 0, ERROR_IGNORED), 0);
+    check_bare(shard, "in a run");
+    ck_assert_uint_eq(table_version_of("run"), TABLE_VERSION_BARE);
+    ck_assert_int_eq(store_shard_close(shard, true, ERROR_IGNORED), 0);
+    store_close(store);
+    store = fixture_store(fixture_io(NULL), data_dir, 1 << 20);
+    shard = fixture_shard(store, 1000, 0, STORE_DURABILITY_LOG);
+    check_bare(shard, "after a restart");
+    ck_assert_int_eq(store_shard_close(shard, true, ERROR_IGNORED), 0);
+    store_close(store);
+}
+END_TEST
+
 TEST_TABLE(TEST(sparse_vectors_are_checked), TEST(bytes_that_are_no_parts_are_damage),
-           TEST(parts_stay_with_their_records_and_files_tell))
+           TEST(parts_stay_with_their_records_and_files_tell),
+           TEST(records_without_a_vector_stay_so_and_files_tell))

@@ -100,7 +100,8 @@ void model_apply(struct model *model, const struct store_group *group)
         struct model_row row = {.offset = record->offset,
                                 .event_time_ms = record->event_time_ms,
                                 .ttl_ms = record->ttl_ms,
-                                .payload_bytes = record->payload_bytes};
+                                .payload_bytes = record->payload_bytes,
+                                .bare = !record->vector};
         row.key.size_bytes = record->key_bytes;
         memcpy(row.key.bytes, record->key, record->key_bytes);
         if (record->is_delete)
@@ -244,6 +245,8 @@ void fixture_group_random(struct fixture_group *group, uint64_t *random, int64_t
                           from_ms + (int64_t)(test_random(random) % (uint64_t)(to_ms - from_ms)),
                           chance == 1 ? 200 + (int64_t)(test_random(random) % 2000) : 0,
                           (uint32_t)(test_random(random) % 5 * 40), same_message);
+        if (chance == 2)
+            group->records[group->group.record_count - 1].vector = NULL;
     }
     /* Kafka's transaction markers take offsets too. */
     group->group.next_offset += (int64_t)(test_random(random) % 2);
@@ -355,7 +358,13 @@ static const char *compare_row(const struct store_source *source, uint32_t row,
         snprintf(complaint, sizeof(complaint), "no vector: %.400s", error.text);
         return complaint;
     }
+    if (store_row_is_bare(source, row) != expected->bare)
+        return expected->bare ? "a vector" : "no vector";
+    if (store_row_ttl_ms(source, row) != expected->ttl_ms)
+        return "another TTL";
     fixture_vector(key, key_bytes, expected->offset, vector);
+    if (expected->bare)
+        memset(vector, 0, sizeof(vector));
     if (memcmp(vector, got_vectors, sizeof(vector)) != 0)
         return "another vector";
     if (store_row_payload(source, row, arena, &got_payload, &payload_bytes, &error) != 0) {

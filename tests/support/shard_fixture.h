@@ -25,6 +25,7 @@ struct model_row {
     int64_t event_time_ms;
     int64_t ttl_ms;
     uint32_t payload_bytes;
+    bool bare; /* it has no vector */
 };
 
 struct model {
@@ -73,7 +74,7 @@ void fixture_group_put(struct fixture_group *group, uint32_t id, int64_t event_t
                        int64_t ttl_ms, uint32_t payload_bytes, bool same_message);
 void fixture_group_delete(struct fixture_group *group, uint32_t id, bool same_message);
 
-/** Random group over `id_count` ids and event times in [from_ms, to_ms). */
+/** Random group, one record in ten without a vector, over `id_count` ids and event times in [from_ms, to_ms). */
 void fixture_group_random(struct fixture_group *group, uint64_t *random, int64_t next_offset,
                           uint32_t record_count, uint32_t id_count, int64_t from_ms, int64_t to_ms);
 

@@ -16,6 +16,8 @@ struct column {
     enum arrow_type type;
     bool present;
     struct buffer offsets; /* of ARROW_UTF8: where each text begins, and the end of the last */
+    struct buffer valid;   /* of VECTOR: a bit a row, least first; used when some are null */
+    int64_t nulls;
     struct buffer values;
 };
 
@@ -99,6 +101,7 @@ static void end(struct batch *batch)
 {
     for (int i = 0; i < COLUMNS; i++) {
         buffer_destroy(&batch->columns[i].offsets);
+        buffer_destroy(&batch->columns[i].valid);
         buffer_destroy(&batch->columns[i].values);
     }
 }
@@ -139,11 +142,22 @@ static int add_id(struct batch *batch, struct http_request *request, const struc
 static int add_vector(struct batch *batch, struct http_request *request,
                       const struct query_row *row, struct error *error)
 {
+    struct column *column = &batch->columns[VECTOR];
+    const size_t bytes = batch->dim * sizeof(float);
     const float *vector;
 
     if (query_row_vector(row, &request->arena, &vector, error) != 0)
         return error->code;
-    buffer_append(&batch->columns[VECTOR].values, vector, batch->dim * sizeof(*vector));
+    if (batch->rows % 8 == 0)
+        buffer_append_byte(&column->valid, 0);
+    if (vector) {
+        column->valid.data[batch->rows / 8] |= (uint8_t)(1U << batch->rows % 8);
+        buffer_append(&column->values, vector, bytes);
+    } else {
+        memset(buffer_reserve(&column->values, bytes), 0, bytes);
+        column->values.size += bytes;
+        column->nulls++;
+    }
     return 0;
 }
 
@@ -231,12 +245,12 @@ static size_t write_field(struct buffer *out, enum column_name name, const struc
                           uint32_t dim)
 {
     static const struct column item = {.name = "item", .type = ARROW_FLOAT};
+    const bool list = column->type == ARROW_FIXED_SIZE_LIST; /* points may lack their vector */
     const struct flatbuffer_value values[] = {{ARROW_FIELD_NAME, 4, 0},
-                                              {ARROW_FIELD_NULLABLE, 1, false},
+                                              {ARROW_FIELD_NULLABLE, 1, list},
                                               {ARROW_FIELD_TYPE_TYPE, 1, column->type},
                                               {ARROW_FIELD_TYPE, 4, 0},
                                               {ARROW_FIELD_CHILDREN, 4, 0}};
-    bool list = column->type == ARROW_FIXED_SIZE_LIST;
     size_t places[FLATBUFFER_SLOTS_MAX];
     size_t table = flatbuffer_write_table(out, values, 5, places);
     size_t children;
@@ -326,14 +340,14 @@ static void lay_buffer(struct layout *layout, size_t bytes)
     layout->body_bytes += bytes_align(bytes, ARROW_ALIGNMENT);
 }
 
-/* Nothing is null: the buffers of validity are empty. */
+/* Where nothing is null the buffer of validity is empty. */
 static void lay_column(struct layout *layout, const struct batch *batch,
                        const struct column *column)
 {
     const int64_t rows = (int64_t)batch->rows;
 
-    layout->nodes[layout->node_count++] = (struct node){rows, 0};
-    lay_buffer(layout, 0);
+    layout->nodes[layout->node_count++] = (struct node){rows, column->nulls};
+    lay_buffer(layout, column->nulls > 0 ? column->valid.size : 0);
     if (column->type == ARROW_FIXED_SIZE_LIST) {
         layout->nodes[layout->node_count++] = (struct node){rows * batch->dim, 0};
         lay_buffer(layout, 0);
@@ -394,6 +408,8 @@ static void append_records(struct buffer *out, const struct batch *batch, struct
     for (int i = 0; i < COLUMNS; i++) {
         if (!batch->columns[i].present)
             continue;
+        if (batch->columns[i].nulls > 0)
+            append_padded(out, &batch->columns[i].valid);
         append_padded(out, &batch->columns[i].offsets);
         append_padded(out, &batch->columns[i].values);
     }

@@ -283,7 +283,8 @@ int parse_filter(struct http_request *request, const struct doc *body,
 
 int parse_filter_fault(const struct error *fault, struct error *error)
 {
-    if (strstr(fault->text, QUERY_FILTER_NO_CONDITION))
+    if (strstr(fault->text, QUERY_FILTER_NO_CONDITION) ||
+        strstr(fault->text, QUERY_FILTER_NO_SLICE))
         return error_set(error, fault->code, "Validation error in JSON body: [$.%s]", fault->text);
     return error_set(error, fault->code, "Format error in JSON body: $.%s", fault->text);
 }

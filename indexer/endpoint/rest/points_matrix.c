@@ -25,18 +25,35 @@ static int compare_ids(const void *a, const void *b)
     return query_row_compare_ids(&left->row, &right->row);
 }
 
-static int draw(struct http_request *request, struct query_view *view, const struct doc *body,
-                const struct search_form *form, struct query_result *drawn, struct error *error)
+/* Of points that have the vector, by the request's filter. */
+static int filter_drawn(struct http_request *request, const struct doc *body,
+                        const struct query_filter **filter, struct error *error)
 {
-    struct query_scroll scroll = {.filter = form->search.filter,
-                                  .sample = true,
-                                  .wants = {.vector = true},
-                                  .arena = &request->arena};
+    struct arena *arena = &request->arena;
+    struct doc has = doc_map(arena, 1), both = doc_map(arena, 1), wrapped = doc_map(arena, 1);
+    struct doc *must = doc_items(arena, 2);
+    const struct doc *given = doc_get(body, "filter");
+
+    doc_put(&has, "has_vector", doc_string(arena, config_vector_name(request->collection)));
+    must[0] = has;
+    if (given)
+        must[1] = *given;
+    doc_put(&both, "must", (struct doc){.type = DOC_ARRAY, .count = given ? 2 : 1, .items = must});
+    doc_put(&wrapped, "filter", both);
+    return parse_filter(request, &wrapped, filter, error);
+}
+
+static int draw(struct http_request *request, struct query_view *view, const struct doc *body,
+                struct query_result *drawn, struct error *error)
+{
+    struct query_scroll scroll = {
+        .sample = true, .wants = {.vector = true}, .arena = &request->arena};
     const uint8_t *next_key;
     size_t next_key_bytes;
 
     io_random(rest_of(request)->io, &scroll.seed, sizeof(scroll.seed));
     if (parse_u32(body, "sample", SAMPLE_DEFAULT, SAMPLE_MAX, &scroll.limit, error) != 0 ||
+        filter_drawn(request, body, &scroll.filter, error) != 0 ||
         query_scroll_run(view, &scroll, drawn, &next_key, &next_key_bytes, error) != 0)
         return error->code;
     qsort(drawn->hits, drawn->hit_count, sizeof(*drawn->hits), compare_ids);
@@ -179,7 +196,7 @@ static void answer(struct http_request *request,
     if (code == 0 && !doc_get(&body, "limit"))
         form.search.limit = NEIGHBOURS_DEFAULT;
     if (code == 0)
-        code = draw(request, view, &body, &form, &drawn, &error);
+        code = draw(request, view, &body, &drawn, &error);
     if (code == 0)
         code = fill(request, view, &form, &drawn, &matrix, &error);
     if (code == 0) {

@@ -44,7 +44,8 @@ struct update {
     const struct doc *payload; /* of UPDATE_SET and UPDATE_OVERWRITE */
     const struct doc *path;    /* of them: of the map that is changed, or NULL */
     const struct doc *keys;    /* of UPDATE_REMOVE */
-    const struct doc *removed; /* of UPDATE_REMOVE_VECTORS: {NAME: null} */
+    const struct doc *removed; /* of UPDATE_REMOVE_VECTORS: {NAME: null} of sparse ones */
+    bool removes_dense;        /* of the same */
     const struct doc *filter;  /* points that do not match stay as they are; or NULL */
     bool selects;              /* the filter chooses the points: none was named */
     struct update_point *points;
@@ -91,8 +92,8 @@ static int parse_points(struct update *update, const struct doc *body, struct er
     struct write_point *points;
     size_t count;
 
-    if (write_parse_points(&update->request->arena, update->collection, body,
-                           update->kind == UPDATE_UPSERT, &points, &count, error) != 0)
+    if (write_parse_points(&update->request->arena, update->collection, body, &points, &count,
+                           error) != 0)
         return error->code;
     make_points(update, count);
     for (size_t i = 0; i < count; i++)
@@ -154,12 +155,10 @@ static int parse_names(struct update *update, const struct doc *body, struct err
     for (uint32_t i = 0; i < names->count; i++) {
         const struct doc *name = &names->items[i];
         const char *declared = config_sparse_vector(update->collection, name->string, name->count);
-        if (config_is_dense_vector(update->collection, name->string, name->count))
-            return error_set(error, ERROR_UNSUPPORTED,
-                             "A point has one vector %s%.200s, and there is no point without it: "
-                             "delete the point",
-                             name->count > 0 ? "called " : "without a name",
-                             config_vector_name(update->collection));
+        if (config_is_dense_vector(update->collection, name->string, name->count)) {
+            update->removes_dense = true;
+            continue;
+        }
         if (!declared)
             return parse_no_such_vector(name, error);
         doc_put(removed, declared, doc_null());
@@ -391,7 +390,8 @@ static int change_row(struct round *round, struct update_point *point, const str
     struct doc payload, parts;
 
     if (change_payload(round, row, &payload, &parts, error) != 0 ||
-        (!record.vector && query_row_vector(row, round->arena, &record.vector, error) != 0))
+        (!record.vector && !update->removes_dense &&
+         query_row_vector(row, round->arena, &record.vector, error) != 0))
         return error->code;
     record.payload = &payload;
     if (update->removed)

@@ -15,7 +15,7 @@ static int add_upsert(struct http_request *request, const struct config_collecti
 {
     struct write_point *points;
     size_t count;
-    int code = write_parse_points(&request->arena, collection, body, true, &points, &count, error);
+    int code = write_parse_points(&request->arena, collection, body, &points, &count, error);
 
     for (size_t i = 0; i < count && code == 0; i++) {
         struct write_record record = {.id = points[i].id,

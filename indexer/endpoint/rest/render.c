@@ -164,15 +164,16 @@ static int render_vectors(struct http_request *request, const struct query_row *
                           struct buffer *out, struct error *error)
 {
     const char *name = config_vector_name(request->collection);
+    const bool dense = selector->vector && !query_row_is_bare(row);
     uint32_t sparse = 0, written = 0;
 
     for (uint32_t i = 0; i < parts->count; i++)
         sparse += is_named(selector->names, &parts->items[2 * i]);
     buffer_append_text(out, ",\"vector\":");
-    if (sparse == 0 && selector->vector && !*name)
+    if (sparse == 0 && dense && !*name)
         return render_dense(request, row, out, error);
     buffer_append_byte(out, '{');
-    if (selector->vector) {
+    if (dense) {
         doc_write_json_string(out, name, strlen(name));
         buffer_append_byte(out, ':');
         if (render_dense(request, row, out, error) != 0)

@@ -146,8 +146,10 @@ static const struct http_shape nested = {.types = HTTP_OBJECT, .keys = nested_ke
 static const struct http_key filter_keys[] = {GROUP_KEYS, {.name = NULL}};
 const struct http_shape rest_filter = {.name = "Filter", .types = HTTP_OBJECT, .keys = filter_keys};
 
+/* Qdrant tells 0 from an index beyond it by the status: slice.c. */
+static const struct http_shape slice_total = {.types = HTTP_INTEGER, .also = "\"minimum\":1"};
 static const struct http_key slice_keys[] = {
-    {.name = "total", .shape = &http_positive, .required = true},
+    {.name = "total", .shape = &slice_total, .required = true},
     {.name = "index", .shape = &http_natural, .required = true},
     {.name = NULL},
 };

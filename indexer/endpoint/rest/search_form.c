@@ -27,6 +27,10 @@ int search_form_point(struct query_view *view, const struct doc *id, const struc
     }
     if (query_row_vector(&row, form->search.arena, &found, error) != 0)
         return error->code;
+    if (!found)
+        return error_set(error, ERROR_NOT_FOUND,
+                         "Not found: Vector with name `%.200s` for the point of the query",
+                         config_vector_name(form->collection));
     copy = arena_alloc(form->search.arena, dim * sizeof(float), 64);
     memcpy(copy, found, dim * sizeof(float));
     *vector = copy;
@@ -108,7 +112,7 @@ static int parse_query_form(struct http_request *request, struct query_view *vie
 
     if (!query && form->prefetch_count > 0)
         return error_set(error, ERROR_INVALID,
-                         "Wrong input: A query is needed to merge the prefetches. Can't have "
+                         "Bad request: A query is needed to merge the prefetches. Can't have "
                          "prefetches without defining a query.");
     if (!query) {
         form->kind = SEARCH_ALL;

@@ -22,7 +22,7 @@ struct rest_write *write_add(struct arena *arena, struct write_list *list, const
 /* A record as a whole. */
 struct write_record {
     struct query_key id;
-    const float *vector;
+    const float *vector;       /* NULL: it has none */
     const struct doc *parts;   /* sparse vectors by name, as a request has them; NULL: none */
     const struct doc *payload; /* NULL: none */
     int64_t time_ms;           /* the event time if the payload has none, or WRITE_NOW */
@@ -49,10 +49,10 @@ struct write_point {
 };
 
 /** The `points` or the `batch` of a body that fits its schema. What ingest would make a dead letter
- * is refused here, while somebody listens. `whole`: every point has its dense vector. */
+ * is refused here, while somebody listens. */
 int write_parse_points(struct arena *arena, const struct config_collection *collection,
-                       const struct doc *body, bool whole, struct write_point **points,
-                       size_t *count, struct error *error);
+                       const struct doc *body, struct write_point **points, size_t *count,
+                       struct error *error);
 /** {"must": [filter, {"has_id": ids}]}: points of these that match. */
 struct doc write_filter_of_ids(struct arena *arena, const struct doc *filter,
                                const struct query_key *ids, size_t count);

@@ -103,42 +103,59 @@ static bool has_binary(const struct doc *doc)
     return false;
 }
 
-static void append_pairs(const struct doc *map, struct buffer *out)
+/* `more`: behind others. */
+static void append_pairs(const struct doc *map, bool more, struct buffer *out)
 {
     for (uint32_t i = 0; map && i < map->count; i++) {
-        buffer_append_byte(out, ',');
+        if (more || i > 0)
+            buffer_append_byte(out, ',');
         doc_write_json(out, &map->items[2 * i]);
         buffer_append_byte(out, ':');
         doc_write_json(out, &map->items[2 * i + 1]);
     }
 }
 
-/* By their names where there is more than a dense vector without one. */
-static bool is_by_names(const struct config_collection *collection, const struct doc *parts)
+/* By their names where there is not just a dense vector without one. */
+static bool is_by_names(const struct config_collection *collection,
+                        const struct write_record *record)
 {
-    return !config_is_dense_vector(collection, "", 0) || (parts && parts->count > 0);
+    return !config_is_dense_vector(collection, "", 0) || !record->vector ||
+           (record->parts && record->parts->count > 0);
 }
 
-static void append_json(const struct config_collection *collection, const struct doc *map,
-                        const float *vector, const struct doc *parts, struct buffer *out)
+static void append_numbers(const float *vector, uint32_t dim, struct buffer *out)
 {
-    const char *name = config_vector_name(collection);
-    const bool named = is_by_names(collection, parts);
-
-    buffer_append_text(out, named ? "{\"vector\":{" : "{\"vector\":[");
-    if (named) {
-        doc_write_json_string(out, name, strlen(name));
-        buffer_append_text(out, ":[");
-    }
-    for (uint32_t i = 0; i < collection->dim; i++) {
-        if (i > 0)
-            buffer_append_byte(out, ',');
+    for (uint32_t i = 0; i < dim; i++) {
+        buffer_append_byte(out, i > 0 ? ',' : '[');
         doc_write_json_float(out, vector[i]);
     }
     buffer_append_byte(out, ']');
-    append_pairs(parts, out);
-    buffer_append_text(out, named ? "}" : "");
-    append_pairs(map, out);
+}
+
+static void append_json(const struct config_collection *collection, const struct doc *map,
+                        const struct write_record *record, struct buffer *out)
+{
+    const char *name = config_vector_name(collection);
+    const struct doc *parts = record->parts;
+    bool more = false;
+
+    buffer_append_text(out, "{\"vector\":");
+    if (!is_by_names(collection, record)) {
+        append_numbers(record->vector, collection->dim, out);
+        append_pairs(map, true, out);
+        buffer_append_byte(out, '}');
+        return;
+    }
+    buffer_append_byte(out, '{');
+    if (record->vector) {
+        doc_write_json_string(out, name, strlen(name));
+        buffer_append_byte(out, ':');
+        append_numbers(record->vector, collection->dim, out);
+        more = true;
+    }
+    append_pairs(parts, more, out);
+    buffer_append_byte(out, '}');
+    append_pairs(map, true, out);
     buffer_append_byte(out, '}');
 }
 
@@ -165,13 +182,15 @@ static int append_record(struct arena *arena, const struct config_collection *co
                              "The payload has bytes or numbers that JSON cannot hold, and "
                              "collection `%s` takes no MessagePack",
                              collection->name);
-        append_json(collection, &map, record->vector, record->parts, out);
+        append_json(collection, &map, record, out);
         return 0;
     }
-    vector = vector_to_message(arena, record->vector, collection->dim, collection->messages);
-    if (is_by_names(collection, record->parts)) {
+    if (record->vector)
+        vector = vector_to_message(arena, record->vector, collection->dim, collection->messages);
+    if (is_by_names(collection, record)) {
         struct doc named = doc_map(arena, 1 + (record->parts ? record->parts->count : 0));
-        doc_put(&named, config_vector_name(collection), vector);
+        if (record->vector)
+            doc_put(&named, config_vector_name(collection), vector);
         if (record->parts)
             doc_merge(&named, record->parts);
         vector = named;

@@ -74,17 +74,6 @@ static int parse_vectors(struct arena *arena, const struct config_collection *co
     return 0;
 }
 
-static int check_whole(const struct write_point *points, size_t count, struct error *error)
-{
-    for (size_t i = 0; i < count; i++)
-        if (!points[i].vector)
-            return error_set(error, ERROR_UNSUPPORTED,
-                             "Point %zu of the request has no dense vector: windrow stores points "
-                             "with their dense vector only, and sparse vectors beside it",
-                             i);
-    return 0;
-}
-
 static int check_count(const struct doc *list, const char *what, struct error *error)
 {
     return list->count <= WRITE_POINTS_MAX
@@ -190,8 +179,8 @@ static int parse_columns(struct arena *arena, const struct config_collection *co
 }
 
 int write_parse_points(struct arena *arena, const struct config_collection *collection,
-                       const struct doc *body, bool whole, struct write_point **points,
-                       size_t *count, struct error *error)
+                       const struct doc *body, struct write_point **points, size_t *count,
+                       struct error *error)
 {
     const struct doc *docs = doc_get(body, "points");
     const struct doc *batch = docs ? NULL : doc_get(body, "batch");
@@ -205,10 +194,8 @@ int write_parse_points(struct arena *arena, const struct config_collection *coll
         return error->code;
     *points = memory_checked(arena_calloc(arena, (size_t)rows->count + 1, sizeof(**points)));
     *count = rows->count;
-    if ((docs ? parse_points(arena, collection, docs, *points, error)
-              : parse_columns(arena, collection, batch, *points, error)) != 0)
-        return error->code;
-    return whole ? check_whole(*points, *count, error) : 0;
+    return docs ? parse_points(arena, collection, docs, *points, error)
+                : parse_columns(arena, collection, batch, *points, error);
 }
 
 int write_open(struct http_request *request, const struct config_collection **collection,

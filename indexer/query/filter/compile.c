@@ -257,7 +257,7 @@ static int compile_nested(struct filter_compiler *compiler, const struct filter_
     return code;
 }
 
-/* Every record has the dense vector. An element of an array is no point. */
+/* An element of an array is no point. */
 static int compile_has_vector(struct filter_compiler *compiler, const struct filter_place *place,
                               const struct doc *doc, struct filter_condition *condition)
 {
@@ -271,10 +271,13 @@ static int compile_has_vector(struct filter_compiler *compiler, const struct fil
         return filter_error(compiler, &at, "expected a string");
     dense = code == 0 && doc_string_equals(name, compiler->vector_name);
     condition->kind = FILTER_CONSTANT;
-    condition->constant = dense && compiler->nested == 0;
-    if (code != 0 || dense || name->count == 0 || compiler->nested > 0)
+    if (code != 0 || (!dense && name->count == 0) || compiler->nested > 0)
         return code;
     compiler->impure = true; /* no column has it */
+    if (dense) {
+        condition->kind = FILTER_HAS_DENSE;
+        return 0;
+    }
     condition->kind = FILTER_HAS_PART;
     condition->needs_payload = true;
     condition->key = name->string;

@@ -11,7 +11,9 @@
 struct query_filter;
 
 /* Part of the error's text: a condition on a field says nothing of it. */
-#define QUERY_FILTER_NO_CONDITION "at least one field condition must be specified"
+#define QUERY_FILTER_NO_CONDITION "At least one field condition must be specified"
+/* The end of a text about a slice beyond the last. */
+#define QUERY_FILTER_NO_SLICE "must be below `total`"
 
 /** Compiles Qdrant's filter document (must, should, must_not, min_should; match
  * value/any/except/text, range over numbers and RFC 3339 times, has_id, is_empty, is_null, nested,

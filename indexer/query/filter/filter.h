@@ -29,9 +29,10 @@ enum filter_kind {
     FILTER_IS_EMPTY, /* {"is_empty": {"key"}} */
     FILTER_IS_NULL,
     FILTER_HAS_ID,
-    FILTER_ID_SLICE, /* slice.c */
-    FILTER_CONSTANT, /* known when compiled */
-    FILTER_HAS_PART, /* has_vector: `key` is the name of a sparse vector */
+    FILTER_ID_SLICE,  /* slice.c */
+    FILTER_CONSTANT,  /* known when compiled */
+    FILTER_HAS_PART,  /* has_vector: `key` is the name of a sparse vector */
+    FILTER_HAS_DENSE, /* has_vector of the dense one */
     FILTER_NESTED,
     FILTER_GROUP
 };

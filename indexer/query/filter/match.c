@@ -329,6 +329,11 @@ static bool match_has_part(const struct filter_condition *condition, struct filt
     return false;
 }
 
+static bool match_has_dense(const struct filter_subject *subject)
+{
+    return subject->row && !query_row_is_bare(subject->row);
+}
+
 typedef bool (*values_visit)(void *context, const struct doc *value);
 
 /* Shows every value at the condition's path to `visit` until it is content: from the payload, or
@@ -431,6 +436,8 @@ static bool match_condition(const struct filter_condition *condition,
         return condition->constant;
     case FILTER_HAS_PART:
         return match_has_part(condition, subject);
+    case FILTER_HAS_DENSE:
+        return match_has_dense(subject);
     case FILTER_NESTED:
         return match_values(condition, subject, NULL);
     case FILTER_GROUP:

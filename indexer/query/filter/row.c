@@ -59,11 +59,15 @@ int query_row_payload(const struct query_row *row, struct arena *arena, struct d
 int query_row_vector(const struct query_row *row, struct arena *arena, const float **vector,
                      struct error *error)
 {
-    if (!row->peer)
-        return store_row_vector(row->source, row->row, arena, vector, error);
-    assert(row->peer->vector);
-    *vector = row->peer->vector;
-    return 0;
+    *vector = row->peer ? row->peer->vector : NULL;
+    return row->peer || store_row_is_bare(row->source, row->row)
+               ? 0
+               : store_row_vector(row->source, row->row, arena, vector, error);
+}
+
+bool query_row_is_bare(const struct query_row *row)
+{
+    return row->peer ? !row->peer->vector : store_row_is_bare(row->source, row->row);
 }
 
 const uint8_t *query_row_key(const struct query_row *row, size_t *key_bytes)

@@ -18,7 +18,7 @@ struct query_peer_row {
     int64_t time_ms, offset, window_start_ms, ttl_ms;
     const uint8_t *payload; /* as it is stored; NULL: was not asked for */
     size_t payload_bytes;
-    const float *vector; /* 64-byte aligned; NULL: was not asked for */
+    const float *vector; /* 64-byte aligned; NULL: was not asked for, or it has none */
 };
 
 /* A record as a filter or an order sees it. Rows that a peer answered have no snapshot and no
@@ -36,6 +36,8 @@ struct query_row {
 const uint8_t *query_row_key(const struct query_row *row, size_t *key_bytes);
 /** Orders rows by their ids, as scrolling does, whichever process they come from. */
 int query_row_compare_ids(const struct query_row *a, const struct query_row *b);
+/** Whether it has no vector. Of a peer's row it is known only when its vector was asked for. */
+bool query_row_is_bare(const struct query_row *row);
 /** Position in its partition. */
 int64_t query_row_offset(const struct query_row *row);
 int64_t query_row_time_ms(const struct query_row *row);
@@ -44,7 +46,7 @@ int64_t query_row_ttl_ms(const struct query_row *row);
 /** Whether both are the same record. */
 bool query_row_same(const struct query_row *a, const struct query_row *b);
 /** The row's payload as a document in `arena` (an empty map at least), its vector as float32 (in
- * `arena` when it is stored otherwise), its id. The operation must have asked for them (struct
+ * `arena` when it is stored otherwise; NULL: it has none), its id. The operation must have asked for them (struct
  * query_wants). */
 int query_row_payload(const struct query_row *row, struct arena *arena, struct doc *payload,
                       struct error *error);

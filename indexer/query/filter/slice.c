@@ -108,8 +108,10 @@ int filter_compile_slice(struct filter_compiler *compiler, const struct filter_p
         compile_number(compiler, &at, slice, "total", &condition->slice_total) != 0 ||
         compile_number(compiler, &at, slice, "index", &condition->slice_index) != 0)
         return compiler->error->code;
+    if (condition->slice_total == 0)
+        return filter_error(compiler, &at, "expected a `total` of at least 1");
     if (condition->slice_index >= condition->slice_total)
-        return filter_error(compiler, &at, "expected an `index` below `total`: %u of %u",
+        return filter_error(compiler, &at, "`index` %u of %u: it " QUERY_FILTER_NO_SLICE,
                             condition->slice_index, condition->slice_total);
     /* An element of an array is no point: it has no id. */
     condition->kind = compiler->nested > 0 ? FILTER_CONSTANT : FILTER_ID_SLICE;

@@ -282,6 +282,8 @@ void cluster_fill(struct cluster *cluster)
             worlds[w]->random = number; /* the payload's */
             if (i % 20 == 19)
                 world_delete(worlds[w], shard, id, time_ms);
+            else if (i % 20 == 7)
+                world_upsert_bare(worlds[w], shard, id, time_ms, 0);
             else
                 world_upsert(worlds[w], shard, id, time_ms, 0, vector);
             if (i % 400 == 399)

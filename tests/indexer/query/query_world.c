@@ -187,7 +187,7 @@ static void append(struct world *world, size_t shard, const struct world_record 
     stored.key = key.bytes;
     stored.key_bytes = key.size_bytes;
     if (!is_delete) {
-        stored.vector = record->vector;
+        stored.vector = record->bare ? NULL : record->vector;
         stored.payload = payload->data;
         stored.payload_bytes = (uint32_t)payload->size;
     }
@@ -196,7 +196,7 @@ static void append(struct world *world, size_t shard, const struct world_record 
 }
 
 static void upsert(struct world *world, size_t shard, uint64_t id, int64_t time_ms, int64_t ttl_ms,
-                   const float *vector, const float *near)
+                   const float *vector, const float *near, bool bare)
 {
     struct world_record *record = record_for(world, id);
     struct buffer payload = {0};
@@ -207,6 +207,7 @@ static void upsert(struct world *world, size_t shard, uint64_t id, int64_t time_
     arena_create(&arena, 0);
     *record = (struct world_record){.id = id,
                                     .alive = true,
+                                    .bare = bare,
                                     .shard = shard,
                                     .time_ms = time_ms,
                                     .ttl_ms = ttl_ms,
@@ -237,12 +238,18 @@ static void upsert(struct world *world, size_t shard, uint64_t id, int64_t time_
 void world_upsert(struct world *world, size_t shard, uint64_t id, int64_t time_ms, int64_t ttl_ms,
                   const float *vector)
 {
-    upsert(world, shard, id, time_ms, ttl_ms, vector, NULL);
+    upsert(world, shard, id, time_ms, ttl_ms, vector, NULL, false);
+}
+
+void world_upsert_bare(struct world *world, size_t shard, uint64_t id, int64_t time_ms,
+                       int64_t ttl_ms)
+{
+    upsert(world, shard, id, time_ms, ttl_ms, NULL, NULL, true);
 }
 
 void world_upsert_near(struct world *world, size_t shard, uint64_t id, int64_t time_ms, float near)
 {
-    upsert(world, shard, id, time_ms, 0, NULL, &near);
+    upsert(world, shard, id, time_ms, 0, NULL, &near, false);
 }
 
 void world_delete(struct world *world, size_t shard, uint64_t id, int64_t time_ms)
@@ -252,6 +259,16 @@ void world_delete(struct world *world, size_t shard, uint64_t id, int64_t time_m
     *record = (struct world_record){
         .id = id, .shard = shard, .time_ms = time_ms, .offset = world->next_offset[shard]};
     append(world, shard, record, NULL, true);
+}
+
+void world_change(struct world *world, size_t shard, uint64_t id, int64_t time_ms, uint64_t dice)
+{
+    if (dice % 10 == 0)
+        world_delete(world, shard, id, time_ms);
+    else if (dice % 10 == 1)
+        world_upsert_bare(world, shard, id, time_ms, 0);
+    else
+        world_upsert(world, shard, id, time_ms, 0, NULL);
 }
 
 /* Maintenance. */

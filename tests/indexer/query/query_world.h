@@ -13,6 +13,7 @@ enum { WORLD_SHARDS_MAX = 4, WORLD_DIM_MAX = 32 };
 struct world_record {
     uint64_t id;
     bool alive;
+    bool bare; /* it has no vector: no search may return it */
     size_t shard;
     int64_t time_ms, ttl_ms, offset;
     int64_t number;              /* payload "n": 0 to 9,999 */
@@ -62,9 +63,14 @@ void world_restart(struct world *world);
  * "near": first coordinate, "tag": "t<n % 10>"}. */
 void world_upsert(struct world *world, size_t shard, uint64_t id, int64_t time_ms, int64_t ttl_ms,
                   const float *vector);
+/** One without a vector. */
+void world_upsert_bare(struct world *world, size_t shard, uint64_t id, int64_t time_ms,
+                       int64_t ttl_ms);
 /** A random vector, and `near` as the payload has it: any number. */
 void world_upsert_near(struct world *world, size_t shard, uint64_t id, int64_t time_ms, float near);
 void world_delete(struct world *world, size_t shard, uint64_t id, int64_t time_ms);
+/** One of these three, by chance: in ten a delete, and one without a vector. */
+void world_change(struct world *world, size_t shard, uint64_t id, int64_t time_ms, uint64_t dice);
 void world_flush(struct world *world, size_t shard);
 void world_seal(struct world *world, size_t shard, int64_t time_ms);
 /** Builds and attaches a segment to the sealed run of the window: a graph. */

@@ -46,7 +46,7 @@ static double *model_answer(const struct world *world, const struct question *qu
     for (size_t i = 0; i < world->record_count; i++) {
         const struct world_record *record = &world->records[i];
         double order;
-        if (!world_visible(world, record) || !question_matches(question, record))
+        if (!world_visible(world, record) || record->bare || !question_matches(question, record))
             continue;
         order = model_order(world, question, record);
         if (question->has_threshold &&
@@ -139,8 +139,8 @@ static size_t check_answer(const struct world *world, const struct question *que
         const struct world_record *record = world_find(world, answer->ids[i]);
         double order = sign * (double)answer->scores[i];
         double tolerance = 1e-4 * fmax(1, fabs(order));
-        ck_assert_msg(record && world_visible(world, record), "id %llu is not visible",
-                      (unsigned long long)answer->ids[i]);
+        ck_assert_msg(record && world_visible(world, record) && !record->bare,
+                      "id %llu is not visible", (unsigned long long)answer->ids[i]);
         ck_assert(question_matches(question, record));
         ck_assert_double_eq_tol(order, model_order(world, question, record), tolerance);
         for (size_t j = 0; j < i; j++)

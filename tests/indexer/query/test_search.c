@@ -8,7 +8,7 @@
 #include "store/files/key.h"
 #include "tests/indexer/query/question.h"
 
-/* Several windows, upserts into other windows, deletes, late rows, flushes, seals, segments, drops:
+/* Several windows, upserts with a vector and without one into other windows, deletes, late rows, flushes, seals, segments, drops:
  * one step of an hour. Ids stay in their shard, as Kafka's partitioner keeps them. */
 static void live_an_hour(struct world *world, int hour, uint32_t records)
 {
@@ -24,6 +24,8 @@ static void live_an_hour(struct world *world, int hour, uint32_t records)
             time_ms -= HOUR_MS * (int64_t)(1 + (dice >> 54) % 2); /* late */
         if ((dice >> 58) == 0)
             world_delete(world, shard, id, time_ms);
+        else if ((dice >> 36) % 8 == 0)
+            world_upsert_bare(world, shard, id, time_ms, (dice >> 44) % 32 == 0 ? 3 * HOUR_MS : 0);
         else
             world_upsert(world, shard, id, time_ms, (dice >> 44) % 32 == 0 ? 3 * HOUR_MS : 0, NULL);
         if ((dice >> 8) % (records / 2) == 0)

@@ -1,7 +1,10 @@
-/* A collection whose dense vector has a name: reads say it, and see it. */
-#include "tests/support/test_main.h"
-
+/* A collection whose dense vector has a name: reads say it, and see it. Points without it are read and never
+ * ranked. */
+#include "store/append.h"
+#include "store/files/key.h"
+#include "store/store.h"
 #include "tests/support/rest_fixture.h"
+#include "tests/support/test_main.h"
 
 #define NONE                                                                                       \
     "Not existing vector name error: none was given, and the vector of collection `news` is "      \
@@ -107,4 +110,55 @@ START_TEST(replies_have_the_vector_by_its_name)
 }
 END_TEST
 
-TEST_TABLE(TEST(queries_name_the_vector_that_ranks), TEST(replies_have_the_vector_by_its_name))
+static void append_bare(struct fixture *fixture, uint64_t id)
+{
+    struct store_key key;
+    struct store_record record = {.offset = POINTS, .event_time_ms = 1000};
+    struct store_group group = {.records = &record,
+                                .record_count = 1,
+                                .next_offset = POINTS + 1,
+                                .clock = {.watermark_ms = 2000}};
+
+    store_key_from_u64(id, &key);
+    record.key = key.bytes;
+    record.key_bytes = key.size_bytes;
+    ck_assert_int_eq(store_shard_append(fixture->shard, &group, ERROR_IGNORED), 0);
+}
+
+START_TEST(points_without_their_vector_are_read_and_never_ranked)
+{
+#define ONLY(ids) "\"filter\":{\"must\":[{\"has_id\":[" ids "]}]}"
+    static const struct expectation cases[] = {
+        {"POST", C "/points/count", "{}", 200, "\"count\":51}"},
+        {"POST", C "/points/count", "{\"filter\":{\"must\":[{\"has_vector\":\"\"}]}}", 200,
+         "\"count\":50}"},
+        {"POST", C "/points/scroll", "{\"filter\":{\"must_not\":[{\"has_vector\":\"\"}]}}", 200,
+         "\"points\":[{\"id\":100,\"payload\":{}}]"},
+        {"POST", C "/points/scroll", "{" ONLY("100") ",\"with_vector\":true}", 200,
+         "\"points\":[{\"id\":100,\"payload\":{},\"vector\":{}}]"},
+        {"GET", C "/points/100", NULL, 200, "{\"id\":100,\"payload\":{},\"vector\":{}}"},
+        {"POST", C "/points/query", "{" ONLY("100") "}", 200, "{\"points\":[{\"id\":100,"},
+        {"POST", C "/points/query", "{" NEAR "," ONLY("100") "}", 200, "{\"points\":[]}"},
+        {"POST", C "/points/query", "{" NEAR "," ONLY("100") ",\"params\":{\"exact\":true}}", 200,
+         "{\"points\":[]}"},
+        {"POST", C "/points/query", "{\"query\":100}", 404, "Vector with name `` for the point"},
+        {"POST", C "/points/query", "{\"query\":{\"recommend\":{\"positive\":[7,100]}}}", 404,
+         "Vector with name ``"},
+        {"POST", C "/points/query", "{\"prefetch\":{" ONLY("100,7") "}," NEAR ",\"limit\":5}", 200,
+         "{\"points\":[{\"id\":7,\"version\":7,\"score\":0.0}]}"},
+        {"POST", C "/points/search/matrix/pairs", "{\"sample\":9," ONLY("100,7") "}", 200,
+         "{\"pairs\":[]}"},
+        {"POST", C "/points/search/matrix/offsets", "{\"sample\":9," ONLY("100,7,8") "}", 200,
+         "\"ids\":[7,8]"},
+    };
+    struct fixture fixture;
+
+    fixture_open(&fixture);
+    append_bare(&fixture, 100);
+    CHECK_ALL(&fixture, cases);
+    fixture_close(&fixture);
+}
+END_TEST
+
+TEST_TABLE(TEST(queries_name_the_vector_that_ranks), TEST(replies_have_the_vector_by_its_name),
+           TEST(points_without_their_vector_are_read_and_never_ranked))
