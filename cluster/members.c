@@ -129,7 +129,7 @@ static void on_message(natsConnection *connection, natsSubscription *subscriptio
     }
     /* Its own announcement: whatever another node says would have come, too. */
     if (outcome == NODE_TAKEN && fresh->incarnation == members->incarnation)
-        store_registry_note_hearing(members->options.registry);
+        store_registry_note_hearing(members->options.registry, announcement_pauses(&doc));
     metric_add(members->outcomes[outcome], 1);
     if (is_new && kept)
         wake(members, false); /* it has not heard of this process either */
@@ -145,6 +145,7 @@ static struct announcement own(const struct members *members)
     return (struct announcement){.options = &members->options,
                                  .address = members->address,
                                  .incarnation = members->incarnation,
+                                 .pauses = store_registry_pauses(members->options.registry),
                                  .draining = atomic_load(&members->draining)};
 }
 
@@ -313,7 +314,8 @@ int members_announce(struct members *members, uint16_t port, struct error *error
         (void)snprintf(members->address, sizeof(members->address),
                        strchr(config->http_host, ':') ? "[%s]:%u" : "%s:%u", config->http_host,
                        port);
-    store_registry_note_hearing(members->options.registry);
+    store_registry_note_hearing(members->options.registry,
+                                store_registry_pauses(members->options.registry));
     if (thread_start(&members->thread, "cluster", announce_all, members) != 0)
         return error_set(error, ERROR_MEMORY, "cannot start a thread");
     members->announcing = true;
