@@ -108,7 +108,7 @@ struct doc announcement_doc(const struct announcement *announcement, struct aren
 {
     const struct cluster_options *options = announcement->options;
     const struct config *config = options->config;
-    struct doc doc = doc_map(arena, 13);
+    struct doc doc = doc_map(arena, 14);
     char group[CONFIG_GROUP_BYTES];
 
     doc_put(&doc, "v", doc_integer(ANNOUNCEMENT_VERSION));
@@ -124,6 +124,7 @@ struct doc announcement_doc(const struct announcement *announcement, struct aren
     doc_put(&doc, "group", doc_string(arena, group));
     doc_put(&doc, "leaving", doc_bool(announcement->leaving));
     doc_put(&doc, "draining", doc_bool(announcement->draining));
+    doc_put(&doc, "pauses", doc_integer((int64_t)announcement->pauses));
     doc_put(&doc, "collections", announcement_collections(options, arena));
     return doc;
 }
@@ -243,4 +244,12 @@ enum node_outcome announcement_read(struct node *node, const void *bytes, size_t
 bool announcement_is_leaving(const struct doc *announcement)
 {
     return is_true(announcement, "leaving");
+}
+
+uint64_t announcement_pauses(const struct doc *announcement)
+{
+    const struct doc *found = doc_get(announcement, "pauses");
+    uint64_t pauses;
+
+    return found && doc_as_u64(found, &pauses) ? pauses : UINT64_MAX;
 }

@@ -3,13 +3,13 @@
  * An announcement is a message on the subject PREFIX.cluster.NAME.nodes (nats.prefix), in MessagePack:
  *
  *     {"v": 1, "cluster", "node", "incarnation", "address", "version", "protocol": [oldest, newest],
- *      "roles", "replica_set", "group", "leaving", "draining",
+ *      "roles", "replica_set", "group", "leaving", "draining", "pauses",
  *      "collections": [{"name", "dim", "shards": [[name, next offset, watermark, generation, handed over, end], ...],
  *                       "claims": (claims.h), "expected": [[name, label], ...]}, ...]}
  *
  * "expected" are the partitions that Kafka's metadata tells a node; processes that read no Kafka
  * learn from it which shards a collection has. The end is that of the shard's partition, as Kafka told the node; 0: not
- * known. */
+ * known. "pauses" is for the node itself, which hears what it says: how often it had stood still before. */
 #ifndef CLUSTER_ANNOUNCEMENT_H
 #define CLUSTER_ANNOUNCEMENT_H
 
@@ -24,6 +24,7 @@ struct announcement {
     const struct cluster_options *options;
     const char *address; /* HOST:PORT */
     uint64_t incarnation;
+    uint64_t pauses; /* of store_registry_pauses, before the rest was looked at */
     bool leaving, draining;
 };
 
@@ -38,6 +39,8 @@ enum node_outcome announcement_read(struct node *node, const void *bytes, size_t
                                     const char *cluster, struct doc *announcement);
 /** Whether one that was taken says that its node goes. */
 bool announcement_is_leaving(const struct doc *announcement);
+/** Its "pauses"; UINT64_MAX: it does not say. */
+uint64_t announcement_pauses(const struct doc *announcement);
 /** A text of a map, in `arena`; NULL when it is missing, empty or too long. */
 const char *announcement_text(struct arena *arena, const struct doc *map, const char *key);
 

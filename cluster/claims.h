@@ -8,7 +8,7 @@
  *                 one, whether the node knows that others have more of it (store/registry_freshness.c)
  *     "claims"    of a collection: [[shard, generation, state, next offset, end], ...], what the node has and does not answer for:
  *                 "behind": it has not read yet what Kafka had when it came; "fenced": another node has it in a newer
- *                 generation; "unconfirmed": the node stood still, and Kafka has not answered since
+ *                 generation; "unconfirmed": the node stood still, and Kafka has not answered since, or nobody else was heard
  *
  * Older versions of windrow send none of it and skip it. Of two nodes of one group the newer generation is asked.
  * Where one of the two is not known, both are, as before.

@@ -36,7 +36,9 @@ static const char *const outcome_names[NODE_OUTCOMES] = {
 struct members {
     struct cluster_options options;
     char subject[160];
-    char address[300];
+    char address_text[300];
+    /* HOST:PORT; "" until this process announces itself: it hears others before. */
+    _Atomic(const char *) address;
     uint64_t incarnation;
     struct nats_connection *connection;
     natsSubscription *subscription; /* of the connection of that generation */
@@ -59,9 +61,10 @@ struct members {
 /* The host part decides; an address is HOST:PORT. */
 static bool on_this_host(const struct members *members, const char *address)
 {
-    size_t length = strcspn(members->address, ":");
+    const char *own = atomic_load(&members->address);
+    size_t length = strcspn(own, ":");
 
-    return length > 0 && strncmp(members->address, address, length) == 0 && address[length] == ':';
+    return length > 0 && strncmp(own, address, length) == 0 && address[length] == ':';
 }
 
 /* Announcements. */
@@ -129,7 +132,7 @@ static void on_message(natsConnection *connection, natsSubscription *subscriptio
     }
     /* Its own announcement: whatever another node says would have come, too. */
     if (outcome == NODE_TAKEN && fresh->incarnation == members->incarnation)
-        store_registry_note_hearing(members->options.registry);
+        store_registry_note_hearing(members->options.registry, announcement_pauses(&doc));
     metric_add(members->outcomes[outcome], 1);
     if (is_new && kept)
         wake(members, false); /* it has not heard of this process either */
@@ -143,8 +146,9 @@ static void on_message(natsConnection *connection, natsSubscription *subscriptio
 static struct announcement own(const struct members *members)
 {
     return (struct announcement){.options = &members->options,
-                                 .address = members->address,
+                                 .address = atomic_load(&members->address),
                                  .incarnation = members->incarnation,
+                                 .pauses = store_registry_pauses(members->options.registry),
                                  .draining = atomic_load(&members->draining)};
 }
 
@@ -288,6 +292,7 @@ int members_open(const struct cluster_options *options, struct members **members
     struct members *fresh = memory_new(1, sizeof(*fresh));
 
     fresh->options = *options;
+    atomic_init(&fresh->address, "");
     fresh->incarnation = (uint64_t)io_wall_ms(options->io) * 1000 + (uint64_t)getpid() % 1000;
     (void)snprintf(fresh->subject, sizeof(fresh->subject), "%s.cluster.%s.nodes",
                    options->config->nats_prefix, options->config->cluster_name);
@@ -308,12 +313,15 @@ int members_announce(struct members *members, uint16_t port, struct error *error
     const struct config *config = members->options.config;
 
     if (config->cluster_advertise)
-        (void)snprintf(members->address, sizeof(members->address), "%s", config->cluster_advertise);
+        (void)snprintf(members->address_text, sizeof(members->address_text), "%s",
+                       config->cluster_advertise);
     else
-        (void)snprintf(members->address, sizeof(members->address),
+        (void)snprintf(members->address_text, sizeof(members->address_text),
                        strchr(config->http_host, ':') ? "[%s]:%u" : "%s:%u", config->http_host,
                        port);
-    store_registry_note_hearing(members->options.registry);
+    atomic_store(&members->address, members->address_text);
+    store_registry_note_hearing(members->options.registry,
+                                store_registry_pauses(members->options.registry));
     if (thread_start(&members->thread, "cluster", announce_all, members) != 0)
         return error_set(error, ERROR_MEMORY, "cannot start a thread");
     members->announcing = true;
@@ -369,7 +377,7 @@ void members_describe(struct members *members, struct arena *arena, struct doc *
     struct doc collections = announcement_collections(&members->options, arena);
     int64_t now_ns = io_monotonic_ns(members->options.io);
     const struct node self = {.name = config->node,
-                              .address = members->address,
+                              .address = atomic_load(&members->address),
                               .version = WINDROW_VERSION,
                               .replica_set = config->cluster_replica_set,
                               .roles = announcement_roles(members->options.roles, arena),

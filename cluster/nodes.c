@@ -120,6 +120,18 @@ static enum node_outcome take_node(struct nodes *nodes, struct node *fresh, cons
     return outcome;
 }
 
+/* What others announced counts for so long, and a copy may be behind them for so long. Nothing runs for two seconds now
+ * and then on a busy machine. */
+static int64_t absence_limit_ms(const struct config *config)
+{
+    enum { LEAST_MS = 2000 };
+    const int64_t fresh_ms = config->cluster_fresh_within_ms;
+
+    if (fresh_ms < LEAST_MS)
+        return LEAST_MS;
+    return fresh_ms < NODE_SILENCE_MS ? fresh_ms : NODE_SILENCE_MS;
+}
+
 struct nodes *nodes_new(const struct cluster_options *options)
 {
     struct nodes *nodes = memory_new(1, sizeof(*nodes));
@@ -127,6 +139,8 @@ struct nodes *nodes_new(const struct cluster_options *options)
     nodes->options = *options;
     store_registry_watch_others(options->registry, options->config->cluster_fresh_records,
                                 options->config->cluster_fresh_within_ms * INT64_C(1000000));
+    store_registry_watch_absence(options->registry,
+                                 absence_limit_ms(options->config) * INT64_C(1000000));
     config_consumer_group(options->config, nodes->group);
     pthread_mutex_init(&nodes->lock, NULL);
     return nodes;

@@ -33,7 +33,7 @@ struct store_lease {
     /* It may lack records that its Kafka partition has: nobody assigned it to this process, or it
      * has not yet read what was there when it came. */
     bool behind;
-    /* Further reasons for it, for people: see store_registry_note_rival and store_registry_watch_pauses. */
+    /* Further reasons for it, for people: see store_registry_note_rival, and store_registry_watch_pauses and _absence. */
     bool fenced, doubtful;
     bool claimed;
     bool handed_over;       /* see store_registry_hand_over */

@@ -80,9 +80,10 @@ void store_registry_unclaim(struct store_registry *registry, struct store_shard 
  * registry_kept.c tells how. Nobody waits for its offsets: that is ERROR_NOT_FOUND, and somebody else is asked. */
 void store_registry_hand_over(struct store_registry *registry, struct store_shard *shard);
 
-/** Until now other processes were heard, if they said anything. Called again within two seconds: else, from the first call
- * on, a handed over shard that comes back is behind unless nobody else can have had it. Any thread. */
-void store_registry_note_hearing(struct store_registry *registry);
+/** Until now other processes were heard, if they said anything since so many pauses of this one (store_registry_pauses).
+ * Not, where there has been another one. Called again within two seconds: else, from the first call on, a handed over shard
+ * that comes back is behind unless nobody else can have had it. Any thread. */
+void store_registry_note_hearing(struct store_registry *registry, uint64_t pauses);
 /** Kafka assigned the shard to this process, and a copy of it is on its way here (`coming`), until it is claimed or
  * given back: others who keep the shard have to hear that somebody will have it, and what is kept here waits. Any
  * thread. */
@@ -129,6 +130,12 @@ void store_registry_note_rival(struct store_registry *registry, const char *coll
  * claimed: all claimed shards are behind until store_registry_end_doubt. What looks for pauses: each lease,
  * and store_registry_doubt, which is to be called more often than that. */
 void store_registry_watch_pauses(struct store_registry *registry, int64_t limit_ns);
+/** When nothing here ran for longer than `limit_ns`, what others said before, and their silence, says nothing: all shards
+ * are behind until store_registry_note_hearing, or for as long again. */
+void store_registry_watch_absence(struct store_registry *registry, int64_t limit_ns);
+/** How often nothing here ran for longer than one of the limits. What was read before the last time may be older than what
+ * others have answered since. Looks for a pause first. Any thread. */
+uint64_t store_registry_pauses(struct store_registry *registry);
 /** The number of the present doubt; 0: there is none. Any thread. */
 uint64_t store_registry_doubt(struct store_registry *registry);
 /** The group said, asked after the doubt had begun, that this process is its member. Not for a doubt that has

@@ -12,7 +12,7 @@
  * how far it is now: the others have its last announcement.
  *
  * A copy that is a moment behind at every moment is not late: the mark is an offset that others had, and moves when it
- * was reached here. */
+ * was reached here. What others got while this process stood still (registry_ownership.c) counts as lacked since then. */
 #include "store/append.h"
 #include "store/registry_internal.h"
 #include "store/shard.h"
@@ -40,6 +40,7 @@ void store_registry_note_others(struct store_registry *registry, const char *col
     int64_t now_ns;
 
     pthread_mutex_lock(&registry->lock);
+    registry_notice_pause(registry);
     now_ns = io_monotonic_ns(registry->options.store->io);
     entry = registry_find_entry(registry, collection, name);
     if (entry && (next_offset >= entry->others_offset || now_ns >= entry->others_until_ns)) {
@@ -48,7 +49,7 @@ void store_registry_note_others(struct store_registry *registry, const char *col
     }
     if (entry && own_offset(entry) >= entry->mark_offset) {
         entry->mark_offset = next_offset;
-        entry->mark_ns = now_ns;
+        entry->mark_ns = registry_is_absent(registry) ? registry->trust.absent_ns : now_ns;
     }
     pthread_mutex_unlock(&registry->lock);
 }

@@ -15,10 +15,14 @@ struct store_lease;
 /* Whether this process can have lost its shards without knowing it: see registry_ownership.c. */
 struct registry_trust {
     struct store_ownership ownership; /* of what is claimed from now on */
-    int64_t pause_limit_ns;           /* 0: not watched */
-    int64_t seen_ns, seen_wall_ms;    /* when it last ran; 0: never */
-    int64_t heard_ns;                 /* when other processes could last be heard; 0: not watched */
-    uint64_t doubts;                  /* how often it did not for longer than the limit */
+    int64_t pause_limit_ns;           /* a longer one brings doubt; 0: not watched */
+    int64_t absence_limit_ns; /* after a longer one others must be heard anew; 0: not watched */
+    int64_t seen_ns, seen_wall_ms; /* when it last ran; 0: never */
+    int64_t heard_ns;              /* when other processes could last be heard; 0: not watched */
+    uint64_t pauses;               /* how often it did not for longer than one of the limits */
+    uint64_t doubts;               /* of them those that brought doubt */
+    int64_t absent_ns;             /* when a pause began after which others were not heard yet */
+    int64_t absent_until_ns;       /* as long as they are waited for; 0: they were heard */
     bool doubtful;
 };
 
@@ -122,6 +126,10 @@ void registry_tell_changed(struct store_registry *registry);
 
 /** Notices a pause of the process. Under the lock, before claims are looked at. */
 void registry_notice_pause(struct store_registry *registry);
+/** Whether this process stood still, and others have not been heard since. Under the lock. */
+bool registry_is_absent(const struct store_registry *registry);
+/** Others were heard after the last pause. Under the lock. */
+void registry_end_absence(struct store_registry *registry);
 /** Whether a newer claim than the entry's own was heard. Under the lock. */
 bool registry_is_fenced(const struct store_registry *registry, const struct registry_entry *entry);
 /** Writes the entry's shard under the ownership that counts now. Under the lock. */

@@ -48,13 +48,17 @@ static bool is_deaf(const struct store_registry *registry)
     return heard_ns != 0 && io_monotonic_ns(registry->options.store->io) - heard_ns > DEAF_NS;
 }
 
-void store_registry_note_hearing(struct store_registry *registry)
+void store_registry_note_hearing(struct store_registry *registry, uint64_t pauses)
 {
     pthread_mutex_lock(&registry->lock);
-    if (is_deaf(registry))
-        for (struct registry_entry *entry = registry->entries; entry; entry = entry->next)
-            entry->unheard |= entry->handed_over;
-    registry->trust.heard_ns = io_monotonic_ns(registry->options.store->io);
+    registry_notice_pause(registry);
+    if (pauses == registry->trust.pauses) {
+        if (is_deaf(registry))
+            for (struct registry_entry *entry = registry->entries; entry; entry = entry->next)
+                entry->unheard |= entry->handed_over;
+        registry->trust.heard_ns = io_monotonic_ns(registry->options.store->io);
+        registry_end_absence(registry);
+    }
     pthread_mutex_unlock(&registry->lock);
 }
 

@@ -13,7 +13,7 @@
 static struct store_lease lease_of(struct store_registry *registry, struct registry_entry *entry)
 {
     bool fenced = registry_is_fenced(registry, entry);
-    bool doubtful = entry->claimed && registry->trust.doubtful;
+    bool doubtful = (entry->claimed && registry->trust.doubtful) || registry_is_absent(registry);
     bool coming =
         registry->coming && registry_is_coming(registry, entry->collection->name, entry->name);
 

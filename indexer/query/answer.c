@@ -264,6 +264,8 @@ static int answer(const struct query_view_options *options, const struct peer_re
 
     if (code == 0)
         code = run_operation(view, peer->op, arena, &result, error);
+    if (code == 0)
+        code = query_view_check_awake(view, error);
     if (code == 0) {
         doc_put(&whole, "v", doc_integer(peer->version));
         doc_put(&whole, "collection", wire_text(options->collection->name));

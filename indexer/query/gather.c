@@ -361,8 +361,11 @@ int gather_finish(struct gather *gather, int local,
 
     if (!gather->exchange && local == 0 && gather->failure.code != 0)
         *error = gather->failure;
-    if (!gather->exchange)
+    if (!gather->exchange) {
+        if (local == 0 && gather->failure.code == 0)
+            return query_view_check_awake(view, error);
         return local != 0 ? local : gather->failure.code;
+    }
     gather->take = take;
     gather->context = context;
     view->peers->finish(gather->exchange, local != 0, &view->peer_counts);
@@ -372,6 +375,8 @@ int gather_finish(struct gather *gather, int local,
     if (local != 0)
         return local;
     query_view_note_answers(view);
+    if (query_view_check_awake(view, error) != 0)
+        return error->code;
     if (gather->failure.code != 0) {
         *error = gather->failure;
         return error->code;

@@ -11,6 +11,7 @@
 #include "base/logger.h"
 #include "base/memory.h"
 #include "store/append.h"
+#include "store/registry.h"
 #include "store/snapshot.h"
 #include "store/store.h"
 
@@ -213,6 +214,7 @@ static void view_take(struct query_view *view, const struct query_view_options *
 {
     struct store_lease *leases = NULL;
 
+    view->pauses = view->shared ? store_registry_pauses(view->registry) : 0;
     view->now_ms = io_wall_ms(view->io);
     view->score_now_ms = options->score_now_ms ? options->score_now_ms : view->now_ms;
     view->shard_count = store_registry_acquire_covered(view->registry, view->collection->name,
@@ -485,6 +487,7 @@ int query_view_open(const struct query_view_options *options, struct query_view 
     fresh->pool = options->pool;
     fresh->shared_work_min = options->shared_work_min;
     fresh->peers = options->shards ? NULL : options->peers;
+    fresh->shared = options->peers || options->shards;
     fresh->describer = options->describer;
     fresh->min_offsets = options->min_offsets;
     fresh->min_offset_count = options->min_offset_count;
@@ -611,6 +614,17 @@ int query_view_check(const struct query_view *view, struct error *error)
                              view->shards[i].name);
         }
     return 0;
+}
+
+int query_view_check_awake(const struct query_view *view, struct error *error)
+{
+    if (!view->shared || store_registry_pauses(view->registry) == view->pauses)
+        return 0;
+    if (view->peers)
+        atomic_store(&view->stop->begin_anew, true);
+    return error_set(error, ERROR_CANCELLED,
+                     "this process stood still while it read %s: what it read may be old by now",
+                     view->collection->name);
 }
 
 int query_version_compare(const struct query_version *a, const struct query_version *b)

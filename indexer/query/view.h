@@ -41,6 +41,8 @@ struct query_view {
     struct view_shard *shards;
     struct query_shard_freshness *freshness;
     size_t shard_count;
+    bool shared;     /* others have shards of the collection, or ask for them */
+    uint64_t pauses; /* of store_registry_pauses, before the shards were taken */
     struct store_coverage coverage;
     int64_t now_ms;       /* wall clock of the snapshots */
     int64_t score_now_ms; /* ages count from it */
@@ -82,6 +84,11 @@ int query_shard_compare(const char *a, const char *b);
 /** For work that takes long: as stop_check, and ERROR_CANCELLED when a shard is wanted back. With peers `begin_anew` of
  * the stop is set then: a new view asks them for the shard. */
 int query_view_check(const struct query_view *view, struct error *error);
+
+/** After an operation: ERROR_CANCELLED when this process stood still since the view was opened, so that others may have
+ * answered with newer records meanwhile, or taken its shards over. `begin_anew` is set then, as above. Without a cluster
+ * nobody did. */
+int query_view_check_awake(const struct query_view *view, struct error *error);
 
 /** As query_version_compare, for rows with one id. */
 int query_row_compare_versions(const struct query_row *a, const struct query_row *b);

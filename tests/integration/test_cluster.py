@@ -336,12 +336,17 @@ class Cluster(Nodes):
         for shard, generation in before["n1"].items():
             self.assertGreater(after[shard], generation, "the next owner has it in a newer generation")
 
-        # These wait in the sockets of the stopped process: they are the first that it answers.
+        self.assert_answers_are_right_from_its_first_on(nodes[1], ROWS + more)
+        self.assertIn("this process stood still for", nodes[1].log())
+        self.wait_whole(nodes, ROWS + more)
+
+    def assert_answers_are_right_from_its_first_on(self, node, rows):
+        """Resumes a stopped process. What it is asked waits in its sockets by then."""
         replies, whole = [], threading.Event()
 
         def read():
             while not whole.is_set():
-                reply = self.count(nodes[1], windrow={"timeout_ms": 20000})
+                reply = self.count(node, windrow={"timeout_ms": 20000})
                 replies.append(reply)
                 if reply.status == 200 and not reply.json()["windrow"]["partial"]:
                     whole.set()
@@ -349,14 +354,38 @@ class Cluster(Nodes):
         readers = [threading.Thread(target=read) for _ in range(4)]
         for reader in readers:
             reader.start()
-        resume(nodes[1].process)
+        resume(node.process)
         for reader in readers:
             reader.join()
         for reply in replies:
             self.assertEqual(reply.status, 200, reply.body)
             body = reply.json()
-            self.assertTrue(body["windrow"]["partial"] or body["result"]["count"] == ROWS + more, reply.body)
-        self.assertIn("this process stood still for", nodes[1].log())
+            self.assertTrue(body["windrow"]["partial"] or body["result"]["count"] == rows, reply.body)
+
+    def announced_records(self, asked, name):
+        """How far all partitions of that node are together, as another one heard it."""
+        nodes = asked.request("GET", "/cluster").json()["result"]["nodes"]
+        return sum(shard["next_offset"] for one in nodes if one["node"] == name for shard in one["shards"])
+
+    def test_a_node_that_was_stopped_within_its_session_asks_who_went_on(self):
+        """Nobody took its shards. But another set has read on, and answered from that."""
+        more, away_s = 5000, 3.5  # longer than what a node said before counts, and than a copy may be behind
+        patient = {"session.timeout.ms": "60000", "heartbeat.interval.ms": "3000"}
+        nodes = [self.node("a0", replica_set="a"), self.node("b0", patient, replica_set="b", fresh_within="1s")]
+        witness = self.node("q")
+        self.feed(nodes[0])
+        self.start_all(nodes)
+        witness.start("--role", "query")
+        self.wait_whole([*nodes, witness])
+        harness.wait_for(lambda: all(len(self.owned(node)) == PARTITIONS for node in nodes), "both sets have all", 60)
+        begin_s = time.monotonic()
+        pause(nodes[1].process)
+        Sender(self.kafka.address).send(self.topic, [(str(ROWS + n), json.dumps({**value(n, self.now_ms), "id": ROWS + n})) for n in range(more)])
+        self.wait_whole(nodes[:1], ROWS + more)
+        harness.wait_for(lambda: self.announced_records(witness, "a0") == ROWS + more, "who went on has said so", 30)
+        harness.wait_for(lambda: time.monotonic() - begin_s > away_s, "it was stopped for long enough")
+        self.assert_answers_are_right_from_its_first_on(nodes[1], ROWS + more)
+        self.assertNotIn("this process stood still for", nodes[1].log())  # no session was in danger
         self.wait_whole(nodes, ROWS + more)
 
     def test_without_nats_a_node_with_shards_is_ready_and_one_without_is_not(self):

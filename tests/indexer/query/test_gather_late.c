@@ -1,6 +1,8 @@
-/* A copy that is behind a peer's is left to that peer. When the peer fails, it answers after all. */
+/* A copy that is behind a peer's is left to that peer. When the peer fails, it answers after all. What was read before the
+ * process stood still is behind, too. */
 #include <string.h>
 
+#include "indexer/query/wire.h"
 #include "store/registry.h"
 #include "tests/indexer/query/query_comparison.h"
 #include "tests/support/test_main.h"
@@ -91,5 +93,71 @@ START_TEST(a_view_that_a_late_copy_answered_once_stays_incomplete)
 }
 END_TEST
 
-TEST_TABLE(TEST(a_late_copy_answers_where_its_peer_fails_and_is_named),
+static int answer_count(struct cluster *cluster, struct error *error)
+{
+    static const char *const shards[] = {"0"};
+    struct node *node = &cluster->nodes[0];
+    const struct query_view_options options = {.registry = node->world.registry,
+                                               .io = &node->world.clock.io};
+    struct buffer body = {0}, request = {0}, reply = {0};
+    struct query_peer_call call;
+    struct arena arena;
+    struct doc map;
+    int code;
+
+    arena_create(&arena, 0);
+    map = doc_map(&arena, 6);
+    doc_put(&map, "v", doc_integer(QUERY_PROTOCOL));
+    doc_put(&map, "collection", wire_text("world"));
+    doc_put(&map, "dim", doc_integer(DIM));
+    doc_put(&map, "now_ms", doc_integer(start_ms));
+    doc_put(&map, "min_offsets", doc_map(&arena, 1));
+    doc_put(&map, "op", wire_from_filter("count", NULL, NULL, &arena));
+    doc_write_msgpack(&body, &map);
+    call = (struct query_peer_call){.body = body.data, .body_bytes = body.size};
+    query_peer_request(&call, shards, 1, &request);
+    code = query_answer(&cluster->config, &options, request.data, request.size, &reply, error);
+    buffer_destroy(&body);
+    buffer_destroy(&request);
+    buffer_destroy(&reply);
+    arena_destroy(&arena);
+    return code;
+}
+
+/* It may be older than what others have answered meanwhile. A process without others is never older than itself. */
+START_TEST(what_was_read_before_this_process_stood_still_is_no_answer)
+{
+    static struct cluster cluster;
+    struct store_registry *registry;
+    struct error error = {0};
+
+    cluster_open(&cluster, 2, VECTOR_METRIC_COSINE, test_seed());
+    cluster_fill(&cluster);
+    registry = cluster.nodes[0].world.registry;
+    for (int alone = 0; alone < 2; alone++) {
+        struct query_view_options options = {.collection = &cluster.whole.collection,
+                                             .registry = registry,
+                                             .io = &cluster.nodes[0].world.clock.io,
+                                             .peers = alone ? NULL : &cluster.peers};
+        struct query_view *view;
+        struct stop stop;
+        uint64_t count;
+        stop_create(&stop, io_posix());
+        options.stop = &stop;
+        store_registry_watch_absence(registry, INT64_MAX);
+        ck_assert_int_eq(answer_count(&cluster, &error), 0);
+        ck_assert_int_eq(query_view_open(&options, &view, &error), 0);
+        ck_assert_int_eq(query_count(view, NULL, &count, &error), 0);
+        store_registry_watch_absence(registry, 1); /* any moment is too long */
+        ck_assert_int_eq(query_count(view, NULL, &count, &error), alone ? 0 : ERROR_CANCELLED);
+        ck_assert_int_eq(atomic_load(&stop.begin_anew), !alone);
+        ck_assert_int_eq(answer_count(&cluster, &error), ERROR_CANCELLED);
+        query_view_close(view);
+    }
+    cluster_close(&cluster);
+}
+END_TEST
+
+TEST_TABLE(TEST(what_was_read_before_this_process_stood_still_is_no_answer),
+           TEST(a_late_copy_answers_where_its_peer_fails_and_is_named),
            TEST(a_view_that_a_late_copy_answered_once_stays_incomplete))
