@@ -390,7 +390,6 @@ START_TEST(bad_bytes_say_why_and_where)
          "under the name of their type"},
         {0, NULL, "{\"vector\": {\"int4\": \"AYB/AA==\"}}", "vector",
          "under the name of their type"},
-        {0, NULL, "{\"vector\": {}}", "vector", "under the name of their type"},
         {0, "int4", "{\"vector\": [1, 2, 3, 4]}", "syntax",
          "header windrow-vector-type: expected float32, float16, bfloat16, int8 or binary, got "
          "\"int4\""},
