@@ -79,6 +79,8 @@ struct config_collection {
     const char *file;    /* it was read from */
     size_t file_number;  /* 0: the configuration itself, then those of its folder */
     atomic_bool removed; /* while running: nobody finds it any more */
+    /* Why nobody reads or writes it while it runs: records were stored under other settings. NULL: it is served. */
+    const char *refused;
     const char **topics;
     size_t topic_count;
     enum config_format format;
@@ -311,6 +313,10 @@ bool config_shard_of_folder(const struct config_collection *collection, const ch
 const char *config_client_settings(const struct config_collection *collection, struct arena *arena);
 /** Replaces that text, also by NULL. Any thread. */
 void config_adopt_client_settings(struct config *running, const char *collection, const char *text);
+
+/** Refuses the collection until the process ends, or its name is adopted again. Before others use the config. */
+void config_refuse_collection(struct config *config, size_t index, const char *why);
+
 /** Takes over what is logged, in which format, of a config read later. */
 void config_adopt_log(struct config *running, const struct config *fresh);
 

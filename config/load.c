@@ -456,6 +456,13 @@ void config_free(struct config *config)
     free(loaded);
 }
 
+void config_refuse_collection(struct config *config, size_t index, const char *why)
+{
+    struct loaded_config *loaded = (struct loaded_config *)config;
+
+    config->collections[index].refused = arena_copy(&loaded->arena, why, strlen(why));
+}
+
 struct config_collection *config_adopt_collection(struct config *running, struct config *fresh,
                                                   const char *name)
 {

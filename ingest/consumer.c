@@ -56,7 +56,9 @@ struct consumer {
     bool waiting;    /* some group waits */
     bool any_paused; /* one was paused over it: the next need not stall all again */
     int64_t housekept_ns, maintain_ns, ticked_ns, committed_ns, confirm_ns;
-    uint32_t group; /* of struct store_ownership */
+    uint32_t group;         /* of struct store_ownership */
+    bool strangers;         /* partitions of topics that are not read may be assigned */
+    bool strangers_are_new; /* and are not paused yet */
 };
 
 static int64_t now_of(const struct consumer *consumer)
@@ -385,19 +387,74 @@ static void tick(struct consumer *consumer, int64_t now_ns)
     }
 }
 
+static struct partition *open_assigned(struct consumer *consumer,
+                                       const struct topic_partition *name)
+{
+    struct partition *partition = partition_open(&consumer->context, name);
+
+    logger_write_event(LOGGER_INFO, "ingest", "partition_assigned",
+                       PARTITION_FORMAT " assigned, shard %s, from offset %lld",
+                       PARTITION_NAME(name), name->shard,
+                       (long long)partition->lane.durable.next_offset);
+    return partition;
+}
+
+static void open_stranger(struct consumer *consumer, const struct topic *topic, int32_t number)
+{
+    const struct topic_partition name = topic_partition_of(topic, number);
+    struct partition *partition = open_assigned(consumer, &name);
+
+    kafka_session_set_paused(consumer->session, &name, false);
+    partition_read_anew(partition, control_is_held(consumer->control, name.collection));
+    alive(consumer);
+}
+
+/* Strangers are paused. When their topic is read later, nobody assigns them again. True when one was opened. */
+static bool look_at_strangers(struct consumer *consumer)
+{
+    rd_kafka_topic_partition_list_t *list, *strangers;
+    bool opened = false;
+
+    if (!consumer->strangers)
+        return false;
+    list = kafka_session_assignment(consumer->session);
+    strangers = rd_kafka_topic_partition_list_new(list->cnt);
+    for (int i = 0; i < list->cnt; i++) {
+        const rd_kafka_topic_partition_t *place = &list->elems[i];
+        const struct topic *topic = topics_find(consumer->topics, place->topic);
+        if (!topic)
+            rd_kafka_topic_partition_list_add(strangers, place->topic, place->partition);
+        else if (!partition_find(consumer->partitions, place->topic, place->partition)) {
+            open_stranger(consumer, topic, place->partition);
+            opened = true;
+        }
+    }
+    if (strangers->cnt > 0 && consumer->strangers_are_new)
+        kafka_session_pause_all(consumer->session, strangers);
+    consumer->strangers = strangers->cnt > 0;
+    consumer->strangers_are_new = false;
+    rd_kafka_topic_partition_list_destroy(strangers);
+    rd_kafka_topic_partition_list_destroy(list);
+    return opened;
+}
+
 static void housekeep(struct consumer *consumer, int64_t now_ns)
 {
+    bool regulate;
+
     consumer->housekept_ns = now_ns;
     alive(consumer);
     if (consumer->pipeline.letters)
         dead_letters_poll(consumer->pipeline.letters, 0);
     end_takeovers(consumer);
+    regulate = look_at_strangers(consumer);
     if (atomic_load(&consumer->hand_over) && !atomic_load(&consumer->left)) {
         kafka_session_give_up(consumer->session);
         atomic_store(&consumer->left, true);
     }
-    if (control_serve(consumer->control, consumer->partitions))
-        append_due(consumer, now_ns, false); /* pauses what is held now */
+    regulate |= control_serve(consumer->control, consumer->partitions);
+    if (regulate) /* pauses what is held now, before its next message comes */
+        append_due(consumer, now_ns, false);
     for (size_t i = 0; i < consumer->partitions->count; i++)
         if (consumer->partitions->items[i]->state == PARTITION_OUT_OF_RANGE)
             partition_tick(consumer->partitions->items[i], io_wall_ms(consumer->options.io));
@@ -443,6 +500,8 @@ static void round_once(struct consumer *consumer)
 
 /* Partitions come and go. */
 
+/* To a static member that comes back the group gives what it had, without asking what it reads now: also partitions of
+ * topics that left the config, or of a collection that is refused. look_at_strangers deals with them. */
 static void on_assigned(void *context, rd_kafka_topic_partition_list_t *list, int32_t generation)
 {
     struct consumer *consumer = context;
@@ -454,14 +513,12 @@ static void on_assigned(void *context, rd_kafka_topic_partition_list_t *list, in
         const struct topic *topic = topics_find(consumer->topics, place->topic);
         struct topic_partition name;
         struct partition *partition;
+        if (!topic)
+            consumer->strangers = consumer->strangers_are_new = true;
         if (!topic || partition_find(consumer->partitions, place->topic, place->partition))
-            continue; /* neither can be: we subscribed to these, and each is assigned once */
+            continue; /* each is assigned once */
         name = topic_partition_of(topic, place->partition);
-        partition = partition_open(&consumer->context, &name);
-        logger_write_event(LOGGER_INFO, "ingest", "partition_assigned",
-                           PARTITION_FORMAT " assigned, shard %s, from offset %lld",
-                           PARTITION_NAME(&name), name.shard,
-                           (long long)partition->lane.durable.next_offset);
+        partition = open_assigned(consumer, &name);
         place->offset = partition_start_offset(partition, true);
         partition_begin(partition, control_is_held(consumer->control, name.collection));
         alive(consumer);
@@ -524,6 +581,7 @@ static void on_lost_all(void *context)
     struct consumer *consumer = context;
     struct partition_list *list = consumer->partitions;
 
+    consumer->strangers = false; /* the client that goes has all partitions still */
     while (list->count > 0)
         close_partition(consumer, list->items[list->count - 1], true);
 }

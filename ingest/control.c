@@ -74,16 +74,27 @@ struct control *control_new(const struct config *config, struct io *io)
     pthread_cond_init(&control->changed, NULL);
     control->held =
         memory_new(config->collection_room + config->collection_count, sizeof(*control->held));
-    for (size_t i = 0; config->data_dir && i < config->collection_count; i++) {
-        char name[NAME_MAX];
-        marker_name(&config->collections[i], name);
-        control->held[i] = marker_is_set(io, config->data_dir, name);
-        if (control->held[i])
-            log_warning("ingest",
-                        "%s is still paused by an operator (`windrow resume -C %s` resumes it)",
-                        config->collections[i].name, config->collections[i].name);
-    }
+    for (size_t i = 0; i < config->collection_count; i++)
+        control_add(control, &config->collections[i]);
     return control;
+}
+
+void control_add(struct control *control, const struct config_collection *collection)
+{
+    char name[NAME_MAX];
+    bool is_held;
+
+    if (!control->config->data_dir)
+        return;
+    marker_name(collection, name);
+    is_held = marker_is_set(control->io, control->config->data_dir, name);
+    pthread_mutex_lock(&control->lock);
+    *held(control, collection) = is_held;
+    pthread_mutex_unlock(&control->lock);
+    if (is_held)
+        log_warning("ingest",
+                    "%s is still paused by an operator (`windrow resume -C %s` resumes it)",
+                    collection->name, collection->name);
 }
 
 void control_delete(struct control *control)

@@ -17,6 +17,8 @@ struct control *control_new(const struct config *config, struct io *io);
 /** After control_close, or without a consumer. NULL is allowed. */
 void control_delete(struct control *control);
 
+/** Looks whether an operator paused a collection that the config has now, before it is read. Any thread. */
+void control_add(struct control *control, const struct config_collection *collection);
 /** See ingest_pause and ingest_resume_stopped. `session` is woken. Any thread. */
 int control_pause(struct control *control, struct kafka_session *session, const char *collection,
                   bool pause, struct error *error);

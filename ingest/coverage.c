@@ -166,7 +166,7 @@ void coverage_update(struct coverage *coverage)
 {
     for (size_t i = 0; i < coverage->config->collection_count; i++) {
         const struct config_collection *collection = &coverage->config->collections[i];
-        if (collection->removed || !learn(coverage, collection))
+        if (collection->removed || collection->refused || !learn(coverage, collection))
             continue;
         tell(coverage, collection);
         if (coverage->config->data_dir)

@@ -78,8 +78,10 @@ unsigned ingest_clients_left(void)
 int ingest_add_collection(struct ingest *ingest, const struct config_collection *collection,
                           struct error *error)
 {
-    int code = topics_add(&ingest->topics, ingest->options.config, collection, error);
+    int code;
 
+    control_add(ingest->control, collection);
+    code = topics_add(&ingest->topics, ingest->options.config, collection, error);
     if (code == 0)
         code = kafka_session_subscribe(consumer_session(ingest->consumer), error);
     if (code != 0)

@@ -500,6 +500,24 @@ rd_kafka_message_t *kafka_session_poll(struct kafka_session *session, int timeou
     return message;
 }
 
+rd_kafka_topic_partition_list_t *kafka_session_assignment(struct kafka_session *session)
+{
+    rd_kafka_topic_partition_list_t *list = NULL;
+
+    return rd_kafka_assignment(session->client, &list) == RD_KAFKA_RESP_ERR_NO_ERROR
+               ? list
+               : rd_kafka_topic_partition_list_new(0);
+}
+
+void kafka_session_pause_all(struct kafka_session *session, rd_kafka_topic_partition_list_t *list)
+{
+    rd_kafka_resp_err_t code = rd_kafka_pause_partitions(session->client, list);
+
+    if (code != RD_KAFKA_RESP_ERR_NO_ERROR)
+        log_warning("ingest", "librdkafka cannot pause %d partitions: %s", list->cnt,
+                    rd_kafka_err2str(code));
+}
+
 void kafka_session_set_paused(struct kafka_session *session, const struct topic_partition *name,
                               bool pause)
 {

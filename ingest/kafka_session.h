@@ -84,7 +84,11 @@ void kafka_session_take_error(struct kafka_session *session, const rd_kafka_mess
  * when it wants to be called again. */
 int64_t kafka_session_maintain(struct kafka_session *session);
 
+/** The partitions that the group gave this process, also those of topics that it does not read. The caller destroys the
+ * list. */
+rd_kafka_topic_partition_list_t *kafka_session_assignment(struct kafka_session *session);
 /** Pausing throws away what was fetched. Not inside an event. */
+void kafka_session_pause_all(struct kafka_session *session, rd_kafka_topic_partition_list_t *list);
 void kafka_session_set_paused(struct kafka_session *session, const struct topic_partition *name,
                               bool pause);
 /** Reads an assigned partition anew, from this offset. Not inside an event. */

@@ -292,10 +292,20 @@ static void install(struct partition *partition)
     free(folder);
 }
 
-void partition_end_takeover(struct partition *partition, bool held)
+void partition_read_anew(struct partition *partition, bool held)
 {
     struct error error = {0};
 
+    if (kafka_session_read_from(partition->context->session, &partition->name,
+                                partition_start_offset(partition, true), &error) != 0)
+        stop(partition, STOP_RANGE, "Kafka refuses to read it: %s", error.text);
+    else
+        partition_begin(partition, held);
+    partition_publish(partition);
+}
+
+void partition_end_takeover(struct partition *partition, bool held)
+{
     install(partition);
     say_waiting(partition, "");
     enter(partition, PARTITION_OPENING);
@@ -306,12 +316,7 @@ void partition_end_takeover(struct partition *partition, bool held)
     lane_resume(&partition->lane);
     log_info("ingest", PARTITION_FORMAT " goes on from offset %lld",
              PARTITION_NAME(&partition->name), (long long)partition->lane.durable.next_offset);
-    if (kafka_session_read_from(partition->context->session, &partition->name,
-                                partition_start_offset(partition, true), &error) != 0)
-        stop(partition, STOP_RANGE, "Kafka refuses to read it: %s", error.text);
-    else
-        partition_begin(partition, held);
-    partition_publish(partition);
+    partition_read_anew(partition, held);
 }
 
 int64_t partition_start_offset(struct partition *partition, bool check)

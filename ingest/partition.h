@@ -147,6 +147,8 @@ struct partition *partition_open(const struct partition_context *context,
 int64_t partition_start_offset(struct partition *partition, bool check);
 /** FETCHING that is over becomes OPENING, then as partition_begin, with the copy or without. */
 void partition_end_takeover(struct partition *partition, bool held);
+/** Reads one anew that the group gave this process before. Not inside an event. */
+void partition_read_anew(struct partition *partition, bool held);
 /** Reading begins there: CHECKING_TOPIC, READING, or HELD_BY_OPERATOR when `held`. */
 void partition_begin(struct partition *partition, bool held);
 

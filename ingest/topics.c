@@ -62,7 +62,8 @@ int topics_create(struct topics *topics, const struct config *config, struct err
         topics->room += config->collections[i].topic_count;
     topics->list = memory_new(topics->room, sizeof(*topics->list));
     for (size_t i = 0; i < config->collection_count; i++)
-        if (topics_add(topics, config, &config->collections[i], error) != 0)
+        if (!config->collections[i].refused &&
+            topics_add(topics, config, &config->collections[i], error) != 0)
             return error->code;
     return 0;
 }

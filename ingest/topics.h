@@ -43,8 +43,8 @@ struct topic_partition {
 #define PARTITION_FORMAT  "%s: %s [%d]"
 #define PARTITION_NAME(p) (p)->collection->name, (p)->topic, (p)->number
 
-/** Lists the topics of all collections. ERROR_INVALID or ERROR_UNSUPPORTED when they cannot be read
- * together. Destroy it in any case. */
+/** Lists the topics of all collections that are not refused. ERROR_INVALID or ERROR_UNSUPPORTED when they
+ * cannot be read together. Destroy it in any case. */
 int topics_create(struct topics *topics, const struct config *config, struct error *error);
 void topics_destroy(struct topics *topics);
 /** Adds the topics of a collection that the configuration has now. Errors as above, and ERROR_BUSY

@@ -198,25 +198,33 @@ static int open_folders(struct store_registry *registry, const struct config_col
     return code;
 }
 
+int store_registry_open_collection(struct store_registry *registry,
+                                   const struct config_collection *collection, struct error *error)
+{
+    struct store *store = registry->options.store;
+    const char **folders;
+    struct arena arena;
+    size_t count;
+    int code;
+
+    arena_create(&arena, 0);
+    code = places_name_shards(store, collection, error);
+    if (code == 0)
+        code = store_shard_list(store, collection->name, &arena, &folders, &count, error);
+    if (code == 0)
+        code = open_folders(registry, collection, folders, count, error);
+    arena_destroy(&arena);
+    return code;
+}
+
 int store_registry_open_existing(struct store_registry *registry, const struct config *config,
                                  struct error *error)
 {
-    struct store *store = registry->options.store;
-    struct arena arena;
     int code = 0;
 
-    arena_create(&arena, 0);
-    for (size_t i = 0; i < config->collection_count && code == 0; i++) {
-        const struct config_collection *collection = &config->collections[i];
-        const char **folders;
-        size_t count;
-        code = places_name_shards(store, collection, error);
-        if (code == 0)
-            code = store_shard_list(store, collection->name, &arena, &folders, &count, error);
-        if (code == 0)
-            code = open_folders(registry, collection, folders, count, error);
-    }
-    arena_destroy(&arena);
+    for (size_t i = 0; i < config->collection_count && code == 0; i++)
+        if (!config->collections[i].refused)
+            code = store_registry_open_collection(registry, &config->collections[i], error);
     return code;
 }
 

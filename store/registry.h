@@ -63,11 +63,14 @@ void store_registry_delete(struct store_registry *registry);
 
 struct store *store_registry_store(const struct store_registry *registry);
 
-/** Opens every shard of the configured collections that is on disk. Folders of an earlier windrow, named by the
- * place of their topic in the list, are named by the topic first. A folder of a topic that the collection does not
- * read stays closed, and the log says so. */
+/** Opens every shard on disk of the configured collections that are not refused. Folders of an earlier windrow,
+ * named by the place of their topic in the list, are named by the topic first. A folder of a topic that the
+ * collection does not read stays closed, and the log says so. */
 int store_registry_open_existing(struct store_registry *registry, const struct config *config,
                                  struct error *error);
+/** The same for one collection, which the consumer does not know yet. */
+int store_registry_open_collection(struct store_registry *registry,
+                                   const struct config_collection *collection, struct error *error);
 /** Opens a shard, or finds it open; the assignment owns it from now on. With `expects_shards` it is
  * behind until store_registry_set_behind says that it is not. */
 int store_registry_claim(struct store_registry *registry,

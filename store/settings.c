@@ -66,11 +66,10 @@ struct comparison {
     struct io *io;
     const char *folder; /* of the collection */
     const struct config_collection *collection;
-    struct buffer *report;
-    size_t count;
+    struct error *error; /* of the first shard that differs */
 };
 
-/* One line tells it of the collection: its shards were written alike. */
+/* The first one tells it of the collection: its shards were written alike. */
 static int compare_shard(void *context, const char *name)
 {
     struct comparison *comparison = context;
@@ -78,7 +77,6 @@ static int compare_shard(void *context, const char *name)
     const struct store_settings wanted = store_settings_wanted(collection);
     struct store_settings stored;
     struct manifest_state state = {0};
-    struct error error = {0};
     char directory[PATH_MAX], shard[CONFIG_SHARD_NAME_BYTES];
     int code;
 
@@ -88,38 +86,48 @@ static int compare_shard(void *context, const char *name)
     if ((size_t)snprintf(directory, sizeof(directory), "%s/%s", comparison->folder, name) >=
         sizeof(directory))
         return 0;
-    code = manifest_read_current(comparison->io, directory, &state, &error);
-    if (code == ERROR_NOT_FOUND) /* no shard */
+    code = manifest_read_current(comparison->io, directory, &state, comparison->error);
+    if (code == ERROR_NOT_FOUND) { /* no shard */
+        *comparison->error = (struct error){0};
         return 0;
+    }
     stored = store_settings_stored(&state);
     if (code == 0)
-        code = store_settings_check(&stored, &wanted, &error);
+        code = store_settings_check(&stored, &wanted, comparison->error);
     manifest_state_destroy(&state);
-    if (code == 0)
-        return 0;
-    buffer_append_format(comparison->report, "collections.%s: shard %s: %s\n", collection->name,
-                         name, error.text);
-    comparison->count++;
-    return 1;
+    if (code != 0)
+        (void)error_wrap(comparison->error, "shard %s", name);
+    return code;
+}
+
+int store_settings_check_data(struct io *io, const char *data_dir,
+                              const struct config_collection *collection, struct error *error)
+{
+    /* An earlier windrow had the collections beside LOCK. */
+    static const char *const places[] = {"%.3000s/" STORE_COLLECTIONS "/%s", "%.3000s/%s"};
+    struct error found = {0};
+    char folder[PATH_MAX];
+    struct comparison comparison = {io, folder, collection, &found};
+
+    for (size_t i = 0; i < 2 && found.code == 0; i++)
+        if ((size_t)snprintf(folder, sizeof(folder), places[i], data_dir, collection->name) <
+            sizeof(folder))
+            (void)io_list(io, folder, compare_shard, &comparison, ERROR_IGNORED);
+    return found.code == 0 ? 0 : error_set(error, found.code, "%s", found.text);
 }
 
 size_t store_settings_compare(struct io *io, const char *data_dir, const struct config *config,
                               struct buffer *report)
 {
-    /* An earlier windrow had the collections beside LOCK. */
-    static const char *const places[] = {"%.3000s/" STORE_COLLECTIONS "/%s", "%.3000s/%s"};
-    struct comparison comparison = {.io = io, .report = report};
-    char folder[PATH_MAX];
+    size_t count = 0;
 
-    comparison.folder = folder;
     for (size_t i = 0; i < config->collection_count; i++) {
-        const size_t before = comparison.count;
-        comparison.collection = &config->collections[i];
-        for (size_t j = 0; j < 2 && comparison.count == before && !comparison.collection->removed;
-             j++)
-            if ((size_t)snprintf(folder, sizeof(folder), places[j], data_dir,
-                                 comparison.collection->name) < sizeof(folder))
-                (void)io_list(io, folder, compare_shard, &comparison, ERROR_IGNORED);
+        const struct config_collection *collection = &config->collections[i];
+        struct error error = {0};
+        if (collection->removed || store_settings_check_data(io, data_dir, collection, &error) == 0)
+            continue;
+        buffer_append_format(report, "collections.%s: %s\n", collection->name, error.text);
+        count++;
     }
-    return comparison.count;
+    return count;
 }

@@ -32,6 +32,11 @@ struct store_settings store_settings_stored(const struct manifest_state *state);
 int store_settings_check(const struct store_settings *stored, const struct store_settings *wanted,
                          struct error *error);
 
+/** Reads the manifests of a collection, which a service may have open. ERROR_INVALID when a shard contradicts the
+ * config, with its name and both values; another code when a manifest cannot be read. */
+int store_settings_check_data(struct io *io, const char *data_dir,
+                              const struct config_collection *collection, struct error *error);
+
 /** Compares what lies in a data folder with the collections of a config, reading manifests only: a service may have the
  * folder open. Appends a line "collections.NAME: ..." for each collection that could not be opened with the config,
  * and for each that cannot be judged. Returns how many lines. */

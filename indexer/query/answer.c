@@ -202,6 +202,9 @@ static int read_request(const struct config *config, const struct doc *whole, st
             config_collection_find(config, arena_copy(arena, name->string, name->count));
     if (!options->collection)
         return error_set(error, ERROR_NOT_FOUND, "peer: this process has no such collection");
+    if (options->collection->refused)
+        return error_set(error, ERROR_NOT_FOUND, "peer: `%s` is refused here: %s",
+                         options->collection->name, options->collection->refused);
     if (options->collection->dim != dim)
         return error_set(error, ERROR_NOT_FOUND,
                          "peer: `%s` has %u dimensions here, the request has %u",

@@ -165,6 +165,61 @@ class WithBroker(unittest.TestCase):
         self.assertIn("reload refused, keeping the running config", self.hang_up())
         self.assertTrue(self.windrow.ready())
 
+    def configure(self, **changes):
+        self.windrow.tree["collections"][COLLECTION].update(changes)
+        self.windrow.configure(self.windrow.tree)
+
+    def refused(self):
+        return {next(iter(labels)).split('"')[1]: value for labels, value in self.windrow.metrics("windrow_collection_refused").items()}
+
+    def count(self, name):
+        reply = self.windrow.request("POST", f"/collections/{name}/points/count", {})
+        return reply.json()["result"]["count"] if reply.status == 200 else reply.body
+
+    def check_refused(self, words):
+        """By name, wherever an operator or a client looks; the other collection is served."""
+        self.assertRegex(self.windrow.request("GET", "/readyz").body.decode(), rf"(?m)^refused: {COLLECTION}: shard \S+: {words}")
+        for method, path, body in (("POST", "/points/count", {}), ("POST", "/points/query", {"query": [1] * DIM}), ("PUT", "/points?wait=true", POINT), ("GET", "", None), ("GET", "/points/1", None)):
+            reply = self.windrow.request(method, f"/collections/{COLLECTION}{path}", body)
+            said = reply.body.decode()
+            self.assertEqual((reply.status, words in said), (503, True), said)
+        self.assertEqual(self.count("others"), 10)
+        self.assertRegex(self.windrow.command("status").stdout, rf"REFUSED: shard \S+: {words}")
+        self.assertEqual(self.refused(), {COLLECTION: 1, "others": 0})
+        backup = self.windrow.command("backup", os.path.join(harness.scratch_folder("backup"), "new"))
+        self.assertNotEqual(backup.returncode, 0)
+        self.assertIn(words, backup.stderr)
+
+    def test_collection_that_its_records_contradict_is_refused_and_others_are_served(self):
+        self.start()
+        self.windrow.tree["collections"]["others"] = {**self.windrow.tree["collections"][COLLECTION], "topics": ["others"]}
+        self.configure()
+        self.assertEqual(self.windrow.command("produce", "-C", "others", "--create-topic", "1", "/dev/null").returncode, 0)
+        self.windrow.start()
+        self.kafka.produce(TOPIC, records(1, 10, hours_ago(0)))
+        self.kafka.produce("others", records(1, 10, hours_ago(0)))
+        self.assertEqual(self.caught_up_count(), 10)
+        harness.wait_for(lambda: self.count("others") == 10, "the others come")
+        self.assertEqual(self.windrow.command("pause", "-C", COLLECTION).returncode, 0)
+        self.windrow.stop()
+        self.configure(metric="cosine")
+        self.windrow.start()
+        harness.wait_for(self.windrow.ready, "it is ready with the others")
+        words = "metric is l2 on disk and cosine in the config"
+        self.assertIn(f"collections.{COLLECTION} is refused, others are served: shard", self.windrow.log())
+        self.check_refused(words)
+        self.assertIn("dimension is 16 on disk and 17 in the config", self.reload(dim=17, metric="l2"))
+        self.check_refused(words)
+        self.kafka.produce(TOPIC, records(11, 10, hours_ago(0)))
+        self.assertIn(f"collections.{COLLECTION} is served", self.reload(dim=16, ttl="7h"))
+        harness.wait_for(lambda: self.count(COLLECTION) == 10, "what is stored is served, and what comes waits")
+        self.assertTrue(self.windrow.request("GET", "/status").json()["collections"][-1]["paused"])
+        self.assertEqual(self.windrow.command("resume", "-C", COLLECTION).returncode, 0)
+        self.assertEqual(self.caught_up_count(), 20)
+        self.assertEqual(self.refused(), {COLLECTION: 0, "others": 0})
+        self.assertNotIn("refused", self.windrow.request("GET", "/readyz").body.decode())
+        self.assertIn("nothing changed", self.hang_up())
+
     def test_full_disk_stops_reading_and_nothing_else(self):
         data = harness.scratch_folder("small")
         if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", data], capture_output=True, check=False).returncode:

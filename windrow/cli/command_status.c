@@ -181,6 +181,8 @@ static void append_collection(struct buffer *out, const struct doc *collection, 
         (long long)reply_number(collection, "dim", 0), REPLY_TEXT(collection, "metric"),
         window_ms > 0 ? "windows of " : "no windows",
         window_ms > 0 ? text_format_duration(window_ms, window) : "", ttl);
+    if (reply_get(collection, "refused")->type == DOC_STRING)
+        buffer_append_format(out, "  REFUSED: %.*s\n", REPLY_TEXT(collection, "refused"));
     if (shards->type != DOC_ARRAY || shards->count == 0)
         buffer_append_text(out, "  no shards open here\n");
     for (uint32_t i = 0; shards->type == DOC_ARRAY && i < shards->count; i++)

@@ -37,7 +37,7 @@ static void append_missing(struct service *service, struct http_request *request
 
     for (size_t i = 0; i < config->collection_count; i++) {
         struct store_coverage coverage;
-        if (config->collections[i].removed)
+        if (config->collections[i].removed || config->collections[i].refused)
             continue;
         store_registry_coverage(service->registry, config->collections[i].name, &request->arena,
                                 &coverage);
@@ -66,6 +66,16 @@ static void append_stopped(struct service *service, struct http_request *request
                                  partitions[i].partition, partitions[i].stopped);
 }
 
+static void append_refused(struct service *service, struct http_request *request)
+{
+    const struct config *config = service->config;
+
+    for (size_t i = 0; i < config->collection_count; i++)
+        if (!config->collections[i].removed && config->collections[i].refused)
+            buffer_append_format(&request->reply, "refused: %s: %s\n", config->collections[i].name,
+                                 config->collections[i].refused);
+}
+
 /* A process that is away from NATS answers for what it has, and says so. */
 static void append_disconnected(struct service *service, struct http_request *request)
 {
@@ -85,6 +95,7 @@ static void handle_readyz(struct http_request *request)
         buffer_append_text(&request->reply, ready);
         append_missing(request->context, request);
         append_stopped(request->context, request);
+        append_refused(request->context, request);
         append_disconnected(request->context, request);
         if (request->reply.size == strlen(ready)) { /* Qdrant's words */
             request->reply.size = 0;
@@ -94,6 +105,7 @@ static void handle_readyz(struct http_request *request)
     }
     http_reply_plain(request, 503, HTTP_TYPE_TEXT);
     buffer_append_format(&request->reply, "not ready: %s\n", why);
+    append_refused(request->context, request);
     append_disconnected(request->context, request);
     request->retry_after_seconds = 1;
 }
@@ -144,6 +156,19 @@ static int parse_text(struct http_request *request, const struct doc *body, cons
     return 0;
 }
 
+/* A backup without the shards of one collection would look like a whole one. */
+static int check_all_served(const struct service *service, struct error *error)
+{
+    const struct config *config = service->config;
+
+    for (size_t i = 0; i < config->collection_count; i++)
+        if (!config->collections[i].removed && config->collections[i].refused)
+            return error_set(error, ERROR_UNAVAILABLE,
+                             "Collection `%s` is refused, and a backup would not have it: %s",
+                             config->collections[i].name, config->collections[i].refused);
+    return 0;
+}
+
 static int back_up(struct http_request *request, struct error *error)
 {
     struct service *service = request->context;
@@ -158,6 +183,8 @@ static int back_up(struct http_request *request, struct error *error)
     if (folder[0] != '/')
         return error_set(error, ERROR_INVALID,
                          "Format error in JSON body: $.folder: expected an absolute path");
+    if (check_all_served(service, error) != 0)
+        return error->code;
     if (begin_long(request, error) != 0)
         return error->code;
     code = store_registry_backup(service->registry, service->io, folder, token,

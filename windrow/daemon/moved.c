@@ -149,7 +149,8 @@ void moved_tick(struct moved *moved)
         folder->seen = false;
     arena_create(&arena, 0);
     for (size_t i = 0; i < service->config->collection_count; i++)
-        count += look_at(moved, cluster, &service->config->collections[i], &arena);
+        if (!service->config->collections[i].refused)
+            count += look_at(moved, cluster, &service->config->collections[i], &arena);
     arena_destroy(&arena);
     for (struct folder **place = &moved->folders; *place;) {
         if ((*place)->seen)

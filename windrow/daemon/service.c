@@ -35,6 +35,7 @@
 #include "windrow/daemon/log_control.h"
 #include "windrow/daemon/moved.h"
 #include "windrow/daemon/parts.h"
+#include "windrow/daemon/reload.h"
 #include "windrow/daemon/safe_clock.h"
 #include "windrow/daemon/shared_collections.h"
 #include "windrow/daemon/status.h"
@@ -218,17 +219,27 @@ static void close_endpoint(struct service *service)
     http_server_delete(service->http);
 }
 
-/* Before anybody is answered: who finds the port open takes the service for one that works. */
+/* Before anybody is answered: no request of a collection that its stored records contradict finds it served. */
 static int check_settings(struct service *service, struct error *error)
 {
-    struct buffer report = {0};
+    struct config *config = service->config;
     int code = 0;
 
-    if ((service->roles & CONFIG_ROLE_INGEST) != 0 &&
-        store_settings_compare(service->io, service->config->data_dir, service->config, &report) >
-            0)
-        code = error_set(error, ERROR_INVALID, "%.900s", buffer_text(&report));
-    buffer_destroy(&report);
+    if ((service->roles & CONFIG_ROLE_INGEST) == 0)
+        return 0;
+    for (size_t i = 0; i < config->collection_count && code == 0; i++) {
+        const char *name = config->collections[i].name;
+        code = store_settings_check_data(service->io, config->data_dir, &config->collections[i],
+                                         error);
+        if (code == ERROR_INVALID) {
+            config_refuse_collection(config, i, error->text);
+            reload_tell_refused(&config->collections[i]);
+            *error = (struct error){0};
+            code = 0;
+        } else if (code != 0) {
+            (void)error_wrap(error, "collections.%s", name);
+        }
+    }
     return code;
 }
 

@@ -178,9 +178,10 @@ static struct doc collection_doc(struct service *service,
                                  const struct status_request *request, struct arena *arena)
 {
     struct ingest *ingest = atomic_load(&service->ingest);
-    struct doc map = doc_map(arena, 11);
+    struct doc map = doc_map(arena, 12);
 
     doc_put(&map, "name", doc_string(arena, collection->name));
+    doc_put(&map, "refused", doc_text(arena, collection->refused));
     doc_put(&map, "dim", doc_integer(collection->dim));
     if (collection->vector_name)
         doc_put(&map, "vector_name", doc_string(arena, collection->vector_name));

@@ -3,7 +3,7 @@
  *   {"node", "version", "cluster": its name or null, "uptime_seconds", "ready", "why": text when not
  *    ready, "clock": {"safe_ms", "wall_ms", "stands", "advice": what to do when it stands, or null},
  *    "workers": as builds_status, "collections": [
- *      {"name", "dim", "metric", "window_ms", "paused" (by an operator, here), "ttl_ms",
+ *      {"name", "refused": why nobody reads or writes it, or null, "dim", "metric", "window_ms", "paused" (by an operator, here), "ttl_ms",
  *       "partial", "missing": partitions without a live owner, or null: not known,
  *       "shards": [
  *         {"node" (that serves it), "shard", "topic", "partition", "next_offset", "begin_offset",

@@ -140,6 +140,10 @@ static void publish(struct metrics *metrics, const struct config_collection *col
 {
     const char *name = collection->name;
 
+    set(metrics, name, "windrow_collection_refused",
+        "1 while nobody reads or writes the collection, because stored records contradict its "
+        "settings",
+        collection->refused ? 1 : 0);
     publish_kinds(metrics, name, sums);
     publish_spans(metrics, name, sums);
     if (collection->max_bytes > 0)

@@ -645,7 +645,8 @@ function drawHead() {
   pill.className = `pill ${status.ready ? "good" : "bad"}`;
   const stopped = (state.collection?.shards ?? []).filter(shard => shard.stopped || shard.damage).map(shard => `${shard.topic ?? "shard"}[${shard.shard}]: ${shard.stopped || shard.damage}`);
   const scanned = state.windows.filter(w => w.reason?.startsWith("no index: "));
-  const troubles = [status.clock?.advice, status.ready ? null : status.why, ...stopped,
+  const refused = status.collections.filter(collection => collection.refused).map(collection => `${collection.name} is refused: ${collection.refused}`);
+  const troubles = [status.clock?.advice, status.ready ? null : status.why, ...refused, ...stopped,
     state.collection?.missing?.length ? `Answers are not complete: nobody serves ${state.collection.missing.join(", ")}` : null,
     scanned.length ? `${plural(scanned.length, "window")} of ${state.collection.name} without an index; of the first: ${scanned[0].reason}` : null,
     status.workers && !status.workers.connected ? `The work queue is away: ${status.workers.why}` : null].filter(Boolean);

@@ -507,6 +507,11 @@ static const struct config_collection *asked_collection(struct http_request *req
         http_reply_error(request, 404, "Not found: Collection `%.200s` doesn't exist!", name);
     else if (!collection)
         http_reply_error(request, 400, "Wrong input: which collection? ?collection=NAME");
+    if (collection && collection->refused) {
+        http_reply_error(request, 503, "Collection `%.200s` is refused: %s", collection->name,
+                         collection->refused);
+        return NULL;
+    }
     return collection;
 }
 

@@ -462,7 +462,10 @@ int rest_request_collection(struct http_request *request,
             config_collection_find(http_server_options(request->server)->config, name);
     *collection = request->collection;
     if (*collection)
-        return 0;
+        return (*collection)->refused
+                   ? error_set(error, ERROR_UNAVAILABLE, "Collection `%.200s` is refused: %s", name,
+                               (*collection)->refused)
+                   : 0;
     return error_set(error, ERROR_NOT_FOUND, "Not found: Collection `%.200s` doesn't exist!", name);
 }
 
