@@ -102,6 +102,11 @@ int cluster_fetch_shard(struct cluster *cluster, const struct cluster_fetch *fet
     return snapshot_fetch(cluster->fetcher, fetch, folder, error);
 }
 
+void cluster_tick(struct cluster *cluster)
+{
+    snapshot_source_tick(cluster->source);
+}
+
 void cluster_close(struct cluster *cluster)
 {
     if (!cluster)

@@ -72,6 +72,8 @@ int64_t cluster_fetch_worth(struct cluster *cluster, const char *collection, con
  * log says of each why. Any thread. */
 int cluster_fetch_shard(struct cluster *cluster, const struct cluster_fetch *fetch, char *folder,
                         struct error *error);
+/** About twice a second: removes copies that were made for other nodes which do not ask for them any more. Any thread. */
+void cluster_tick(struct cluster *cluster);
 /** The HTTP server must have stopped. NULL is allowed. */
 void cluster_close(struct cluster *cluster);
 
