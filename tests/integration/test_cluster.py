@@ -391,9 +391,11 @@ class Cluster(Nodes):
     def test_without_nats_a_node_with_shards_is_ready_and_one_without_is_not(self):
         node, coordinator = self.node("n0"), self.node("q")
         self.feed(node)
+        coordinator.spawn_run("--role", "query")
+        harness.wait_for(lambda: coordinator.request("GET", "/readyz").body == b"not ready: no node that reads Kafka is heard\n", "nobody is there", 30)
         self.start_all([node])
-        coordinator.start("--role", "query")
         self.wait_whole([node, coordinator])
+        harness.wait_for(coordinator.ready, "somebody is there", 30)
         self.assertEqual(node.request("GET", "/readyz").body, b"all shards are ready")
         self.nats.stop()
         for one in (node, coordinator):
