@@ -29,8 +29,9 @@ struct nodes {
     pthread_mutex_t lock;           /* guards all below */
     struct node *first;
     size_t count;
-    atomic_size_t silent_count; /* of them; written under the lock */
-    int64_t deaf_ns;            /* when this process last could not hear anybody */
+    atomic_size_t silent_count;   /* of them; written under the lock */
+    _Atomic uint64_t taken_count; /* announcements; written under the lock */
+    int64_t deaf_ns;              /* when this process last could not hear anybody */
 };
 
 /* Nodes. Under the lock. */
@@ -263,6 +264,7 @@ bool nodes_take(struct nodes *nodes, struct node *fresh, const struct doc *annou
     *is_new = !former || former->silent;
     *outcome = take_node(nodes, fresh, name, announcement_is_leaving(announcement));
     kept = nodes->first == fresh;
+    atomic_fetch_add(&nodes->taken_count, 1);
     if (kept && (nodes->options.roles & CONFIG_ROLE_INGEST) == 0)
         learn_expected(nodes, fresh);
     if ((nodes->options.roles & CONFIG_ROLE_INGEST) != 0 && fresh->understands &&
@@ -413,6 +415,36 @@ size_t nodes_owners(struct nodes *nodes, const char *collection, const char *sha
     }
     pthread_mutex_unlock(&nodes->lock);
     return count;
+}
+
+uint64_t nodes_taken_count(const struct nodes *nodes)
+{
+    return atomic_load(&nodes->taken_count);
+}
+
+/* Only by one who answers: who waits to do so has shown nobody more. */
+bool nodes_superseded(struct nodes *nodes, const char *collection, const char *shard,
+                      const char *node, int32_t generation)
+{
+    struct claim claims[HOLDERS_MAX + 1];
+    struct holders holders;
+    const struct node *asked;
+    size_t count = 0;
+    bool superseded = false;
+
+    pthread_mutex_lock(&nodes->lock);
+    for (asked = nodes->first; asked && strcmp(asked->name, node) != 0; asked = asked->next)
+        ;
+    if (asked) {
+        find_holders(nodes, collection, shard, &holders);
+        claims[count++] = (struct claim){.group = asked->group, .generation = generation};
+        for (size_t i = 0; i < holders.heard_count; i++)
+            if (holders.nodes[i] != asked && holders.claims[i].serves)
+                claims[count++] = holders.claims[i];
+        superseded = claims_superseded(claims, count, 0);
+    }
+    pthread_mutex_unlock(&nodes->lock);
+    return superseded;
 }
 
 size_t nodes_successors(struct nodes *nodes)

@@ -40,6 +40,12 @@ void nodes_judge(struct nodes *nodes, bool hears, size_t *heard, size_t *silent)
 size_t nodes_owners(struct nodes *nodes, const char *collection, const char *shard,
                     struct arena *arena, struct nodes_owner *owners, size_t max);
 
+/** How many announcements were taken: what nodes_superseded says changes with them alone. Any thread. */
+uint64_t nodes_taken_count(const struct nodes *nodes);
+/** Whether a node of that one's consumer group is heard that answers for the shard in a newer generation. Any thread. */
+bool nodes_superseded(struct nodes *nodes, const char *collection, const char *shard,
+                      const char *node, int32_t generation);
+
 /** How many other nodes of this one's replica set read Kafka and do not drain. Any thread. */
 size_t nodes_successors(struct nodes *nodes);
 /** Whether one of them serves the shard, does not hand it over, and has everything below `next_offset`. Of two that hand
