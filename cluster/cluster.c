@@ -55,10 +55,9 @@ bool cluster_connected(const struct cluster *cluster)
     return members_connected(cluster->members);
 }
 
-bool cluster_reaches_others(const struct cluster *cluster)
+bool cluster_reaches_readers(const struct cluster *cluster)
 {
-    return members_connected(cluster->members) ||
-           nodes_reaches_others(members_nodes(cluster->members));
+    return nodes_reaches_readers(members_nodes(cluster->members));
 }
 
 int cluster_drain(struct cluster *cluster, struct error *error)
@@ -100,6 +99,11 @@ int cluster_fetch_shard(struct cluster *cluster, const struct cluster_fetch *fet
                         struct error *error)
 {
     return snapshot_fetch(cluster->fetcher, fetch, folder, error);
+}
+
+void cluster_tick(struct cluster *cluster)
+{
+    snapshot_source_tick(cluster->source);
 }
 
 void cluster_close(struct cluster *cluster)

@@ -41,8 +41,8 @@ int cluster_announce(struct cluster *cluster, uint16_t port, struct error *error
 void cluster_leave(struct cluster *cluster);
 /** Whether NATS is reached. Any thread. */
 bool cluster_connected(const struct cluster *cluster);
-/** Whether there is somebody to ask: NATS is reached, or a node that was heard over it answers still. Any thread. */
-bool cluster_reaches_others(const struct cluster *cluster);
+/** Whether there is somebody to ask: a node that reads Kafka is heard, or one that was heard answers still. Any thread. */
+bool cluster_reaches_readers(const struct cluster *cluster);
 /** Whether this process can hand its shards over: ERROR_INVALID with the reason when nobody is there for it. From
  * then on it says that it drains. Any thread. */
 int cluster_drain(struct cluster *cluster, struct error *error);
@@ -72,6 +72,8 @@ int64_t cluster_fetch_worth(struct cluster *cluster, const char *collection, con
  * log says of each why. Any thread. */
 int cluster_fetch_shard(struct cluster *cluster, const struct cluster_fetch *fetch, char *folder,
                         struct error *error);
+/** About twice a second: removes copies that were made for other nodes which do not ask for them any more. Any thread. */
+void cluster_tick(struct cluster *cluster);
 /** The HTTP server must have stopped. NULL is allowed. */
 void cluster_close(struct cluster *cluster);
 

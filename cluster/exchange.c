@@ -47,12 +47,26 @@ enum {
 #define MOVES_NS      INT64_C(500000000)
 #define MOVES_LOOK_NS INT64_C(5000000)
 
-enum outcome { ANSWERED, UNREACHABLE, REFUSED, BUSY, LATE, UNUSABLE, CANCELLED, OUTCOMES };
+enum outcome {
+    ANSWERED,
+    UNREACHABLE,
+    REFUSED,
+    BUSY,
+    LATE,
+    UNUSABLE,
+    SUPERSEDED,
+    CANCELLED,
+    OUTCOMES
+};
 
 static const char *const outcome_names[OUTCOMES] = {
-    [ANSWERED] = "answered",   [UNREACHABLE] = "unreachable",
-    [REFUSED] = "refused",     [BUSY] = "busy",
-    [LATE] = "late",           [UNUSABLE] = "unusable",
+    [ANSWERED] = "answered",
+    [UNREACHABLE] = "unreachable",
+    [REFUSED] = "refused",
+    [BUSY] = "busy",
+    [LATE] = "late",
+    [UNUSABLE] = "unusable",
+    [SUPERSEDED] = "superseded",
     [CANCELLED] = "cancelled",
 };
 
@@ -73,6 +87,7 @@ struct request {
     const char *node, *address;
     struct wanted **wanted; /* that it asks for */
     size_t wanted_count;
+    bool *superseded; /* those that somebody else has by now; once there is an answer */
     struct buffer body, reply;
     char reason[CURL_ERROR_SIZE];
     int64_t start_ns, hedge_ns; /* hedge_ns: from when on it may be hedged */
@@ -87,6 +102,7 @@ struct query_exchange {
     struct arena arena;
     struct wanted *wanted;
     struct request *requests; /* all that were made */
+    uint64_t taken_count;     /* of announcements, before the owners were looked for */
     size_t running;
     struct query_peer_counts counts;
 };
@@ -235,6 +251,38 @@ static void complain(struct query_exchange *exchange, const struct request *requ
                                why);
 }
 
+/* The owners were chosen by what had been heard then. */
+static bool superseded(void *asker, size_t place, int32_t generation)
+{
+    struct request *request = asker;
+    struct query_exchange *exchange = request->exchange;
+    struct nodes *nodes = exchange->exchanger->nodes;
+
+    if (nodes_taken_count(nodes) == exchange->taken_count ||
+        !nodes_superseded(nodes, exchange->call->collection->name, request->wanted[place]->name,
+                          request->node, generation))
+        return false;
+    request->superseded[place] = true;
+    return true;
+}
+
+/* The newer owner is looked for, and this one asked again for what is its own. */
+static bool ask_again(struct query_exchange *exchange, struct request *request)
+{
+    bool any = false;
+
+    for (size_t i = 0; i < request->wanted_count; i++)
+        any |= request->superseded[i];
+    for (size_t i = 0; any && i < request->wanted_count; i++) {
+        struct wanted *wanted = request->wanted[i];
+        if (!request->superseded[i])
+            wanted_put_back(wanted, request->address);
+        else if (wanted->moves_until_ns == 0)
+            wanted->moves_until_ns = now_ns(exchange) + MOVES_NS;
+    }
+    return any;
+}
+
 static enum outcome accept_reply(struct query_exchange *exchange, struct request *request)
 {
     const struct query_peer_call *call = exchange->call;
@@ -247,12 +295,18 @@ static enum outcome accept_reply(struct query_exchange *exchange, struct request
                                        .shard_count = request->wanted_count,
                                        .body = request->reply.data,
                                        .body_bytes = request->reply.size,
-                                       .served = served};
+                                       .served = served,
+                                       .superseded = superseded,
+                                       .asker = request};
     struct error error = {0};
 
+    request->superseded = memory_checked(
+        arena_calloc(&exchange->arena, request->wanted_count + 1, sizeof(*request->superseded)));
     for (size_t i = 0; i < request->wanted_count; i++)
         names[i] = request->wanted[i]->name;
     if (call->accept(call->context, &answer, &error) != 0) {
+        if (ask_again(exchange, request))
+            return SUPERSEDED;
         complain(exchange, request, error.text);
         return UNUSABLE;
     }
@@ -295,7 +349,8 @@ static bool may_have_left(const struct request *request, enum outcome outcome)
     long status = 0;
 
     (void)curl_easy_getinfo(request->curl, CURLINFO_RESPONSE_CODE, &status);
-    return outcome == ANSWERED || outcome == UNREACHABLE || (outcome == REFUSED && status == 503);
+    return outcome == ANSWERED || outcome == SUPERSEDED || outcome == UNREACHABLE ||
+           (outcome == REFUSED && status == 503);
 }
 
 /* A request overlaps with an answer that was taken: its own would have some rows twice. Its node is
@@ -475,6 +530,7 @@ static struct query_exchange *start(void *context, const struct query_peer_call 
     exchange->set = connections_take(exchanger->connections);
     exchange->headers = http_client_headers(exchanger->options.config, HTTP_TYPE_BINARY);
     arena_create(&exchange->arena, 0);
+    exchange->taken_count = nodes_taken_count(exchanger->nodes);
     exchange->wanted = memory_checked(
         arena_calloc(&exchange->arena, call->shard_count + 1, sizeof(struct wanted)));
     for (size_t i = 0; i < call->shard_count; i++) {
@@ -603,7 +659,8 @@ static void answer_here(struct query_exchange *exchange)
                                             .describer = options->describer,
                                             .stop = exchange->call->stop};
     const size_t count = exchange->call->shard_count;
-    struct request here = {.node = options->config->node, .address = "this process"};
+    struct request here = {
+        .exchange = exchange, .node = options->config->node, .address = "this process"};
     const char **names = NULL;
     struct error error = {0};
 

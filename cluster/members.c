@@ -69,36 +69,6 @@ static bool on_this_host(const struct members *members, const char *address)
 
 /* Announcements. */
 
-/* Processes that read no Kafka learn here which shards there are. What was known stays: partitions
- * never become fewer, and a node that has just started knows nothing yet. */
-static void learn_expected(struct members *members, const struct node *node)
-{
-    const struct config *config = members->options.config;
-
-    for (uint32_t i = 0; i < node->collections->count; i++) {
-        const struct doc *one = &node->collections->items[i];
-        const struct doc *expected = doc_get(one, "expected");
-        struct store_expected_shard *shards;
-        struct arena arena;
-        size_t known = 0;
-        const char *name;
-        arena_create(&arena, 0);
-        name = announcement_text(&arena, one, "name");
-        if (name && config_collection_find(config, name))
-            known = store_registry_expected(members->options.registry, name, &arena, &shards);
-        if (name && config_collection_find(config, name) && expected->count > known) {
-            shards = memory_checked(arena_calloc(&arena, expected->count, sizeof(*shards)));
-            for (uint32_t k = 0; k < expected->count; k++) {
-                const struct doc *pair = expected->items[k].items;
-                shards[k].name = arena_copy(&arena, pair[0].string, pair[0].count);
-                shards[k].label = arena_copy(&arena, pair[1].string, pair[1].count);
-            }
-            store_registry_expect(members->options.registry, name, shards, expected->count);
-        }
-        arena_destroy(&arena);
-    }
-}
-
 static void wake(struct members *members, bool leaving)
 {
     pthread_mutex_lock(&members->wake_lock);
@@ -118,20 +88,19 @@ static void on_message(natsConnection *connection, natsSubscription *subscriptio
     const uint8_t *data = (const uint8_t *)natsMsg_GetData(message);
     enum node_outcome outcome;
     struct doc doc;
-    bool kept = false, is_new = false;
+    bool is_own, kept = false, is_new = false;
 
     (void)connection;
     (void)subscription;
     outcome = announcement_read(fresh, data, bytes, members->options.config->cluster_name, &doc);
-    if (outcome == NODE_TAKEN && fresh->incarnation != members->incarnation) {
+    is_own = fresh->incarnation == members->incarnation;
+    if (outcome == NODE_TAKEN && !is_own) {
         fresh->same_host = on_this_host(members, fresh->address);
         fresh->heard_ns = io_monotonic_ns(members->options.io);
-        if ((members->options.roles & CONFIG_ROLE_INGEST) == 0)
-            learn_expected(members, fresh);
         kept = nodes_take(members->nodes, fresh, &doc, &outcome, &is_new);
     }
     /* Its own announcement: whatever another node says would have come, too. */
-    if (outcome == NODE_TAKEN && fresh->incarnation == members->incarnation)
+    if (outcome == NODE_TAKEN && is_own)
         store_registry_note_hearing(members->options.registry, announcement_pauses(&doc));
     metric_add(members->outcomes[outcome], 1);
     if (is_new && kept)
@@ -233,7 +202,7 @@ static void *announce_all(void *context)
         metric_set(members->connected_gauge, connected);
         if (connected)
             publish(members, false);
-        nodes_judge(members->nodes, &heard, &silent);
+        nodes_judge(members->nodes, connected, &heard, &silent);
         metric_set(members->node_gauge, (double)heard + 1);
         metric_set(members->silent_gauge, (double)silent);
     } while (sleep_until_due(members));

@@ -53,13 +53,18 @@ const struct doc *node_shard(const struct node *node, const char *collection, co
     return one ? node_shard_in(one, shard) : NULL;
 }
 
-bool node_is_successor(const struct node *node, const char *replica_set)
+bool node_reads(const struct node *node)
 {
     bool reads = false;
 
     for (uint32_t i = 0; node->roles.type == DOC_ARRAY && i < node->roles.count; i++)
         reads |= doc_string_equals(&node->roles.items[i], "ingest");
-    return reads && !node->draining && !node->silent &&
+    return reads;
+}
+
+bool node_is_successor(const struct node *node, const char *replica_set)
+{
+    return node_reads(node) && !node->draining && !node->silent &&
            strcmp(replica_set ? replica_set : "", node->replica_set ? node->replica_set : "") == 0;
 }
 
@@ -70,9 +75,9 @@ static int64_t later(int64_t a, int64_t b)
     return a > b ? a : b;
 }
 
-bool node_is_gone(const struct node *node, int64_t now_ns)
+bool node_is_gone(const struct node *node, int64_t deaf_ns, int64_t now_ns)
 {
-    return now_ns - later(node->heard_ns, node->answered_ns) > GONE_NS;
+    return now_ns - later(deaf_ns, later(node->heard_ns, node->answered_ns)) > GONE_NS;
 }
 
 bool node_has_failed(const struct node *node)

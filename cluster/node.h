@@ -4,7 +4,7 @@
  * Silent    it is older. The node may be dead, or NATS between the two may be. It is asked where no node that is heard
  *           answers for a shard, and each answer proves that it lives. After a request that failed it is left alone for
  *           three seconds, so that a dead node costs few searches anything.
- * Gone      neither an announcement nor an answer came for half a minute. */
+ * Gone      neither an announcement nor an answer came for half a minute in which this process could hear others. */
 #ifndef CLUSTER_NODE_H
 #define CLUSTER_NODE_H
 
@@ -49,11 +49,13 @@ const struct doc *node_collection(const struct node *node, const char *collectio
 /** The entry of a shard in that; NULL: none. */
 const struct doc *node_shard_in(const struct doc *collection, const char *shard);
 const struct doc *node_shard(const struct node *node, const char *collection, const char *shard);
+/** Whether it reads Kafka, so that it has shards, or will have some. */
+bool node_reads(const struct node *node);
 /** Whether it is heard, reads Kafka for that replica set (NULL: for the one without a name) and does not drain. */
 bool node_is_successor(const struct node *node, const char *replica_set);
 
-/** Whether its time as a silent node is over. */
-bool node_is_gone(const struct node *node, int64_t now_ns);
+/** Whether its time as a silent node is over. `deaf_ns`: when this process last could not hear anybody. */
+bool node_is_gone(const struct node *node, int64_t deaf_ns, int64_t now_ns);
 /** Whether it is silent, and its last request failed. */
 bool node_has_failed(const struct node *node);
 /** Whether it may be asked. */

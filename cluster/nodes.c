@@ -29,7 +29,9 @@ struct nodes {
     pthread_mutex_t lock;           /* guards all below */
     struct node *first;
     size_t count;
-    atomic_size_t silent_count; /* of them; written under the lock */
+    atomic_size_t silent_count;   /* of them; written under the lock */
+    _Atomic uint64_t taken_count; /* announcements; written under the lock */
+    int64_t deaf_ns;              /* when this process last could not hear anybody */
 };
 
 /* Nodes. Under the lock. */
@@ -71,7 +73,7 @@ static void judge_silent(struct nodes *nodes)
             node->silent = true;
             atomic_fetch_add(&nodes->silent_count, 1);
         }
-        if (node_is_gone(node, now_ns)) {
+        if (node_is_gone(node, nodes->deaf_ns, now_ns)) {
             log_warning("cluster", "node %s at %s is gone: neither heard nor answering", node->name,
                         node->address);
             remove_node(nodes, place);
@@ -118,6 +120,100 @@ static enum node_outcome take_node(struct nodes *nodes, struct node *fresh, cons
         nodes->count++;
     }
     return outcome;
+}
+
+/* Expected shards. Under the lock. */
+
+static const struct doc *expected_in(const struct node *node, const char *collection)
+{
+    for (uint32_t i = 0; i < node->collections->count; i++)
+        if (doc_string_equals(doc_get(&node->collections->items[i], "name"), collection))
+            return doc_get(&node->collections->items[i], "expected");
+    return NULL;
+}
+
+static int by_shard_name(const void *a, const void *b)
+{
+    return strcmp(((const struct store_expected_shard *)a)->name,
+                  ((const struct store_expected_shard *)b)->name);
+}
+
+/* Adds those of one announcement; `shards` has room. */
+static size_t add_expected(const struct doc *expected, struct arena *arena,
+                           struct store_expected_shard *shards, size_t count)
+{
+    for (uint32_t i = 0; expected && i < expected->count; i++) {
+        const struct doc *pair = expected->items[i].items;
+        shards[count++] = (struct store_expected_shard){
+            .name = arena_copy(arena, pair[0].string, pair[0].count),
+            .label = arena_copy(arena, pair[1].string, pair[1].count)};
+    }
+    return count;
+}
+
+/* Each once, by name. Returns how many. */
+static size_t sort_expected(struct store_expected_shard *shards, size_t count)
+{
+    size_t kept = 0;
+
+    if (count > 1)
+        qsort(shards, count, sizeof(*shards), by_shard_name);
+    for (size_t i = 0; i < count; i++)
+        if (kept == 0 || strcmp(shards[kept - 1].name, shards[i].name) != 0)
+            shards[kept++] = shards[i];
+    return kept;
+}
+
+static bool same_expected(const struct store_expected_shard *a, size_t a_count,
+                          const struct store_expected_shard *b, size_t b_count)
+{
+    for (size_t i = 0; i < a_count && a_count == b_count; i++)
+        if (strcmp(a[i].name, b[i].name) != 0)
+            return false;
+    return a_count == b_count;
+}
+
+/* What any node that is heard expects. Some know new partitions earlier than others; a topic that is gone from all of them
+ * is gone. */
+static void learn_from_all(const struct nodes *nodes, const char *collection, struct arena *arena)
+{
+    struct store_expected_shard *shards;
+    size_t room = 0, count = 0;
+
+    for (const struct node *node = nodes->first; node; node = node->next) {
+        const struct doc *expected = node->silent ? NULL : expected_in(node, collection);
+        room += expected ? expected->count : 0;
+    }
+    shards = memory_checked(arena_calloc(arena, room + 1, sizeof(*shards)));
+    for (const struct node *node = nodes->first; node; node = node->next)
+        if (!node->silent)
+            count = add_expected(expected_in(node, collection), arena, shards, count);
+    store_registry_expect(nodes->options.registry, collection, shards,
+                          sort_expected(shards, count));
+}
+
+/* Processes that read no Kafka learn from announcements which shards there are. A node that has just started, or has lost
+ * sight of a topic, knows none: that says nothing. */
+static void learn_expected(const struct nodes *nodes, const struct node *fresh)
+{
+    for (uint32_t i = 0; i < fresh->collections->count; i++) {
+        const struct doc *one = &fresh->collections->items[i];
+        const struct doc *expected = doc_get(one, "expected");
+        struct store_expected_shard *known, *told;
+        struct arena arena;
+        size_t known_count, told_count;
+        const char *name;
+        arena_create(&arena, 0);
+        name = announcement_text(&arena, one, "name");
+        if (name && config_collection_find(nodes->options.config, name) && expected->count > 0) {
+            known_count = store_registry_expected(nodes->options.registry, name, &arena, &known);
+            told = memory_checked(arena_calloc(&arena, expected->count, sizeof(*told)));
+            told_count = sort_expected(told, add_expected(expected, &arena, told, 0));
+            if (!same_expected(known, sort_expected(known, known_count), told, told_count))
+                learn_from_all(nodes, name, &arena);
+        }
+        arena_destroy(&arena);
+    }
 }
 
 /* What others announced counts for so long, and a copy may be behind them for so long. Nothing runs for two seconds now
@@ -168,6 +264,9 @@ bool nodes_take(struct nodes *nodes, struct node *fresh, const struct doc *annou
     *is_new = !former || former->silent;
     *outcome = take_node(nodes, fresh, name, announcement_is_leaving(announcement));
     kept = nodes->first == fresh;
+    atomic_fetch_add(&nodes->taken_count, 1);
+    if (kept && (nodes->options.roles & CONFIG_ROLE_INGEST) == 0)
+        learn_expected(nodes, fresh);
     if ((nodes->options.roles & CONFIG_ROLE_INGEST) != 0 && fresh->understands &&
         !announcement_is_leaving(announcement))
         claims_note_others(nodes->options.registry, fresh->collections,
@@ -180,9 +279,11 @@ bool nodes_take(struct nodes *nodes, struct node *fresh, const struct doc *annou
     return kept;
 }
 
-void nodes_judge(struct nodes *nodes, size_t *heard, size_t *silent)
+void nodes_judge(struct nodes *nodes, bool hears, size_t *heard, size_t *silent)
 {
     pthread_mutex_lock(&nodes->lock);
+    if (!hears)
+        nodes->deaf_ns = io_monotonic_ns(nodes->options.io);
     judge_silent(nodes);
     *silent = atomic_load(&nodes->silent_count);
     *heard = nodes->count - *silent;
@@ -316,6 +417,36 @@ size_t nodes_owners(struct nodes *nodes, const char *collection, const char *sha
     return count;
 }
 
+uint64_t nodes_taken_count(const struct nodes *nodes)
+{
+    return atomic_load(&nodes->taken_count);
+}
+
+/* Only by one who answers: who waits to do so has shown nobody more. */
+bool nodes_superseded(struct nodes *nodes, const char *collection, const char *shard,
+                      const char *node, int32_t generation)
+{
+    struct claim claims[HOLDERS_MAX + 1];
+    struct holders holders;
+    const struct node *asked;
+    size_t count = 0;
+    bool superseded = false;
+
+    pthread_mutex_lock(&nodes->lock);
+    for (asked = nodes->first; asked && strcmp(asked->name, node) != 0; asked = asked->next)
+        ;
+    if (asked) {
+        find_holders(nodes, collection, shard, &holders);
+        claims[count++] = (struct claim){.group = asked->group, .generation = generation};
+        for (size_t i = 0; i < holders.heard_count; i++)
+            if (holders.nodes[i] != asked && holders.claims[i].serves)
+                claims[count++] = holders.claims[i];
+        superseded = claims_superseded(claims, count, 0);
+    }
+    pthread_mutex_unlock(&nodes->lock);
+    return superseded;
+}
+
 size_t nodes_successors(struct nodes *nodes)
 {
     size_t count = 0;
@@ -398,13 +529,13 @@ void nodes_note(struct nodes *nodes, const char *address, bool answered)
     pthread_mutex_unlock(&nodes->lock);
 }
 
-bool nodes_reaches_others(struct nodes *nodes)
+bool nodes_reaches_readers(struct nodes *nodes)
 {
     bool reached = false;
 
     pthread_mutex_lock(&nodes->lock);
     for (const struct node *node = nodes->first; node && !reached; node = node->next)
-        reached = node->understands && !node_has_failed(node);
+        reached = node->understands && node_reads(node) && !node_has_failed(node);
     pthread_mutex_unlock(&nodes->lock);
     return reached;
 }

@@ -30,14 +30,21 @@ void nodes_delete(struct nodes *nodes);
  * the node was not heard before. Any thread. */
 bool nodes_take(struct nodes *nodes, struct node *fresh, const struct doc *announcement,
                 enum node_outcome *outcome, bool *is_new);
-/** Once a second: who has fallen silent, who is gone. Fills how many are heard and silent now. */
-void nodes_judge(struct nodes *nodes, size_t *heard, size_t *silent);
+/** Once a second: who has fallen silent, who is gone. `hears`: this process hears others, so that their silence is their
+ * own. Fills how many are heard and silent now. */
+void nodes_judge(struct nodes *nodes, bool hears, size_t *heard, size_t *silent);
 
 /** Who has the shard now, best first: the freshest, among equals the one on this host; then those who have given it up;
  * then those who know that others have more; those who have fallen silent (node.h) last. Of one consumer group only the newest generation counts (claims.h). Up to `max`, texts in `arena`. Any
  * thread. */
 size_t nodes_owners(struct nodes *nodes, const char *collection, const char *shard,
                     struct arena *arena, struct nodes_owner *owners, size_t max);
+
+/** How many announcements were taken: what nodes_superseded says changes with them alone. Any thread. */
+uint64_t nodes_taken_count(const struct nodes *nodes);
+/** Whether a node of that one's consumer group is heard that answers for the shard in a newer generation. Any thread. */
+bool nodes_superseded(struct nodes *nodes, const char *collection, const char *shard,
+                      const char *node, int32_t generation);
 
 /** How many other nodes of this one's replica set read Kafka and do not drain. Any thread. */
 size_t nodes_successors(struct nodes *nodes);
@@ -58,8 +65,8 @@ bool nodes_expects(struct nodes *nodes, const char *address, int64_t asked_ns);
 /** A request to that address was answered, or it failed: says of a silent node whether it lives. Any thread. */
 void nodes_note(struct nodes *nodes, const char *address, bool answered);
 
-/** Whether there is a node that is not silent, or has not failed to answer since. Any thread. */
-bool nodes_reaches_others(struct nodes *nodes);
+/** Whether there is a node that reads Kafka and is not silent, or has not failed to answer since. Any thread. */
+bool nodes_reaches_readers(struct nodes *nodes);
 
 /** Puts "nodes" and "gaps" of GET /cluster; `self` is this process, which was heard now. Any thread. */
 void nodes_describe(struct nodes *nodes, const struct node *self, struct arena *arena,

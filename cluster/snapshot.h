@@ -33,6 +33,8 @@ struct snapshot_source;
 struct snapshot_source *snapshot_source_new(const struct cluster_options *options);
 /** The HTTP server must have stopped. Removes all folders. NULL is allowed. */
 void snapshot_source_delete(struct snapshot_source *source);
+/** Removes the folders that nobody has asked for in ten minutes. Any thread, often. */
+void snapshot_source_tick(struct snapshot_source *source);
 void snapshot_source_add_routes(struct snapshot_source *source, struct http_server *server);
 
 /* The side that wants one. */

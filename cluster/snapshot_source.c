@@ -98,6 +98,11 @@ static void sweep(struct snapshot_source *source, bool all)
     }
 }
 
+void snapshot_source_tick(struct snapshot_source *source)
+{
+    sweep(source, false);
+}
+
 void snapshot_source_delete(struct snapshot_source *source)
 {
     if (!source)
@@ -186,7 +191,6 @@ static int begin(struct snapshot_source *source, const struct config_collection 
     struct store_lease lease;
     int code;
 
-    sweep(source, false);
     if (!store_registry_acquire_shard(source->options.registry, collection->name, shard, &lease))
         return error_set(error, ERROR_NOT_FOUND, "Shard %.100s is not open here", shard);
     fresh = memory_new(1, sizeof(*fresh));

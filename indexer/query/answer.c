@@ -7,7 +7,7 @@
 /* The last fields of an explanation, the choice and the reads, are not sent by windrow 0.2 and before. */
 enum {
     RESULT_KEYS = 8,
-    SHARD_FIELDS = 6,
+    SHARD_FIELDS = 7,
     EXPLAIN_FIELDS = 9,
     EXPLAIN_FIELDS_MIN = 7,
     SHARDS_MAX = 100000
@@ -237,6 +237,7 @@ static struct doc shards_of(struct query_view *view, struct arena *arena)
         fields[3] = wire_from_residues(query_shard_residues(&view->shards[i]), arena);
         fields[4] = doc_bool(view_shard_lacks(&view->shards[i]));
         fields[5] = doc_integer(view->shards[i].lease->known_offset);
+        fields[6] = doc_integer(view->shards[i].lease->generation);
         list[i] = (struct doc){.type = DOC_ARRAY, .count = SHARD_FIELDS, .items = fields};
     }
     return (struct doc){.type = DOC_ARRAY, .count = (uint32_t)view->shard_count, .items = list};

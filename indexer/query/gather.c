@@ -81,19 +81,24 @@ void query_peer_request(const struct query_peer_call *call, const char *const *s
 
 /* Answers. */
 
-/* The shards that an answer has must be among those that were asked for, each once. */
+/* The shards that an answer has must be among those that were asked for, each once. Of one that somebody else has by now,
+ * the rows cannot be told from the others: nothing of the answer counts. */
 static int take_shards(struct gather *gather, const struct query_peer_answer *answer,
                        const struct doc *list, struct gather_answer *taken,
                        struct view_remote **remotes, struct error *error)
 {
+    size_t superseded = 0;
+
     for (uint32_t i = 0; i < list->count; i++) {
         const struct doc *entry = &list->items[i];
         struct key_residues residues;
         struct wire_lack lack;
+        int32_t generation;
         size_t place = 0;
         if (entry->type != DOC_ARRAY || entry->count < 3 || entry->items[0].type != DOC_STRING ||
             entry->items[1].type != DOC_INT || entry->items[2].type != DOC_INT ||
-            !wire_to_residues(entry, &residues) || !wire_to_lack(entry, &lack))
+            !wire_to_residues(entry, &residues) || !wire_to_lack(entry, &lack) ||
+            !wire_to_generation(entry, &generation))
             return error_set(error, ERROR_INVALID, "peer: shards[%u] is not sound", i);
         while (place < answer->shard_count &&
                !doc_string_equals(&entry->items[0], answer->shards[place]))
@@ -103,8 +108,13 @@ static int take_shards(struct gather *gather, const struct query_peer_answer *an
         answer->served[place] = true;
         remotes[i] = query_view_remote(gather->view, answer->shards[place]);
         taken->shards[taken->shard_count++] = remotes[i]->name;
+        superseded += answer->superseded && answer->superseded(answer->asker, place, generation);
     }
-    return 0;
+    return superseded == 0
+               ? 0
+               : error_set(error, ERROR_UNAVAILABLE,
+                           "peer: other nodes have %zu of its shards in a newer generation",
+                           superseded);
 }
 
 /* Whether every shard of the answer also has a copy here. The rest of the time is kept for these copies

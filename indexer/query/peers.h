@@ -50,6 +50,10 @@ struct query_peer_answer {
     const void *body;
     size_t body_bytes;
     bool *served; /* by shard, all false: accept says which ones the answer has */
+    /* Whether somebody else answers by now for the shard at that place in a newer generation of the node's consumer group
+     * than the answer does: it is of no use then. Called for each shard that the answer has. NULL: nobody is known. */
+    bool (*superseded)(void *asker, size_t place, int32_t generation);
+    void *asker;
 };
 
 /* One exchange with every node that is needed. Stays as it is until finish has returned. */

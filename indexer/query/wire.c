@@ -125,6 +125,20 @@ bool wire_to_lack(const struct doc *shard, struct wire_lack *lack)
     return true;
 }
 
+bool wire_to_generation(const struct doc *shard, int32_t *generation)
+{
+    enum { PLACE = 6 };
+
+    *generation = 0;
+    if (shard->count <= PLACE)
+        return true;
+    if (shard->items[PLACE].type != DOC_INT || shard->items[PLACE].integer < 0 ||
+        shard->items[PLACE].integer > INT32_MAX)
+        return false;
+    *generation = (int32_t)shard->items[PLACE].integer;
+    return true;
+}
+
 int wire_get_u32(const struct doc *map, const char *key, uint32_t max, uint32_t *value,
                  struct error *error)
 {

@@ -7,15 +7,16 @@
  *     request   {"v": version, "collection", "dim", "now_ms", "timeout_ms", "min_offsets": {shard: offset},
  *                "op": {"do": NAME, "needs": the lowest version that has all of it, if not 1, ...}}
  *     answer    {"v": the request's, "collection", "dim", "shards": [[name, next offset, watermark,
- *                [[step, rest], ...], lacks records, known offset], ...], "result": {...}}
+ *                [[step, rest], ...], lacks records, known offset, generation], ...], "result": {...}}
  *                                        of the shards that the node has; others it does not serve
  *               {"v": 1, "error": [code, text]}    the request's time is over
  *     row       [key, shard, event time, offset, start of the window, score, order, rest of the
  *                order, payload or null, vector or null, the record's own TTL or 0]
  *
  * lacks records: others have more of the shard, or its partition stopped; it is known to go up to the known
- * offset. [step, rest]: the residues of the shard's ids, by enum key_hash (store/files/residues.h). Nodes of
- * windrow 0.2 and before leave these three out.
+ * offset. [step, rest]: the residues of the shard's ids, by enum key_hash (store/files/residues.h). The generation is that
+ * of the consumer group in which the shard was assigned to the node; 0: not known. Nodes of windrow 0.2 and before leave
+ * these four out.
  *
  * `shard` of a row is a place in the answer's shards. Keys, payloads (as they are stored) and vectors
  * (little-endian float32) are bytes. A sender puts in what its version knows; a reader ignores keys
@@ -77,6 +78,7 @@ struct wire_lack {
 };
 
 bool wire_to_lack(const struct doc *shard, struct wire_lack *lack);
+bool wire_to_generation(const struct doc *shard, int32_t *generation);
 
 /* The operations: what is sent, and the same read at the other end. */
 

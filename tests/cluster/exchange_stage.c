@@ -80,19 +80,20 @@ static struct doc list(const struct doc *items, uint32_t count)
     return (struct doc){.type = DOC_ARRAY, .count = count, .items = items};
 }
 
-static struct doc shards_of(struct arena *arena, int64_t next_offset, uint32_t first,
-                            uint32_t count)
+static struct doc shards_of(const struct stage *stage, struct arena *arena, int64_t next_offset,
+                            uint32_t first, uint32_t count)
 {
     struct doc *items = doc_items(arena, count);
 
     for (uint32_t i = 0; i < count; i++) {
-        struct doc *fields = doc_items(arena, 3);
+        struct doc *fields = doc_items(arena, 4);
         char name[8];
         snprintf(name, sizeof(name), "%u", first + i);
         fields[0] = doc_string(arena, name);
         fields[1] = doc_integer(next_offset);
         fields[2] = doc_integer(0);
-        items[i] = list(fields, 3);
+        fields[3] = doc_integer(stage->generation);
+        items[i] = list(fields, 4);
     }
     return list(items, count);
 }
@@ -108,12 +109,13 @@ void stage_announce(struct stage *stage, const char *cluster, const char *node, 
     snprintf(address, sizeof(address), stage->address ? stage->address : "127.0.0.1:%u", port);
     collection.items = doc_items(&arena, 8);
     put(&collection, &arena, "name", doc_string(&arena, "news"));
-    put(&collection, &arena, "shards", shards_of(&arena, next_offset, first, count));
+    put(&collection, &arena, "shards", shards_of(stage, &arena, next_offset, first, count));
     put(&collection, &arena, "expected", list(NULL, 0));
     doc.items = doc_items(&arena, 20);
     put(&doc, &arena, "v", doc_integer(stage->version ? stage->version : 1));
     put(&doc, &arena, "cluster", doc_string(&arena, cluster));
     put(&doc, &arena, "node", doc_string(&arena, node));
+    put(&doc, &arena, "group", doc_string(&arena, "group"));
     put(&doc, &arena, "incarnation", doc_integer(port));
     put(&doc, &arena, "address", doc_string(&arena, address));
     for (int i = 0; i < NODES; i++)
@@ -199,6 +201,20 @@ static bool says(const struct query_peer_answer *answer, const char *word)
     return answer->body_bytes == strlen(word) && memcmp(answer->body, word, strlen(word)) == 0;
 }
 
+static bool is_superseded(struct stage *stage, const struct query_peer_answer *answer)
+{
+    void (*answered)(struct stage * stage) = stage->answered;
+    bool superseded = false;
+
+    stage->answered = NULL;
+    if (answered)
+        answered(stage);
+    for (size_t i = 0; i < answer->shard_count; i++)
+        superseded |= answer->superseded(
+            answer->asker, i, stage->answered_generations[strcmp(answer->node, "n0") != 0]);
+    return superseded;
+}
+
 static int accept_sound(void *context, const struct query_peer_answer *answer, struct error *error)
 {
     struct taken *taken = context;
@@ -214,6 +230,8 @@ static int accept_sound(void *context, const struct query_peer_answer *answer, s
         taken->own_shards += (unsigned)count;
     } else if (!says(answer, "sound")) {
         return error_set(error, ERROR_INVALID, "not sound");
+    } else if (is_superseded(taken->stage, answer)) {
+        return error_set(error, ERROR_UNAVAILABLE, "superseded");
     }
     taken->answers++;
     for (size_t i = 0; i < count; i++)

@@ -43,6 +43,9 @@ struct stage {
     atomic_bool closes;          /* a shard of the caller has to close: it cannot wait */
     /* Called when an answer without shards was taken; may be NULL. */
     void (*moved)(struct stage *stage);
+    /* In which nodes announce their shards, and under which n0 and the others answer for them; 0: they do not say. */
+    int32_t generation, answered_generations[2];
+    void (*answered)(struct stage *stage); /* called once, before an answer is taken; may be NULL */
 };
 
 struct fake_node {

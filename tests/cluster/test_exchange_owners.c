@@ -71,6 +71,39 @@ START_TEST(the_next_owner_of_a_shard_that_moved_is_waited_for)
 }
 END_TEST
 
+static void announce_newer_owner(struct stage *stage)
+{
+    const int before = stage_outcomes(stage, "taken");
+
+    stage->generation = 5;
+    UNTIL(stage_outcomes(stage, "taken") > before,
+          stage_announce_fake(stage, 1, (struct fake_node){"n1", 900000, 0, 1}));
+}
+
+/* The first node has not heard that the second one has taken shard 0 over, and answers for all. */
+START_TEST(what_a_node_answered_in_an_older_generation_than_is_heard_by_then_is_discarded)
+{
+    static const char series[] = "windrow_cluster_requests_total{outcome=\"superseded\"} ";
+    static struct stage stage;
+    struct query_peer_counts counts;
+    struct taken taken;
+
+    stage_open(&stage);
+    stage.generation = stage.answered_generations[0] = 4;
+    stage.answered_generations[1] = 5;
+    stage_announce_nodes(&stage, &all_of_first, 1);
+    stage.answered = announce_newer_owner;
+    counts = stage_call(&stage, &taken);
+    ck_assert_uint_eq(counts.asked, 3); /* the first one again, for what is its own */
+    ck_assert_uint_eq(counts.answered, 2);
+    ck_assert_uint_eq(taken.shards, SHARDS);
+    ck_assert_uint_eq(stage.fakes[0].asked, 2);
+    ck_assert_uint_eq(stage.fakes[1].asked, 1);
+    ck_assert_int_eq(asker_metric(&stage.asker, series), 1);
+    stage_close(&stage);
+}
+END_TEST
+
 static void claim_all(struct stage *stage)
 {
     static const char *const shards[SHARDS] = {"0", "1", "2"};
@@ -382,6 +415,7 @@ START_TEST(a_silent_node_that_hangs_is_given_up)
 END_TEST
 
 TEST_TABLE(TEST(a_shard_that_moves_during_a_search_is_looked_for_again),
+           TEST(what_a_node_answered_in_an_older_generation_than_is_heard_by_then_is_discarded),
            TEST(the_next_owner_of_a_shard_that_moved_is_waited_for),
            TEST(a_shard_that_moves_to_the_asking_node_during_a_search_is_answered_there),
            TEST(a_patient_call_waits_for_the_next_owner_of_a_node_that_is_gone),

@@ -35,9 +35,9 @@ static void stage_close(struct stage *stage)
     asker_close(&stage->asker);
 }
 
-/* `rest` are the keys of its only collection. */
-static void announce(struct stage *stage, const char *node, const char *group, bool draining,
-                     const char *rest)
+/* `rest` are the keys of its only collection, after the shards that the node expects. */
+static void announce_expecting(struct stage *stage, const char *node, const char *group,
+                               bool draining, const char *expected, const char *rest)
 {
     static const struct doc_limits limits = {.max_bytes = 1000, .max_depth = 8};
     struct error error = {0};
@@ -50,12 +50,18 @@ static void announce(struct stage *stage, const char *node, const char *group, b
                    "{\"v\": 1, \"cluster\": \"test\", \"node\": \"%s\", \"incarnation\": 1, "
                    "\"address\": \"127.0.0.1:1\", \"roles\": [\"ingest\"], \"group\": \"%s\", "
                    "\"draining\": %s, "
-                   "\"collections\": [{\"name\": \"news\", \"expected\": [], %s}]}",
-                   node, group, draining ? "true" : "false", rest);
+                   "\"collections\": [{\"name\": \"news\", \"expected\": [%s], %s}]}",
+                   node, group, draining ? "true" : "false", expected, rest);
     ck_assert_msg(doc_parse_json(&arena, text, strlen(text), &limits, &doc, &error) == 0, "%s",
                   error.text);
     asker_publish(&stage->asker, &doc);
     arena_destroy(&arena);
+}
+
+static void announce(struct stage *stage, const char *node, const char *group, bool draining,
+                     const char *rest)
+{
+    announce_expecting(stage, node, group, draining, "", rest);
 }
 
 /* Names of those who are asked for shard 0, best first. */
@@ -239,17 +245,97 @@ START_TEST(a_silent_node_is_gone_after_half_a_minute_without_an_answer)
         nodes_note(members_nodes(stage.members), address, true);
         asker_pass(&stage.asker, 20 * SECOND_NS);
         ck_assert(owners_are(&stage, "a "));
-        ck_assert(nodes_reaches_others(members_nodes(stage.members)));
+        ck_assert(nodes_reaches_readers(members_nodes(stage.members)));
     }
     nodes_note(members_nodes(stage.members), address, false);
     ck_assert(owners_are(&stage, ""));
-    ck_assert(!nodes_reaches_others(members_nodes(stage.members)));
+    ck_assert(!nodes_reaches_readers(members_nodes(stage.members)));
     PASS(&stage, 4, "a ", (void)0);
     ck_assert(owners_are(&stage, "a ")); /* once more */
     PASS(&stage, 10, "", (void)0);
     ck_assert(owners_are(&stage, ""));
     ck_assert(
         !nodes_expects(members_nodes(stage.members), address, io_monotonic_ns(&stage.asker.io)));
+    stage_close(&stage);
+}
+END_TEST
+
+/* Their silence is this process's own: it keeps the last addresses, and for half a minute after it hears again. */
+START_TEST(nobody_is_gone_while_this_process_cannot_hear)
+{
+    static const struct {
+        int64_t seconds;
+        bool hears;
+        const char *owners;
+    } steps[] = {{20, false, "a "}, {3600, false, "a "}, {29, true, "a "}, {2, true, ""}};
+    static struct stage stage;
+    struct nodes *nodes;
+    size_t heard, silent;
+
+    stage_open(&stage);
+    nodes = members_nodes(stage.members);
+    ck_assert(!nodes_reaches_readers(nodes));
+    UNTIL(owners_are(&stage, "a "),
+          announce(&stage, "a", "other-group", false, "\"shards\": [[\"0\", 10, 0]]"));
+    asker_settle(&stage.asker);
+    for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
+        const bool there = *steps[i].owners;
+        asker_pass(&stage.asker, steps[i].seconds * SECOND_NS);
+        nodes_judge(nodes, steps[i].hears, &heard, &silent);
+        ck_assert_uint_eq(heard, 0);
+        ck_assert_uint_eq(silent, there);
+        ck_assert_msg(owners_are(&stage, steps[i].owners), "step %zu", i);
+        ck_assert_int_eq(nodes_reaches_readers(nodes), there);
+    }
+    stage_close(&stage);
+}
+END_TEST
+
+static size_t expected_count(struct stage *stage)
+{
+    struct store_expected_shard *shards;
+    struct arena arena;
+    size_t count;
+
+    arena_create(&arena, 0);
+    count = store_registry_expected(stage->asker.registry, "news", &arena, &shards);
+    arena_destroy(&arena);
+    return count;
+}
+
+/* Announces what a node expects, and waits until that was heard. */
+static size_t expected_after(struct stage *stage, const char *node, const char *expected)
+{
+    announce_expecting(stage, node, "group", false, expected, "\"shards\": []");
+    asker_settle(&stage->asker);
+    return expected_count(stage);
+}
+
+START_TEST(a_process_without_shards_expects_what_any_node_that_is_heard_expects)
+{
+    static const char *const two = "[\"1\", \"t[1]\"], [\"0\", \"t[0]\"]";
+    static const char *const one = "[\"0\", \"t[0]\"]";
+    static struct stage stage;
+    struct error error = {0};
+    size_t heard, silent;
+
+    asker_open(&stage.asker);
+    stage.asker.options.roles = CONFIG_ROLE_QUERY;
+    ck_assert_int_eq(members_open(&stage.asker.options, &stage.members, &error), 0);
+    UNTIL(expected_count(&stage) == 1,
+          announce_expecting(&stage, "a", "group", false, one, "\"shards\": []"));
+    ck_assert_uint_eq(expected_after(&stage, "b", two), 2);
+    ck_assert_uint_eq(expected_after(&stage, "a", one), 2); /* it has not seen the new one yet */
+    ck_assert_uint_eq(expected_after(&stage, "a", ""), 2);  /* it has just started */
+    ck_assert_uint_eq(expected_after(&stage, "b", one), 1); /* nobody sees it any more */
+    ck_assert_uint_eq(expected_after(&stage, "b", ""), 1);
+    /* Nor does anybody who is heard. */
+    ck_assert_uint_eq(expected_after(&stage, "b", two), 2);
+    asker_pass(&stage.asker, 4 * SECOND_NS);
+    nodes_judge(members_nodes(stage.members), true, &heard, &silent);
+    ck_assert_uint_eq(silent, 2);
+    ck_assert_uint_eq(expected_count(&stage), 2);
+    ck_assert_uint_eq(expected_after(&stage, "a", one), 1);
     stage_close(&stage);
 }
 END_TEST
@@ -519,5 +605,7 @@ TEST_TABLE(TEST(a_node_that_says_that_others_have_more_is_asked_last),
            TEST(a_silent_node_is_the_last_owner_until_it_is_heard_again),
            TEST(a_silent_node_of_an_older_generation_is_not_asked),
            TEST(a_silent_node_is_gone_after_half_a_minute_without_an_answer),
+           TEST(nobody_is_gone_while_this_process_cannot_hear),
+           TEST(a_process_without_shards_expects_what_any_node_that_is_heard_expects),
            TEST(only_nodes_that_are_heard_take_over),
            TEST(two_that_hand_a_shard_over_do_not_take_it_from_each_other))

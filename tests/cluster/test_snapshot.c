@@ -1,10 +1,13 @@
 /* Copies of shards between nodes: over real sockets, NATS and files. One node has the shard, one tells lies about it. */
+#include <arpa/inet.h>
 #include <limits.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/metrics.h"
 #include "cluster/cluster.h"
@@ -20,12 +23,13 @@
 
 enum { DIM = 4, ROWS = 300, LIAR_ROWS = 400, WAIT_ROUNDS = 4000 };
 
-/* Flips a bit of each chunk that is read for another node. */
+/* Flips a bit of each chunk that is read for another node, and is ahead of time. */
 struct flipping_io {
     struct io io; /* first */
     struct io_operations operations;
     atomic_bool flips;
     atomic_int file; /* the chunk that is open */
+    _Atomic int64_t ahead_ns;
 };
 
 struct node {
@@ -67,6 +71,13 @@ static int flipping_close(struct io *io, int file)
 
     (void)atomic_compare_exchange_strong(&flipping->file, &expected, -1);
     return io_posix()->operations->close(io_posix(), file);
+}
+
+static int64_t flipping_monotonic_ns(struct io *io)
+{
+    struct flipping_io *flipping = (struct flipping_io *)io;
+
+    return io_monotonic_ns(io_posix()) + atomic_load(&flipping->ahead_ns);
 }
 
 static void append(struct store_shard *shard, int64_t rows)
@@ -117,6 +128,7 @@ static void node_open(struct node *node, const struct nats_server *nats, const c
     node->io.operations.open = flipping_open;
     node->io.operations.pread = flipping_pread;
     node->io.operations.close = flipping_close;
+    node->io.operations.monotonic_ns = flipping_monotonic_ns;
     node->io.io.operations = &node->io.operations;
     snprintf(data_dir, sizeof(data_dir), "%s/%s", test_directory(), name);
     node->config = (struct config){.data_dir = strdup(data_dir),
@@ -265,6 +277,67 @@ START_TEST(flipped_bit_on_the_owners_disk_is_refused_and_nothing_stays)
 }
 END_TEST
 
+/* Asks for a copy of shard "0", and for nothing of it. */
+static void begin_copy(const struct node *node)
+{
+    static const char request[] =
+        "POST /internal/snapshot?collection=news&shard=0 HTTP/1.1\r\nHost: localhost\r\n"
+        "Content-Length: 0\r\nConnection: close\r\n\r\n";
+    const struct sockaddr_in address = {.sin_family = AF_INET,
+                                        .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+                                        .sin_port = htons(http_server_port(node->http))};
+    char reply[4096] = "";
+    ssize_t got;
+    size_t used = 0;
+    int peer = socket(AF_INET, SOCK_STREAM, 0);
+
+    ck_assert_int_eq(connect(peer, (const struct sockaddr *)&address, sizeof(address)), 0);
+    ck_assert_int_eq(send(peer, request, strlen(request), 0), (ssize_t)strlen(request));
+    while ((got = recv(peer, reply + used, sizeof(reply) - 1 - used, 0)) > 0)
+        used += (size_t)got;
+    ck_assert_msg(strncmp(reply, "HTTP/1.1 200", 12) == 0, "%s", reply);
+    close(peer);
+}
+
+static int count_one(void *context, const char *name)
+{
+    (void)name;
+    ++*(int *)context;
+    return 0;
+}
+
+static int copies_of(const struct node *node)
+{
+    struct error error = {0};
+    char folder[PATH_MAX];
+    int count = 0;
+
+    (void)snprintf(folder, sizeof(folder), "%s/.outgoing", node->config.data_dir);
+    ck_assert_int_eq(io_list(io_posix(), folder, count_one, &count, &error), 0);
+    return count;
+}
+
+START_TEST(a_copy_that_nobody_fetches_goes_by_itself)
+{
+    const int64_t minute_ns = 60 * INT64_C(1000000000);
+    static struct node owner;
+    struct nats_server nats;
+
+    nats_server_start(&nats);
+    node_open(&owner, &nats, "owner", ROWS, NULL, 0);
+    begin_copy(&owner);
+    ck_assert_int_eq(copies_of(&owner), 1);
+    atomic_store(&owner.io.ahead_ns, 9 * minute_ns);
+    cluster_tick(owner.cluster);
+    ck_assert_int_eq(copies_of(&owner), 1);
+    atomic_store(&owner.io.ahead_ns, 11 * minute_ns);
+    cluster_tick(owner.cluster);
+    ck_assert_int_eq(copies_of(&owner), 0);
+    node_close(&owner);
+    nats_server_kill(&nats);
+}
+END_TEST
+
 /* What the liar answers. */
 
 #define LIST(collection, dim, next, files)                                                         \
@@ -358,4 +431,5 @@ END_TEST
 
 TEST_TABLE(TEST(shard_is_copied_verified_and_opened_in_place_of_an_older_one),
            TEST(flipped_bit_on_the_owners_disk_is_refused_and_nothing_stays),
+           TEST(a_copy_that_nobody_fetches_goes_by_itself),
            TEST(liar_is_refused_by_name_and_the_next_owner_is_asked))

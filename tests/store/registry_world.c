@@ -21,7 +21,7 @@ static int64_t read_wall_ms(struct io *io)
 }
 
 char world_unreadable[PATH_MAX];
-int world_refusals;
+int world_refusals, world_rename_refusals;
 
 static int open_or_refuse(struct io *io, const char *path, unsigned flags)
 {
@@ -29,6 +29,19 @@ static int open_or_refuse(struct io *io, const char *path, unsigned flags)
     if (world_refusals == 0 || strncmp(path, world_unreadable, strlen(world_unreadable)) != 0)
         return io_posix()->operations->open(io_posix(), path, flags);
     world_refusals--;
+    return -EIO;
+}
+
+/* The folder itself, and not its files. */
+static int rename_or_refuse(struct io *io, const char *from, const char *to)
+{
+    const size_t length = strlen(to);
+
+    (void)io;
+    if (world_rename_refusals == 0 || strncmp(to, world_unreadable, length) != 0 ||
+        strcmp(world_unreadable + length, "/") != 0)
+        return io_posix()->operations->rename(io_posix(), from, to);
+    world_rename_refusals--;
     return -EIO;
 }
 
@@ -41,6 +54,7 @@ struct io *world_clock_io(void)
     operations.monotonic_ns = read_monotonic_ns;
     operations.wall_ms = read_wall_ms;
     operations.open = open_or_refuse;
+    operations.rename = rename_or_refuse;
     return &io;
 }
 

@@ -22,9 +22,9 @@ struct world {
 extern int64_t world_paused_ns;
 /* How much farther the wall clock is: the machine slept. */
 extern int64_t world_slept_ms;
-/* Files below this folder cannot be opened for so many times. */
+/* Files below this folder cannot be opened for so many times, and nothing can be renamed to it. */
 extern char world_unreadable[PATH_MAX];
-extern int world_refusals;
+extern int world_refusals, world_rename_refusals;
 
 /** The operating system's, with those clocks. */
 struct io *world_clock_io(void);

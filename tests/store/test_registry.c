@@ -239,14 +239,15 @@ static int64_t make_copy(struct world *world, char folder[PATH_MAX])
 }
 
 /* Whatever is wrong with it was not seen by those who verified it: the shard goes on from what it had. */
-START_TEST(a_copy_that_cannot_be_opened_leaves_what_was_there)
+START_TEST(a_copy_that_cannot_be_opened_or_moved_leaves_what_was_there)
 {
     struct store_shard *shard;
     char folder[PATH_MAX];
     struct world world;
     int64_t before, copied;
 
-    for (int had = 0; had < 2; had++) {
+    for (int way = 0; way < 4; way++) {
+        const bool had = way & 1, opens = way & 2;
         world_open(&world, true);
         (void)snprintf(world_unreadable, sizeof(world_unreadable), "%s/collections.d/news/0/",
                        test_directory());
@@ -258,10 +259,10 @@ START_TEST(a_copy_that_cannot_be_opened_leaves_what_was_there)
             before = fill(&world, shard, 10);
             store_registry_unclaim(world.registry, shard);
         }
-        world_refusals = 1;
+        *(opens ? &world_rename_refusals : &world_refusals) = 1;
         ck_assert_int_ne(store_registry_install(world.registry, &wide, "0", folder, &world.error),
                          0);
-        ck_assert_int_eq(world_refusals, 0);
+        ck_assert_int_eq(world_refusals + world_rename_refusals, 0);
         ck_assert_int_eq(store_folder_remove(world_clock_io(), folder, &world.error), 0);
         ck_assert_msg(store_registry_claim(world.registry, &wide, "0", &shard, &world.error) == 0,
                       "%s", world.error.text);
@@ -367,7 +368,7 @@ START_TEST(later_word_about_the_shards_replaces_the_earlier_one)
 }
 END_TEST
 
-TEST_TABLE(TEST(a_copy_that_cannot_be_opened_leaves_what_was_there),
+TEST_TABLE(TEST(a_copy_that_cannot_be_opened_or_moved_leaves_what_was_there),
            TEST(a_shard_that_comes_is_behind_until_its_owner_says_otherwise),
            TEST(coverage_is_unknown_until_the_shards_are_told),
            TEST(what_is_open_is_all_where_nobody_tells),

@@ -12,13 +12,15 @@
 #include "windrow/daemon/parts.h"
 
 /* A process without shards has nothing to catch up with. One that is there to ask others has to reach them. */
-static bool reaches_others(struct service *service, char *why, size_t why_bytes)
+static bool reaches_readers(struct service *service, char *why, size_t why_bytes)
 {
     const struct cluster *cluster = service_cluster(service);
 
-    if ((service->roles & CONFIG_ROLE_QUERY) == 0 || !cluster || cluster_reaches_others(cluster))
+    if ((service->roles & CONFIG_ROLE_QUERY) == 0 || !cluster || cluster_reaches_readers(cluster))
         return true;
-    snprintf(why, why_bytes, "NATS does not answer; other nodes are not heard");
+    snprintf(why, why_bytes, "%s",
+             cluster_connected(cluster) ? "no node that reads Kafka is heard"
+                                        : "NATS does not answer; other nodes are not heard");
     return false;
 }
 
@@ -27,7 +29,7 @@ bool health_ready(struct service *service, char *why, size_t why_bytes)
     struct ingest *ingest = atomic_load(&service->ingest);
 
     if ((service->roles & CONFIG_ROLE_INGEST) == 0)
-        return reaches_others(service, why, why_bytes);
+        return reaches_readers(service, why, why_bytes);
     if (!ingest) {
         snprintf(why, why_bytes, "starting or stopping");
         return false;

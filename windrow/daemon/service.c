@@ -465,9 +465,12 @@ static bool settled(struct service *service)
 
 void service_tick(struct service *service)
 {
+    struct cluster *cluster = service_cluster(service);
     char why[256];
 
     clock_watch_tick(service);
+    if (cluster)
+        cluster_tick(cluster);
     drain_tick(service);
     moved_tick(service->moved);
     history_tick(service->history, service);

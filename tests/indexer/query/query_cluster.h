@@ -44,11 +44,12 @@ struct cluster {
     uint32_t refused;
     struct config config;
     struct query_peers peers;
-    atomic_bool moves; /* all who have a shard gave it up */
-    atomic_bool lost;  /* nobody else has any shard */
-    int protocol;      /* 0: the newest */
-    uint32_t asked;    /* nodes, with each question */
-    uint32_t requests; /* of them those that own a shard that the question is about */
+    atomic_bool moves;        /* all who have a shard gave it up */
+    atomic_bool lost;         /* nobody else has any shard */
+    int protocol;             /* 0: the newest */
+    int32_t newer_generation; /* somebody else has each shard in it; 0: nobody has */
+    uint32_t asked;           /* nodes, with each question */
+    uint32_t requests;        /* of them those that own a shard that the question is about */
     const struct query_describer *describer; /* of the nodes that are asked */
     void (*change)(struct doc *answer, struct arena *arena);
     void (*before_ask)(struct cluster *cluster); /* each node; NULL: nothing happens */

@@ -93,6 +93,37 @@ START_TEST(a_view_that_a_late_copy_answered_once_stays_incomplete)
 }
 END_TEST
 
+/* What its owner answered before is of an older generation than what somebody else has shown by now. */
+START_TEST(an_answer_tells_its_generation_and_is_discarded_when_a_newer_one_is_known)
+{
+    static const char *const shards[] = {"1", "3"};
+    static struct cluster cluster;
+    struct node *owner = &cluster.nodes[1];
+    struct store_shard *shard;
+    struct query_view *view;
+    struct error error = {0};
+    uint64_t all, count;
+
+    cluster_open(&cluster, 2, VECTOR_METRIC_COSINE, test_seed());
+    cluster_fill(&cluster);
+    store_registry_set_ownership(owner->world.registry, (struct store_ownership){1, 7});
+    for (size_t i = 0; i < 2; i++)
+        ck_assert_int_eq(store_registry_claim(owner->world.registry, &cluster.whole.collection,
+                                              shards[i], &shard, &error),
+                         0);
+    for (int32_t newer = 6; newer <= 8; newer++) {
+        view = cluster_view(&cluster, false);
+        cluster.newer_generation = newer;
+        ck_assert_int_eq(query_count(view, NULL, newer < 8 ? &all : &count, &error), 0);
+        ck_assert_int_eq(query_view_whole(view), newer < 8);
+        query_view_close(view);
+    }
+    ck_assert_uint_lt(count, all);
+    ck_assert_uint_eq(cluster.refused, 1);
+    cluster_close(&cluster);
+}
+END_TEST
+
 static int answer_count(struct cluster *cluster, struct error *error)
 {
     static const char *const shards[] = {"0"};
@@ -159,5 +190,6 @@ START_TEST(what_was_read_before_this_process_stood_still_is_no_answer)
 END_TEST
 
 TEST_TABLE(TEST(what_was_read_before_this_process_stood_still_is_no_answer),
+           TEST(an_answer_tells_its_generation_and_is_discarded_when_a_newer_one_is_known),
            TEST(a_late_copy_answers_where_its_peer_fails_and_is_named),
            TEST(a_view_that_a_late_copy_answered_once_stays_incomplete))
