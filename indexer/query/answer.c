@@ -8,7 +8,7 @@
 enum {
     RESULT_KEYS = 8,
     SHARD_FIELDS = 7,
-    EXPLAIN_FIELDS = 9,
+    EXPLAIN_FIELDS = 10,
     EXPLAIN_FIELDS_MIN = 7,
     SHARDS_MAX = 100000
 };
@@ -58,6 +58,7 @@ int answer_result(const struct query_view *view, const struct query_result *resu
         fields[6] = doc_number(entry->seconds);
         fields[7] = entry->choice;
         fields[8] = doc_number(entry->reads);
+        fields[9] = doc_number(entry->effort);
         explain[i] = (struct doc){.type = DOC_ARRAY, .count = EXPLAIN_FIELDS, .items = fields};
     }
     doc_put(map, "hits",
@@ -96,6 +97,8 @@ static int take_explain(const struct gather_answer *answer, const struct doc *fi
         entry->choice = items[7];
     if (fields->count > 8)
         (void)doc_as_double(&items[8], &entry->reads);
+    if (fields->count > 9)
+        (void)doc_as_double(&items[9], &entry->effort);
     return 0;
 }
 

@@ -8,7 +8,14 @@
 #include "indexer/query/view.h"
 #include "store/snapshot.h"
 
-enum { WINDOW_KEYS = 20, CHOICE_KEYS = 5, SHARD_KEYS = 24, WHY_BYTES = 160, WINDOWS_MAX = 1 << 20 };
+enum {
+    WINDOW_KEYS = 20,
+    CHOICE_KEYS = 5,
+    SHARD_KEYS = 25,
+    RECALL_KEYS = 4,
+    WHY_BYTES = 160,
+    WINDOWS_MAX = 1 << 20
+};
 
 static const char *copy(struct arena *arena, const char *text)
 {
@@ -250,6 +257,22 @@ static struct doc window_doc(const struct config_collection *collection,
     return map;
 }
 
+/* What was measured of answers from the shards of this process; null: nothing yet. */
+static struct doc recall_doc(const struct query_view *view, struct arena *arena)
+{
+    struct query_recall recall;
+    struct doc map;
+
+    if (!query_recall_get(view->registry, view->collection->name, &recall))
+        return doc_null();
+    map = doc_map(arena, RECALL_KEYS);
+    doc_put(&map, "asked", doc_number(recall.asked));
+    doc_put(&map, "measured", doc_number(recall.measured));
+    doc_put(&map, "effort", doc_number(recall.effort));
+    doc_put(&map, "searches", doc_integer(recall.searches));
+    return map;
+}
+
 /* Shards of this process. */
 
 static void describe_shard(const struct query_view *view, size_t i, struct arena *arena,
@@ -274,6 +297,7 @@ static void describe_shard(const struct query_view *view, size_t i, struct arena
     doc_put(&out->shard, "shard", doc_string(arena, view->shards[i].name));
     doc_put(&out->shard, "windows",
             (struct doc){.type = DOC_ARRAY, .count = count, .items = out->windows});
+    doc_put(&out->shard, "recall", recall_doc(view, arena));
 }
 
 /* NULL: nobody waits for it any more. */

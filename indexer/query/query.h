@@ -176,6 +176,8 @@ struct query_explain {
     double
         reads; /* 4 KiB pages that had to be read from storage; sources searched together share them */
     struct doc choice; /* of the segment, as query_choice_doc */
+    double
+        effort; /* times what was measured of the segment (query_recall_hold); 0: none was searched, or not by a recall */
 };
 
 /* What the sources of this process took in a search, together, by how they were searched. Threads
@@ -226,6 +228,9 @@ struct query_search {
     uint32_t limit, offset;
     uint32_t ef;   /* 0: as much as the recall needs */
     double recall; /* of the answer; 0: the collection's; ignored with `ef` and `exact` */
+    double
+        effort; /* so many times what was measured of each segment; 0: what the collection's recall was
+                    found to need (query_recall_hold). Not for peers */
     bool exact;
     const struct query_filter *filter; /* may be NULL */
     int64_t from_ms, to_ms;            /* [from, to); INT64_MIN, INT64_MAX: open */
@@ -259,6 +264,36 @@ int query_search_run(struct query_view *view, const struct query_search *search,
  * is that of the first search that has one. */
 int query_searches_run(struct query_view *view, const struct query_search *searches, size_t count,
                        struct query_result *results, struct error *error);
+
+/* The recall of answers, held. Segments were measured when they were built, each alone and by its own rows; what an
+ * answer over all of them has is found out from searches that were asked (recall_loop.c). */
+
+enum { QUERY_RECALL_SEARCHES = 256 }; /* the latest are kept: so many vectors a collection */
+
+struct query_recall {
+    double asked; /* index.recall, when it was measured */
+    double
+        measured; /* of default answers, as `effort` has them since; below `asked`: more does not help */
+    double
+        effort; /* how many times what was measured of segments; 1 until something was measured */
+    uint32_t searches; /* that were compared with exact answers; 0: nothing was measured yet */
+};
+
+/** Searches of the collection are kept from now on. query_recall_hold does that too. */
+void query_recall_begin(const struct store_registry *registry,
+                        const struct config_collection *collection);
+/** A round of comparing. Takes 200 ms of the calling thread, or one search and its comparison where that takes longer.
+ * No round of any collection begins for nineteen times as long afterwards: a twentieth of a processor. Nor
+ * does one while searches wait for a thread. *more: the comparison goes on with the next call. Peers do
+ * this for their shards. */
+int query_recall_hold(const struct query_view_options *options, bool *more, struct error *error);
+/** What is known of a collection's recall in this process; false: nothing yet. */
+bool query_recall_get(const struct store_registry *registry, const char *collection,
+                      struct query_recall *recall);
+/** Memory of the vectors that are kept, of all collections. */
+uint64_t query_recall_bytes(void);
+/** Forgets a collection (NULL: all), before the registry goes. */
+void query_recall_forget(const struct store_registry *registry, const char *collection);
 
 /** Orders rows that other searches of the view found, and brought the vectors of, by a search's score:
  * the page of them that it asks for. Its filter and time range were theirs. Of `result` only the hits

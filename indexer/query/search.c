@@ -1,5 +1,6 @@
 #include "indexer/query/filter/filter.h"
 #include "indexer/query/gather.h"
+#include "indexer/query/recall_loop.h"
 #include "indexer/query/searcher.h"
 
 #include <assert.h>
@@ -266,7 +267,8 @@ static void explain_fill(const struct searcher *searcher, const struct search_pl
             .seconds = source->seconds,
             .reads = source->reads,
             .choice = query_choice_doc(source->through ? source->through->segment : NULL,
-                                       searcher->search->arena)};
+                                       searcher->search->arena),
+            .effort = source->through && searcher->ef == 0 ? searcher->effort : 0};
     }
     if (result->explain_count > 0)
         memcpy(explain + plan->count, result->explain, result->explain_count * sizeof(*explain));
@@ -311,6 +313,7 @@ static int search_run_start(struct search_run *run, struct query_view *view,
 {
     if (search_start(&run->searcher, view, search, error) != 0)
         return error->code;
+    run->searcher.effort = recall_loop_begin(&run->searcher);
     run->limit = (size_t)search->limit + search->offset;
     plan_make(&run->plan, &run->searcher, &run->windows);
     return 0;

@@ -29,7 +29,7 @@
 static const double SPAN_DECAY_MAX = 1.32;
 
 enum {
-    NOTES_MAX = 8, /* beside a version: searches differ in limit and recall */
+    NOTES_MAX = 16, /* beside a version: searches differ in limit, recall and effort */
     NOT_SEARCHED = UINT32_MAX
 };
 /* Rows in all shards come and go while a version stays; a cover is the cheapest for about so many. */
@@ -47,7 +47,7 @@ struct cover_note {
     struct store_note note; /* first */
     size_t limit;
     uint32_t ef;
-    double recall;
+    double recall, effort;
     double accepted; /* rows of all shards */
     size_t segment_count;
     struct noted_segment {
@@ -350,7 +350,7 @@ static bool is_common(const struct searcher *searcher)
 {
     return !searcher->filter && !searcher->bounded && !searcher->exact &&
            !searcher->search->has_threshold && searcher->search->half_life_ms == 0 &&
-           searcher->scorer.kind == QUERY_NEAREST;
+           searcher->search->effort == 0 && searcher->scorer.kind == QUERY_NEAREST;
 }
 
 static const struct cover_note *find_note(const struct cover *cover, size_t shard, size_t *count)
@@ -364,8 +364,8 @@ static const struct cover_note *find_note(const struct cover *cover, size_t shar
     for (; note; note = note->next, ++*count) {
         const struct cover_note *of = (const void *)note;
         if (of->limit == searcher->top.limit && of->ef == searcher->ef &&
-            of->recall == searcher->recall && accepted <= of->accepted * NOTE_DRIFT_MAX &&
-            of->accepted <= accepted * NOTE_DRIFT_MAX)
+            of->recall == searcher->recall && of->effort == searcher->effort &&
+            accepted <= of->accepted * NOTE_DRIFT_MAX && of->accepted <= accepted * NOTE_DRIFT_MAX)
             return of;
     }
     return NULL;
@@ -440,6 +440,7 @@ static void write_note(const struct cover *cover, size_t shard, size_t first, si
                                 .limit = searcher->top.limit,
                                 .ef = searcher->ef,
                                 .recall = searcher->recall,
+                                .effort = searcher->effort,
                                 .accepted = (double)searcher->segment_accepted,
                                 .segment_count = count};
     for (size_t i = first; i < end; i++) {

@@ -179,6 +179,13 @@ static double rows_met(const struct segment_search *segment)
                                                                  : segment->row_count;
 }
 
+/* For the nearest `k` rows of the segment: as measured of it, times what answers were found to need; 0: not measured. */
+static double segment_effort(const struct searcher *searcher, const struct index_segment *segment,
+                             double k)
+{
+    return ceil(index_segment_effort(segment, k, searcher->recall) * searcher->effort);
+}
+
 /* Each segment alone, for the nearest `wanted` rows: most of the answer may lie in any of them, so
  * the group's list has to be as wide as one needs. Segments weigh by their rows, as in the answer. */
 static double measured_ef(const struct searcher *searcher, struct segment_search *const *segments,
@@ -187,19 +194,19 @@ static double measured_ef(const struct searcher *searcher, struct segment_search
     double sum = 0, rows = 0;
 
     for (size_t i = 0; i < count; i++) {
-        uint32_t ef = index_segment_effort(segments[i]->segment, wanted, searcher->recall);
-        sum += (ef ? ef : INDEX_EF_UNMEASURED) * (double)segments[i]->row_count;
+        double ef = segment_effort(searcher, segments[i]->segment, wanted);
+        sum += (ef > 0 ? ef : INDEX_EF_UNMEASURED * searcher->effort) * segments[i]->row_count;
         rows += segments[i]->row_count;
     }
     return rows > 0 ? ceil(sum / rows) : INDEX_EF_UNMEASURED;
 }
 
 /* Its share of the accepted rows, and of its own rows those that have to be met for them. */
-static uint32_t share_effort(const struct searcher *searcher, const struct index_segment *segment,
-                             double rows, uint32_t wanted)
+static double share_effort(const struct searcher *searcher, const struct index_segment *segment,
+                           double rows, uint32_t wanted)
 {
-    return index_segment_effort(
-        segment, wanted * rows / fmax((double)searcher->segment_accepted, 1), searcher->recall);
+    return segment_effort(searcher, segment,
+                          wanted * rows / fmax((double)searcher->segment_accepted, 1));
 }
 
 uint32_t search_segment_depth(const struct searcher *searcher, const struct segment_search *segment,
@@ -219,9 +226,9 @@ double search_segment_cost(const struct searcher *searcher, const struct index_s
                            uint64_t row_count)
 {
     uint32_t wanted = (uint32_t)searcher->top.limit;
-    uint32_t effort = searcher->search->half_life_ms > 0 /* each is searched alone */
-                          ? index_segment_effort(segment, wanted, searcher->recall)
-                          : share_effort(searcher, segment, (double)row_count, wanted);
+    double effort = searcher->search->half_life_ms > 0 /* each is searched alone */
+                        ? segment_effort(searcher, segment, wanted)
+                        : share_effort(searcher, segment, (double)row_count, wanted);
 
     return SEARCH_ENTRY_COST + EF_COST * effort;
 }
@@ -235,11 +242,11 @@ uint32_t search_group_ef(const struct searcher *searcher, struct segment_search 
                          size_t count, uint32_t wanted)
 {
     double met = 0, accepted = 0, rows = 0, share = 1, ef;
-    uint32_t least = searcher->ef;
+    double least = searcher->ef;
     bool sparse = true;
 
     for (size_t i = 0; i < count; i++) {
-        uint32_t own = index_segment_least_ef(segments[i]->segment);
+        double own = index_segment_least_ef(segments[i]->segment) * searcher->effort;
         sparse = sparse && searches_matching_only(segments[i]);
         if (searcher->ef == 0 && own > least)
             least = own;

@@ -40,6 +40,7 @@ struct searcher {
     uint32_t dim;
     uint32_t ef;               /* as asked for; 0: as much as `recall` needs */
     double recall;             /* that the answer shall have, over all segments */
+    double effort;             /* times what was measured of segments for it (recall_loop.c) */
     uint64_t segment_rows;     /* of all groups together; 0: each group needs all of ef */
     uint64_t segment_accepted; /* of these rows, about so many are accepted */
     bool exact;

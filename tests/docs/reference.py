@@ -77,7 +77,12 @@ KAFKA_ROLES = ("consumer", "producer", "dead_letters")
 UNITS = ("seconds", "bytes", "ratio", "records", "rows", "messages")
 # Only on machines whose kernel measures pressure: (type, labels, help).
 NOT_EVERYWHERE = {"windrow_pressure_seconds_total": ("counter", ["kind", "resource"],
-                                                    "Time in which some or all tasks of the machine waited for a resource")}
+                                                    "Time in which some or all tasks of the machine waited for a resource"),
+                  # After some searches.
+                  "windrow_search_effort_ratio": ("gauge", ["collection"],
+                                                  "How far default searches go, over what was measured when segments were built"),
+                  "windrow_search_recall_ratio": ("gauge", ["collection"],
+                                                  "Share of the true nearest rows that default searches found, by those that were compared last")}
 
 
 class Whole(Encrypted):

@@ -19,6 +19,7 @@ HOUR_MS = 3_600_000
 DIM = 16
 ROWS = 1500
 PARTITIONS = 2
+SEARCHES = 40
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 GIB = 1 << 30
 
@@ -39,7 +40,7 @@ MOVES = """
     windrow_memory_bytes windrow_pool_queue_seconds_total windrow_pool_tasks_total windrow_quorum_commit_latency_seconds
     windrow_records_deleted_total windrow_records_ingested_total windrow_records_late_total windrow_records_rejected_total
     windrow_records_superseded_total
-    windrow_seal_seconds windrow_search_seconds windrow_search_windows_searched windrow_thread_cpu_seconds_total
+    windrow_seal_seconds windrow_search_effort_ratio windrow_search_recall_ratio windrow_search_seconds windrow_search_windows_searched windrow_thread_cpu_seconds_total
     windrow_watermark_seconds windrow_windows
 """.split()
 
@@ -133,6 +134,8 @@ class Metrics(unittest.TestCase):
             cls.first.request("POST", f"/collections/{COLLECTION}/points/query", {"query": [0.25] * DIM, "limit": 50})
             cls.after = cls.scrape()
             if newer and cls.after["windrow_index_rows"] != cls.before["windrow_index_rows"]:
+                for number in range(SEARCHES): # the recall of which is measured once windows change
+                    cls.first.request("POST", f"/collections/{COLLECTION}/points/query", {"query": point(number, 0)["vector"], "limit": 5})
                 cls.kafka.produce(TOPIC, newer)
                 newer.clear()
             seen.update(name for name in MOVES if cls.after.get(name) != cls.before.get(name))

@@ -11,6 +11,8 @@ struct builds {
     struct builds_options options;
     struct worker_queue *queue;
     struct worker_pool *pool;
+    size_t
+        recall_turn; /* the collection whose recall is looked at first; builds_reconcile's thread */
 };
 
 static int start_pool(struct builds *builds, struct error *error)
@@ -47,6 +49,8 @@ int builds_start(const struct builds_options *options, struct builds **builds, s
         builds_stop(fresh);
         return error->code;
     }
+    for (size_t i = 0; i < options->config->collection_count; i++)
+        query_recall_begin(options->registry, &options->config->collections[i]);
     *builds = fresh;
     return 0;
 }
@@ -65,6 +69,7 @@ void builds_stop(struct builds *builds)
     worker_pool_stop(builds->pool);
     if (builds->queue)
         builds->queue->operations->close(builds->queue);
+    query_recall_forget(builds->options.registry, NULL);
     free(builds);
 }
 
@@ -184,9 +189,54 @@ static bool preload_columns(struct builds *builds)
     return all;
 }
 
+static void tell_recall(struct builds *builds, const char *collection)
+{
+    const struct metric_label label = {"collection", collection};
+    struct metrics *metrics = builds->options.metrics;
+    struct query_recall recall;
+
+    if (!query_recall_get(builds->options.registry, collection, &recall))
+        return;
+    metric_set(metrics_gauge(metrics, "windrow_search_recall_ratio",
+                             "Share of the true nearest rows that default searches found, by those "
+                             "that were compared last",
+                             &label, 1),
+               recall.measured);
+    metric_set(metrics_gauge(metrics, "windrow_search_effort_ratio",
+                             "How far default searches go, over what was measured when segments "
+                             "were built",
+                             &label, 1),
+               recall.effort);
+}
+
+/* Answers have the recall that they are asked for. One round is made at a time, so collections take turns to be first.
+ * Returns whether there is more to compare. */
+static bool hold_recall(struct builds *builds)
+{
+    const struct config *config = builds->options.config;
+    size_t count = config->collection_count, first = builds->recall_turn++;
+    bool more = false;
+
+    for (size_t i = 0; i < count; i++) {
+        const struct query_view_options options = {.collection =
+                                                       &config->collections[(first + i) % count],
+                                                   .registry = builds->options.registry,
+                                                   .io = builds->options.io};
+        struct error error = {0};
+        bool goes_on = false;
+        if (query_recall_hold(&options, &goes_on, &error) != 0)
+            log_debug("indexer", "the recall of %s will be measured later: %s",
+                      options.collection->name, error.text);
+        more |= goes_on;
+        tell_recall(builds, options.collection->name);
+    }
+    return more;
+}
+
 bool builds_reconcile(struct builds *builds)
 {
     bool all = preload_columns(builds);
+    bool more = hold_recall(builds);
 
-    return worker_pool_reconcile(builds->pool) || !all;
+    return worker_pool_reconcile(builds->pool) || more || !all;
 }

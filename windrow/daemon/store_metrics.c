@@ -211,6 +211,7 @@ static void publish_memory(struct service *service)
     memory(metrics, "decoded_blocks", info.decoded_bytes);
     memory(metrics, "columns", columns.bytes);
     memory(metrics, "columns_mapped", columns.mapped_bytes);
+    memory(metrics, "recall_searches", query_recall_bytes());
     set(metrics, NULL, "windrow_memory_max_bytes",
         "store.memory_max_bytes: bound of memtables, buffers and decoded blocks",
         (double)info.max_bytes);

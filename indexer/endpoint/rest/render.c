@@ -335,6 +335,8 @@ static void append_explain(struct buffer *out, const struct query_result *result
             (unsigned long long)entry->generation, (unsigned long long)entry->rows, entry->seconds,
             entry->reads);
         doc_write_json(out, &entry->choice);
+        if (entry->effort > 0)
+            buffer_append_format(out, ",\"effort\":%.3f", entry->effort);
         buffer_append_byte(out, '}');
     }
     buffer_append_byte(out, ']');

@@ -35,6 +35,15 @@ static void same_row(const struct query_row *a, const struct query_row *b)
     same_payload(a, b);
 }
 
+static double efforts(const struct query_result *result)
+{
+    double sum = 0;
+
+    for (size_t i = 0; i < result->explain_count; i++)
+        sum += result->explain[i].effort;
+    return sum;
+}
+
 void comparison_same_result(const struct query_result *a, const struct query_result *b)
 {
     ck_assert_uint_eq(a->hit_count, b->hit_count);
@@ -47,6 +56,7 @@ void comparison_same_result(const struct query_result *a, const struct query_res
     ck_assert_uint_eq(a->windows_live, b->windows_live);
     ck_assert_int_eq(a->partial, b->partial);
     ck_assert_uint_eq(a->explain_count, b->explain_count);
+    ck_assert_double_eq(efforts(a), efforts(b)); /* 1 each */
 }
 
 static void same_freshness(struct query_view *a, struct query_view *b)

@@ -163,7 +163,7 @@ static void ask_of_all(struct world *world, uint32_t limit, size_t notes, struct
  * are all different do not pile up notes. */
 START_TEST(cover_is_remembered_beside_the_version)
 {
-    enum { HOURS = 4, ROWS = 600, LIMITS = 20, NOTES_MAX = 8 };
+    enum { HOURS = 4, ROWS = 600, LIMITS = 20, NOTES_MAX = 16 };
     struct answer first, again;
     struct question narrow = {.limit = 3};
     struct query_view *view;
