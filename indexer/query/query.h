@@ -228,9 +228,9 @@ struct query_search {
     uint32_t limit, offset;
     uint32_t ef;   /* 0: as much as the recall needs */
     double recall; /* of the answer; 0: the collection's; ignored with `ef` and `exact` */
-    double
-        effort; /* so many times what was measured of each segment; 0: what the collection's recall was
-                    found to need (query_recall_hold). Not for peers */
+    /* So many times what was measured of each segment; 0: what the collection's recall was found to
+     * need (query_recall_hold). Not for peers. */
+    double effort;
     bool exact;
     const struct query_filter *filter; /* may be NULL */
     int64_t from_ms, to_ms;            /* [from, to); INT64_MIN, INT64_MAX: open */
@@ -272,10 +272,9 @@ enum { QUERY_RECALL_SEARCHES = 256 }; /* the latest are kept: so many vectors a 
 
 struct query_recall {
     double asked; /* index.recall, when it was measured */
-    double
-        measured; /* of default answers, as `effort` has them since; below `asked`: more does not help */
-    double
-        effort; /* how many times what was measured of segments; 1 until something was measured */
+    /* Of default answers, as `effort` has them since; below `asked`: more does not help. */
+    double measured;
+    double effort;     /* how many times what was measured of segments; 1: also before that */
     uint32_t searches; /* that were compared with exact answers; 0: nothing was measured yet */
 };
 

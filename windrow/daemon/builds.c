@@ -11,8 +11,8 @@ struct builds {
     struct builds_options options;
     struct worker_queue *queue;
     struct worker_pool *pool;
-    size_t
-        recall_turn; /* the collection whose recall is looked at first; builds_reconcile's thread */
+    /* The collection whose recall is looked at first. For the thread of builds_reconcile. */
+    size_t recall_turn;
 };
 
 static int start_pool(struct builds *builds, struct error *error)
