@@ -6,6 +6,7 @@ Screenshots of three sizes in both themes stay in build/PRESET/screenshots, for 
 import json
 import os
 import pty
+import random
 import select
 import signal
 import subprocess
@@ -263,15 +264,25 @@ class Dashboard(unittest.TestCase):
 
 @unittest.skipIf(browser.why_not(), browser.why_not())
 class LargeNumbers(unittest.TestCase):
-    """Snowflake ids are beyond 2^53, where JavaScript's numbers round."""
+    """Snowflake ids are beyond 2^53, where JavaScript's numbers round. Beside them a collection whose graphs are below their floor."""
 
     IDS = (215250709085334181, 2**64 - 1, 7)
+    SCANNED = "scanned"
+    SCANNED_DIM = 64
+    SCANNED_ROWS = 3000
 
     @classmethod
     def setUpClass(cls):
         service.for_class(cls)
+        weak = {"kind": "hnsw", "recall_floor": 1, "flat_below": 50, "hnsw": {"m": 4, "ef_construct": 8, "ef": 1}}
+        cls.windrow.tree["collections"][cls.SCANNED] = {**cls.windrow.tree["collections"][COLLECTION], "topics": [cls.SCANNED], "dim": cls.SCANNED_DIM, "index": weak}
+        cls.windrow.configure(cls.windrow.tree)
         cls.windrow.create_topic(1)
+        cls.windrow.command("produce", "-C", cls.SCANNED, "--create-topic", "1", "/dev/null")
         now_ms = int(time.time() * 1000)
+        chance = random.Random(1)
+        Sender(cls.kafka.address).send(cls.SCANNED, [(str(number), json.dumps({"id": number, "vector": [round(chance.gauss(0, 1), 3) for _ in range(cls.SCANNED_DIM)], "payload": {},
+                                                                              "time_ms": now_ms - 3 * MS_PER_HOUR})) for number in range(cls.SCANNED_ROWS)])
         Sender(cls.kafka.address).send(TOPIC, [(str(number), json.dumps({**record(number, now_ms), "time_ms": now_ms, "payload": {"text": f"record {number}", "big": 2**63 - 1, "word": f"{2**63 - 1}"}}))
                                                for number in cls.IDS])
         cls.windrow.start()
@@ -302,6 +313,29 @@ class LargeNumbers(unittest.TestCase):
                 page.wait(f"return $('reading').textContent.includes('Record {number}') && !$('search-panel').hasAttribute('aria-busy')", "the search by id")
                 page.wait(f"return document.querySelector('.card .meta')?.textContent.includes('id {number}')", "the record found by id")
         self.assertEqual(page.complaints(), [])
+
+    def test_window_without_an_index_says_so_and_why(self):
+        """What operators look at: the list of windows, the number that the alert reads, and the page."""
+
+        def given_up():
+            window, = self.windrow.request("GET", f"/windows?collection={self.SCANNED}").json()["windows"]
+            return window if window["reason"].startswith("no index: ") else None
+
+        window = harness.wait_for(given_up, "its graph is given up", 120)
+        self.assertRegex(window["reason"], r"^no index: its recall of 0\.\d+ is below index\.recall_floor, 1\.000; the window is scanned$")
+        self.assertEqual((window["state"], window["segment"]), ("sealed", None))
+        page = browser.Browser().start()
+        self.addCleanup(page.stop)
+        page.open(self.windrow.url + "/")
+        page.wait("return document.querySelectorAll('#collection option').length === 2 && $('trouble').hidden", "both collections, and no trouble with the first")
+        page.run("$('collection').value = arguments[0]; $('collection').dispatchEvent(new Event('change'))", self.SCANNED)
+        page.wait(f"return $('trouble').textContent.includes('1 window of {self.SCANNED} without an index; of the first: {window['reason']}')", "it says so at the top")
+        self.assertTrue(page.run("return $('trouble').checkVisibility()"))
+        page.run("document.querySelector('.lane button').click()")
+        page.wait(f"return $('window').textContent.includes('{window['reason']}')", "the window says why")
+        self.assertEqual(page.complaints(), [])
+        counts = {frozenset({f'collection="{COLLECTION}"'}): 0, frozenset({f'collection="{self.SCANNED}"'}): 1}
+        harness.wait_for(lambda: self.windrow.metrics("windrow_index_given_up_files") == counts, "the alert's number")
 
 
 @unittest.skipIf(browser.why_not(), browser.why_not())
