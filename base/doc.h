@@ -25,8 +25,8 @@ enum doc_type {
     DOC_STRING, /* UTF-8, not zero-terminated */
     DOC_BYTES,  /* MessagePack bin only */
     DOC_ARRAY,
-    DOC_MAP,   /* items alternate key, value; keys are DOC_STRING, in input order; the last wins */
-    DOC_FLOATS /* an array of float32 in one piece; no parser makes it, Protobuf brings it */
+    DOC_MAP, /* items alternate key, value; keys are DOC_STRING, in input order; the last wins */
+    DOC_FLOATS /* an array of float32 in one piece; no parser makes it: Protobuf and stores bring it */
 };
 
 struct doc {

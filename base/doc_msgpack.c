@@ -337,6 +337,21 @@ static void write_head(struct buffer *buffer, const struct doc *doc)
         buffer_append_byte(buffer, (uint8_t)((doc->type == DOC_MAP ? 0x80 : 0x90) | count));
 }
 
+/* As float 32, which they are. */
+static void write_floats(struct buffer *buffer, const struct doc *doc)
+{
+    const struct doc head = {.type = DOC_ARRAY, .count = doc->count};
+
+    write_head(buffer, &head);
+    for (uint32_t i = 0; i < doc->count; i++) {
+        uint32_t bits;
+        memcpy(&bits, &doc->floats[i], sizeof(bits));
+        bits = __builtin_bswap32(bits);
+        buffer_append_byte(buffer, 0xca);
+        buffer_append(buffer, &bits, sizeof(bits));
+    }
+}
+
 void doc_write_msgpack(struct buffer *buffer, const struct doc *doc)
 {
     size_t items;
@@ -361,6 +376,9 @@ void doc_write_msgpack(struct buffer *buffer, const struct doc *doc)
     case DOC_BYTES:
         write_head(buffer, doc);
         buffer_append(buffer, doc->string, doc->count);
+        return;
+    case DOC_FLOATS:
+        write_floats(buffer, doc);
         return;
     default:
         write_head(buffer, doc);

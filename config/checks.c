@@ -261,6 +261,21 @@ static void check_vector_name(const char *key, const char *name,
                      collection->name, key, name, VECTOR_NAME_MAX_BYTES);
 }
 
+static void check_extra_vectors(const struct config_collection *collection, struct report_mark mark,
+                                struct report *report)
+{
+    for (size_t i = 0; i < collection->extra_vector_count; i++) {
+        const char *name = collection->extra_vectors[i].name;
+        check_vector_name("extra_vectors", name, collection, mark, report);
+        if (config_is_dense_vector(collection, name, strlen(name)) ||
+            config_sparse_vector(collection, name, strlen(name)))
+            report_error(report, mark,
+                         "collections.%s.extra_vectors: \"%.200s\" is another vector as well "
+                         "(vector_name, sparse_vectors): give one of them another name",
+                         collection->name, name);
+    }
+}
+
 static void check_vector_names(const struct config_collection *collection,
                                const struct report_mark *marks, struct report_mark name_mark,
                                struct report *report)
@@ -270,6 +285,8 @@ static void check_vector_names(const struct config_collection *collection,
     if (collection->vector_name)
         check_vector_name("vector_name", collection->vector_name, collection,
                           mark_place(marks, "collections.*.vector_name", name_mark), report);
+    check_extra_vectors(collection, mark_place(marks, "collections.*.extra_vectors", name_mark),
+                        report);
     for (size_t i = 0; i < collection->sparse_vector_count; i++) {
         const char *name = collection->sparse_vectors[i];
         check_vector_name("sparse_vectors", name, collection, mark, report);

@@ -259,6 +259,37 @@ const char *config_sparse_vector(const struct config_collection *collection, con
     return NULL;
 }
 
+const struct config_vector *config_extra_vector(const struct config_collection *collection,
+                                                const char *name, size_t name_bytes)
+{
+    for (size_t i = 0; i < collection->extra_vector_count; i++) {
+        const struct config_vector *each = &collection->extra_vectors[i];
+        if (bytes_equal(each->name, strlen(each->name), name, name_bytes))
+            return each;
+    }
+    return NULL;
+}
+
+const char *config_part(const struct config_collection *collection, const char *name,
+                        size_t name_bytes)
+{
+    const struct config_vector *extra = config_extra_vector(collection, name, name_bytes);
+
+    return extra ? extra->name : config_sparse_vector(collection, name, name_bytes);
+}
+
+struct config_vector config_own_vector(const struct config_collection *collection)
+{
+    return (struct config_vector){.name = config_vector_name(collection),
+                                  .dim = collection->dim,
+                                  .metric = collection->metric};
+}
+
+bool config_has_parts(const struct config_collection *collection)
+{
+    return collection->sparse_vector_count > 0 || collection->extra_vector_count > 0;
+}
+
 void config_shard_name(const struct config_collection *collection, size_t topic, int32_t partition,
                        char name[CONFIG_SHARD_NAME_BYTES])
 {

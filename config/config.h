@@ -63,7 +63,7 @@ enum config_time_unit {
     CONFIG_TIME_RFC3339
 };
 
-enum { VECTOR_NAME_MAX_BYTES = 255 };
+enum { VECTOR_NAME_MAX_BYTES = 255, CONFIG_DIM_MAX = 65536 };
 
 /* Bounds of index.recall, and of what a search may ask for. */
 #define CONFIG_RECALL_MIN 0.5
@@ -72,6 +72,14 @@ enum { VECTOR_NAME_MAX_BYTES = 255 };
 struct config_pair {
     const char *name;
     const char *value;
+};
+
+/* A dense vector that points may have beside the collection's own. No segment has it. */
+struct config_vector {
+    const char *name; /* of 1 to VECTOR_NAME_MAX_BYTES bytes */
+    uint32_t dim;
+    enum vector_metric metric;
+    bool multiple; /* a point has a list of them, compared by max_sim */
 };
 
 struct config_collection {
@@ -119,6 +127,8 @@ struct config_collection {
     const char *vector_name; /* of the dense vector; NULL: it has none. See config_vector_name */
     const char **sparse_vectors; /* names of 1 to VECTOR_NAME_MAX_BYTES bytes */
     size_t sparse_vector_count;
+    const struct config_vector *extra_vectors;
+    size_t extra_vector_count;
     const char *client_settings; /* JSON; NULL: none. Of a running config: config_client_settings */
     char *client_settings_heap;  /* the same text where it was adopted, else NULL */
     const char *embedder_url;    /* NULL: none */
@@ -283,6 +293,17 @@ bool config_is_dense_vector(const struct config_collection *collection, const ch
 /** The declared name of a sparse vector, or NULL. */
 const char *config_sparse_vector(const struct config_collection *collection, const char *name,
                                  size_t name_bytes);
+
+/** The vector of that name beside the collection's own, or NULL. */
+const struct config_vector *config_extra_vector(const struct config_collection *collection,
+                                                const char *name, size_t name_bytes);
+/** The declared name of what a point may have beside the collection's own vector, a sparse or an extra one, or NULL. */
+const char *config_part(const struct config_collection *collection, const char *name,
+                        size_t name_bytes);
+/** The collection's own vector in the same shape. */
+struct config_vector config_own_vector(const struct config_collection *collection);
+/** Whether it declares any. */
+bool config_has_parts(const struct config_collection *collection);
 
 /** The name of the collection that somebody may have meant by `name`, which does not exist; NULL when
  * none is near. */

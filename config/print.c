@@ -103,6 +103,24 @@ static void write_roles(unsigned roles, bool json, struct buffer *out)
     write_list(names, count, json, out);
 }
 
+static void write_vectors(const struct config_vector *vectors, size_t count, bool json,
+                          struct buffer *out)
+{
+    buffer_append_byte(out, '{');
+    for (size_t i = 0; i < count; i++) {
+        const struct config_vector *vector = &vectors[i];
+        buffer_append_text(out, i > 0 ? ", " : "");
+        property_write_text(vector->name, json, out);
+        buffer_append_format(
+            out, json ? ": {\"dim\": %u, \"metric\": \"%s\"%s}" : ": {dim: %u, metric: %s%s}",
+            vector->dim, vector_metric_name(vector->metric),
+            !vector->multiple ? ""
+            : json            ? ", \"multivector\": \"max_sim\""
+                              : ", multivector: max_sim");
+    }
+    buffer_append_byte(out, '}');
+}
+
 static void write_pairs(const struct config_pair *pairs, size_t count, bool json, bool reveal,
                         struct buffer *out)
 {
@@ -225,6 +243,10 @@ void property_write(const struct property *property, const void *base, bool json
         break;
     case PROPERTY_LISTEN:
         write_listen(*(const char *const *)value, *(const uint16_t *)extra, json, out);
+        break;
+    case PROPERTY_VECTORS:
+        write_vectors(*(const struct config_vector *const *)value, *(const size_t *)extra, json,
+                      out);
         break;
     case PROPERTY_PAIRS:
         write_pairs(*(const struct config_pair *const *)value, *(const size_t *)extra, json, reveal,

@@ -678,11 +678,12 @@ const struct property properties[] = {
      .check = check_not_empty,
      .documentation = "Payload fields whose values and postings are made within seconds after a chunk or run is written: those of a run are written beside it and mapped, so that a restart reads no payload for filters on them. A changed list makes them again. A filter on another field scans the payloads of a file the first time, then caches its values while `indexer.column_memory_max_bytes` lasts."},
     {"collections.*.vector_name", PROPERTY_TEXT, PROPERTY_NULLABLE, OF(vector_name),
-     .default_yaml = "~", .default_words = "it has none",
-     .documentation = "Name of the dense vector, where clients call it by one: points have `{\"vector\": {\"NAME\": [...]}}`, and queries say `using: NAME`. Messages may have the vector without its name as well. A collection has one dense vector; another name changes only what it is called."},
+     .default_yaml = "~", .default_words = "it has none", .documentation = "Name of the dense vector, where clients call it by one: points have `{\"vector\": {\"NAME\": [...]}}`, and queries say `using: NAME`. Messages may have the vector without its name as well. Another name changes only what it is called."},
     {"collections.*.sparse_vectors", PROPERTY_TEXT_LIST, 0, OF(sparse_vectors),
      .extra_offset = offsetof(struct config_collection, sparse_vector_count), .default_yaml = "[]",
      .documentation = "Names of sparse vectors that points may have beside their vector: `{\"vector\": {\"\": [...], \"NAME\": {\"indices\": [...], \"values\": [...]}}}`. They are stored, returned and updated with their points; no search ranks by them. A name that is taken out makes messages that have it bad records; what is stored stays. A windrow that does not know them refuses the store by its format version."},
+    {"collections.*.extra_vectors", PROPERTY_VECTORS, 0, OF(extra_vectors),
+     .extra_offset = offsetof(struct config_collection, extra_vector_count), .default_yaml = "{}", .documentation = "More dense vectors that points may have, by name: `{NAME: {dim: 8, metric: cosine}}`. With `multivector: max_sim` a point has a list of vectors under that name. They are stored, returned and updated with their points; no segment has them: see [more vectors](http.md#more-vectors). A name that is taken out makes messages that have it bad records; what is stored stays. A windrow that does not know them refuses the configuration by this key."},
     {"collections.*.client_settings", PROPERTY_TEXT, PROPERTY_NULLABLE | PROPERTY_RELOADABLE, OF(client_settings),
      .default_yaml = "~", .check = check_not_empty,
      .documentation = "Settings of Qdrant's that a client sent when it made the collection over HTTP and that change nothing here, as JSON text: `GET /collections/NAME` shows them as they were sent, `PATCH` changes them."},
@@ -789,6 +790,7 @@ const char *property_type_name(const struct property *property)
     case PROPERTY_ROLES:
         return "a list";
     case PROPERTY_PAIRS:
+    case PROPERTY_VECTORS:
         return "a map";
     case PROPERTY_LISTEN:
         return "an address";

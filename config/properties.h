@@ -20,7 +20,8 @@ enum property_type {
     PROPERTY_TEXT_LIST, /* const char **, with a count */
     PROPERTY_ROLES,     /* unsigned, CONFIG_ROLE_* */
     PROPERTY_LISTEN,    /* const char * host, with a uint16_t port */
-    PROPERTY_PAIRS      /* const struct config_pair *, with a count */
+    PROPERTY_PAIRS,     /* const struct config_pair *, with a count */
+    PROPERTY_VECTORS    /* const struct config_vector *, with a count */
 };
 
 enum property_flag {

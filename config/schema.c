@@ -69,6 +69,14 @@ static void write_type(const struct property *property, struct buffer *out)
         buffer_append_text(out, "\"type\":[\"object\",\"null\"],\"additionalProperties\":"
                                 "{\"type\":[\"string\",\"number\",\"boolean\"]}");
         break;
+    case PROPERTY_VECTORS:
+        buffer_append_text(
+            out, "\"type\":\"object\",\"additionalProperties\":{\"type\":\"object\","
+                 "\"additionalProperties\":false,\"required\":[\"dim\",\"metric\"],\"properties\":{"
+                 "\"dim\":{\"type\":\"integer\",\"minimum\":1,\"maximum\":65536},"
+                 "\"metric\":{\"enum\":[\"cosine\",\"dot\",\"l2\"]},"
+                 "\"multivector\":{\"enum\":[\"max_sim\"]}}}");
+        break;
     default:
         /* An unquoted number is text to windrow. */
         buffer_append_text(out, "\"type\":[\"string\",\"number\"]");

@@ -392,6 +392,76 @@ static bool set_pairs(const struct setter *setter, const struct tree_node *node)
     return good;
 }
 
+static bool refuse_vector(const struct setter *setter, const struct tree_node *node,
+                          const char *name, const char *what)
+{
+    report_error(setter->report, node->mark, "%s.%.80s: %s", setter->path, name, what);
+    return false;
+}
+
+/* One key of a vector. */
+static bool set_vector_key(const struct setter *setter, const struct tree_node *node,
+                           struct config_vector *vector)
+{
+    uint64_t dim = 0;
+
+    if (node->kind != TREE_SCALAR)
+        return refuse_vector(setter, node, vector->name, "expected single values under its keys");
+    if (strcmp(node->key, "dim") == 0) {
+        if (text_parse_u64(node->text, strlen(node->text), &dim) != 0 || dim == 0 ||
+            dim > CONFIG_DIM_MAX)
+            return refuse_vector(setter, node, vector->name, "dim must be from 1 to 65536");
+        vector->dim = (uint32_t)dim;
+        return true;
+    }
+    if (strcmp(node->key, "metric") == 0)
+        return (vector_metric_parse(node->text, &vector->metric) &&
+                vector->metric != VECTOR_METRIC_HAMMING) ||
+               refuse_vector(setter, node, vector->name, "metric must be cosine, dot or l2");
+    if (strcmp(node->key, "multivector") == 0 && strcmp(node->text, "max_sim") == 0) {
+        vector->multiple = true;
+        return true;
+    }
+    return refuse_vector(setter, node, vector->name,
+                         "expected dim, metric and, for lists, `multivector: max_sim`");
+}
+
+static bool set_vector(const struct setter *setter, const struct tree_node *node,
+                       struct config_vector *vector)
+{
+    bool good = true, metric = false;
+
+    *vector = (struct config_vector){.name = copy(setter, node->key)};
+    if (node->kind != TREE_MAP)
+        return refuse_vector(setter, node, vector->name, "expected {dim: 8, metric: cosine}");
+    for (const struct tree_node *key = node->first; key; key = key->next) {
+        good &= set_vector_key(setter, key, vector);
+        metric |= strcmp(key->key, "metric") == 0;
+    }
+    if (good && (vector->dim == 0 || !metric))
+        return refuse_vector(setter, node, vector->name, "needs dim and metric");
+    return good;
+}
+
+static bool set_vectors(const struct setter *setter, const struct tree_node *node)
+{
+    struct config_vector *vectors;
+    size_t count = 0;
+    bool good = true;
+
+    if (node->kind != TREE_MAP) {
+        report_error(setter->report, node->mark, "%s: expected a map, found %s", setter->path,
+                     tree_is_null(node) ? "nothing" : tree_kind_name(node));
+        return false;
+    }
+    vectors = arena_calloc(&setter->loaded->arena, node->count + 1, sizeof(*vectors));
+    for (const struct tree_node *child = node->first; child; child = child->next)
+        good &= set_vector(setter, child, &vectors[count++]);
+    *(const struct config_vector **)field(setter) = vectors;
+    *(size_t *)extra_field(setter) = count;
+    return good;
+}
+
 static void set_null(const struct setter *setter)
 {
     switch (setter->property->type) {
@@ -423,6 +493,8 @@ bool value_set(struct loaded_config *loaded, const struct property *property,
         return set_roles(&setter, node);
     case PROPERTY_PAIRS:
         return set_pairs(&setter, node);
+    case PROPERTY_VECTORS:
+        return set_vectors(&setter, node);
     default:
         break;
     }

@@ -39,7 +39,8 @@ enum {
     QUERY_PROTOCOL_SEARCHES = 2,
     QUERY_PROTOCOL_EXAMPLES = 3,
     QUERY_PROTOCOL_WEIGHTS = 4,
-    QUERY_PROTOCOL = 4
+    QUERY_PROTOCOL_EXTRAS = 5,
+    QUERY_PROTOCOL = 5
 };
 
 /* What one node answered. */

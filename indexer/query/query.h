@@ -222,8 +222,13 @@ struct query_scorer {
 };
 
 struct query_search {
+    /* Rows are ranked by this vector of theirs, and those without it are left out: a scan, no segment has it. NULL: by
+     * the collection's own. `dim` is its. */
+    const struct config_vector *extra;
     const float
         *vector; /* dim floats; normalised here under cosine; NULL where the scorer has none */
+    /* Of a vector that is a list, which nearest searches alone know: so many times dim floats. Else not looked at. */
+    uint32_t vector_rows;
     struct query_scorer scorer;
     uint32_t limit, offset;
     uint32_t ef;   /* 0: as much as the recall needs */
@@ -293,6 +298,12 @@ bool query_recall_get(const struct store_registry *registry, const char *collect
 uint64_t query_recall_bytes(void);
 /** Forgets a collection (NULL: all), before the registry goes. */
 void query_recall_forget(const struct store_registry *registry, const char *collection);
+
+/** The values that the search ranks a row by; of a vector that is a list, *rows of them. NULL: the row has none. Of a
+ * peer's row the vector was asked for, of an extra one the payload. */
+int query_ranked_values(const struct query_search *search, const struct query_row *row,
+                        struct arena *arena, const float **values, uint32_t *rows,
+                        struct error *error);
 
 /** Orders rows that other searches of the view found, and brought the vectors of, by a search's score:
  * the page of them that it asks for. Its filter and time range were theirs. Of `result` only the hits

@@ -7,6 +7,7 @@
 
 #include "base/bytes.h"
 #include "base/memory.h"
+#include "store/files/parts.h"
 
 static bool is_excluded(const struct query_search *search, const struct query_row *row)
 {
@@ -17,18 +18,46 @@ static bool is_excluded(const struct query_search *search, const struct query_ro
            bytes_equal(key, key_bytes, search->exclude_key, search->exclude_key_bytes);
 }
 
+void search_extra_values(const struct config_vector *extra, const struct doc *parts,
+                         const float **values, uint32_t *rows)
+{
+    const struct doc *part = doc_get(parts, extra->name);
+
+    /* Of a name that was taken out and given to another vector. */
+    if (!part || !parts_dense_values(part, extra->dim, values, rows) ||
+        (part->type == DOC_ARRAY) != extra->multiple)
+        *values = NULL;
+}
+
+int query_ranked_values(const struct query_search *search, const struct query_row *row,
+                        struct arena *arena, const float **values, uint32_t *rows,
+                        struct error *error)
+{
+    struct doc payload, parts;
+
+    *rows = 1;
+    if (!search->extra)
+        return query_row_vector(row, arena, values, error);
+    if (query_row_body(row, arena, &payload, &parts, error) != 0)
+        return error->code;
+    search_extra_values(search->extra, &parts, values, rows);
+    return 0;
+}
+
 /* *ranked false: it has no vector. */
 static int score_hit(const struct searcher *searcher, struct query_hit *hit, bool *ranked,
                      struct error *error)
 {
-    const float *vector;
+    const struct query_search *search = searcher->search;
+    const float *values;
+    uint32_t rows;
 
-    if (query_row_vector(&hit->row, searcher->search->arena, &vector, error) != 0)
+    if (query_ranked_values(search, &hit->row, search->arena, &values, &rows, error) != 0)
         return error->code;
-    *ranked = vector != NULL;
-    if (!vector)
+    *ranked = values != NULL;
+    if (!values)
         return 0;
-    hit->order = search_order(searcher, search_score_row(searcher, vector_row_float32(vector)),
+    hit->order = search_order(searcher, search_score_values(searcher, values, rows),
                               search_decay(searcher, query_row_time_ms(&hit->row)));
     hit->order_rest = 0;
     hit->score = search_user_score(searcher, hit->order);

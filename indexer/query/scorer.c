@@ -151,3 +151,34 @@ float search_score_row(const struct searcher *searcher, struct vector_row row)
     search_score_rows(searcher, index_row_values(row, searcher->dim), 1, &score);
     return score;
 }
+
+/* The sum over the vectors of the query of the best score that each has with one of the row: max_sim. */
+static float score_lists(const struct searcher *searcher, const float *values, uint32_t rows)
+{
+    float scores[SEARCH_BLOCK_ROWS], sum = 0;
+
+    for (uint32_t i = 0; i < searcher->query_rows; i++) {
+        const float *query = searcher->query + (size_t)i * searcher->dim;
+        float best = -FLT_MAX;
+        for (uint32_t first = 0, count; first < rows; first += count) {
+            count = rows - first < SEARCH_BLOCK_ROWS ? rows - first : SEARCH_BLOCK_ROWS;
+            index_score_block(searcher->metric, query, values + (size_t)first * searcher->dim,
+                              count, searcher->dim, scores);
+            for (uint32_t k = 0; k < count; k++)
+                best = fmaxf(best, scores[k]);
+        }
+        sum = clamped(sum + best);
+    }
+    return sum;
+}
+
+float search_score_values(const struct searcher *searcher, const float *values, uint32_t rows)
+{
+    const struct query_search *search = searcher->search;
+    float score;
+
+    if (search->extra && search->extra->multiple)
+        return score_lists(searcher, values, rows);
+    search_score_rows(searcher, values, 1, &score);
+    return score;
+}

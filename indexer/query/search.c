@@ -111,8 +111,8 @@ static int read_part(const struct search_run *run, const struct gather_answer *a
     const struct query_search *search = run->searcher.search;
 
     part->gathered = run->gathered;
-    if (gather_hits(answer, run->searcher.dim, search->wants, search->arena, &part->hits,
-                    &part->count, error) != 0)
+    if (gather_hits(answer, run->searcher.view->collection->dim, search->wants, search->arena,
+                    &part->hits, &part->count, error) != 0)
         return error->code;
     for (size_t i = 0; i < part->count; i++) /* only values of payloads may be infinite */
         if (!isfinite(part->hits[i].order))

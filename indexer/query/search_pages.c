@@ -53,7 +53,7 @@ static void append_new(struct page_list *list, const struct query_result *found,
 /* What is asked for wrongly is refused by the search itself. */
 static bool is_page(const struct query_search *search)
 {
-    return search->offset > 0 && !search->exact && search->limit > 0 &&
+    return search->offset > 0 && !search->exact && !search->extra && search->limit > 0 &&
            (uint64_t)search->limit + search->offset <= QUERY_LIMIT_MAX;
 }
 

@@ -30,6 +30,7 @@ static bool is_hopeless(const struct source_search *source)
     struct searcher *searcher = source->searcher;
 
     return searcher->metric == VECTOR_METRIC_COSINE && searcher->scorer.kind == QUERY_NEAREST &&
+           !searcher->search->extra && /* of lists a score is a sum */
            search_order_bound(source, 1.0 + 1e-4) < search_floor(searcher);
 }
 
@@ -116,7 +117,8 @@ static void start(struct source_search *source)
     source->decay_max = search_decay(searcher, table->max_event_ms);
     source->bounded = searcher->bounded && (table->min_event_ms < searcher->from_ms ||
                                             table->max_event_ms >= searcher->to_ms);
-    source->all_eligible = !source->bounded && !searcher->search->exclude_key && !table->has_bare &&
+    source->all_eligible = !source->bounded && !searcher->search->exclude_key &&
+                           (!table->has_bare || searcher->search->extra) &&
                            store_source_all_visible(table);
     source->path = ACCESS_NONE;
     source->prepared = !is_hopeless(source);
@@ -124,10 +126,14 @@ static void start(struct source_search *source)
 
 void search_source_prepare(struct source_search *source)
 {
+    const struct searcher *searcher = source->searcher;
+
     start(source);
     if (source->prepared) {
         bind_filter(source);
         choose_access_path(source);
+        if (searcher->search->extra && source->path != ACCESS_NONE)
+            source->path = ACCESS_EXTRA;
     }
     if (source->path == ACCESS_NONE)
         source->how = "skipped";
@@ -135,7 +141,8 @@ void search_source_prepare(struct source_search *source)
 
 bool search_source_borrow(struct source_search *source, const struct source_search *lender)
 {
-    if (lender->source != source->source || !lender->prepared || !lender->matching)
+    if (lender->source != source->source || !lender->prepared || !lender->matching ||
+        !lender->searcher->search->extra != !source->searcher->search->extra)
         return false;
     start(source);
     if (source->prepared) {

@@ -29,7 +29,7 @@ bool search_row_eligible(const struct source_search *source, uint32_t row)
     if (source->all_eligible)
         return true;
     if (!store_row_visible(searcher->view->shards[source->shard].snapshot, source->source, row) ||
-        (source->source->has_bare && store_row_is_bare(source->source, row)))
+        (source->source->has_bare && !search->extra && store_row_is_bare(source->source, row)))
         return false;
     if (source->bounded) {
         int64_t time_ms = store_row_event_time_ms(source->source, row);
@@ -403,6 +403,74 @@ static int scan_sparse(struct source_search *source, struct error *error)
     return code;
 }
 
+/* Extra vectors lie with the payloads. */
+
+static void score_extra(struct source_search *source, uint32_t row, const uint8_t *bytes,
+                        size_t size_bytes)
+{
+    struct searcher *searcher = source->searcher;
+    const struct query_row outside =
+        query_view_row(searcher->view, source->shard, source->source, row);
+    struct doc payload, parts;
+    struct error error = {0};
+    const float *values;
+    uint32_t rows;
+    double order;
+
+    if (query_body_decode(&outside, bytes, size_bytes, &source->payloads, &payload, &parts,
+                          &error) != 0) {
+        search_report_damage(source, &error);
+        return;
+    }
+    search_extra_values(searcher->search->extra, &parts, &values, &rows);
+    if (!values)
+        return;
+    order = search_row_order(source, row, search_score_values(searcher, values, rows));
+    if (order >= search_floor(searcher))
+        search_offer(source, row, order);
+}
+
+/* Each compressed block once; where one is damaged, the rows are read one by one to find those that are not. */
+static void score_extras(struct source_search *source, const uint32_t *rows, uint32_t count)
+{
+    const uint8_t *payloads[SCAN_BLOCK_ROWS];
+    uint32_t payload_bytes[SCAN_BLOCK_ROWS];
+    struct error error = {0};
+    bool read = count > 0 && store_rows_payloads(source->source, rows, count, &source->payloads,
+                                                 payloads, payload_bytes, &error) == 0;
+
+    for (uint32_t i = 0; i < count; i++) {
+        size_t size_bytes = read ? payload_bytes[i] : 0;
+        if (!read && store_row_payload(source->source, rows[i], &source->payloads, &payloads[i],
+                                       &size_bytes, &error) != 0)
+            search_report_damage(source, &error);
+        else
+            score_extra(source, rows[i], payloads[i], size_bytes);
+    }
+    if (source->payloads.used_bytes > 0)
+        arena_reset(&source->payloads);
+}
+
+static void scan_extra(struct source_search *source)
+{
+    const uint32_t total = source->source->row_count;
+    uint32_t rows[SCAN_BLOCK_ROWS];
+    bool passed[SCAN_BLOCK_ROWS];
+
+    for (uint32_t row = 0; row < total && !search_is_stopped(source->searcher);) {
+        uint32_t count = 0, kept = 0;
+        for (; row < total && count < SCAN_BLOCK_ROWS; row++)
+            if (search_row_eligible(source, row))
+                rows[count++] = row;
+        if (source->searcher->filter)
+            filter_candidates(source, rows, count, passed);
+        for (uint32_t i = 0; i < count; i++)
+            if (!source->searcher->filter || passed[i])
+                rows[kept++] = rows[i];
+        score_extras(source, rows, kept);
+    }
+}
+
 int search_source_run(struct source_search *source, struct error *error)
 {
     struct error local = {0};
@@ -414,6 +482,8 @@ int search_source_run(struct source_search *source, struct error *error)
         code = scan_listed(source, &local);
     else if (source->path == ACCESS_FILTER_FIRST)
         code = scan_sparse(source, &local);
+    else if (source->path == ACCESS_EXTRA)
+        scan_extra(source);
     else
         code = scan(source, &local);
     if (code == ERROR_CORRUPT || code == ERROR_IO) {

@@ -37,7 +37,8 @@ struct searcher {
     bool distances;                    /* users see distances, of which the lowest is best */
     bool squares;                      /* those are not the roots of what is ranked by: Hamming */
     enum vector_metric metric;
-    uint32_t dim;
+    uint32_t dim;              /* of what rows are ranked by, as the metric */
+    uint32_t query_rows;       /* of a vector that is a list; else 1 */
     uint32_t ef;               /* as asked for; 0: as much as `recall` needs */
     double recall;             /* that the answer shall have, over all segments */
     double effort;             /* times what was measured of segments for it (recall_loop.c) */
@@ -59,7 +60,8 @@ enum access_path {
     ACCESS_NONE,         /* nothing in it can be wanted */
     ACCESS_SCAN,         /* every vector scored, the filter asked about what is good */
     ACCESS_FILTER_FIRST, /* the filter asked about every row, what it accepts scored */
-    ACCESS_ROW_LIST      /* the matching rows scored */
+    ACCESS_ROW_LIST,     /* the matching rows scored */
+    ACCESS_EXTRA         /* every accepted row's extra vector read and scored */
 };
 
 /* One source while it is searched; one thread at a time. */
@@ -138,6 +140,12 @@ int search_start(struct searcher *searcher, struct query_view *view,
 void search_score_rows(const struct searcher *searcher, const float *vectors, uint32_t count,
                        float *scores);
 float search_score_row(const struct searcher *searcher, struct vector_row row);
+
+/** An extra vector among the parts of a row; NULL: it has none that fits. */
+void search_extra_values(const struct config_vector *extra, const struct doc *parts,
+                         const float **values, uint32_t *rows);
+/** The raw score of a row by what query_ranked_values found. */
+float search_score_values(const struct searcher *searcher, const float *values, uint32_t rows);
 
 /** Compares hits as the heap ranks them; the names of shards stand for their places. */
 int search_best_first(const void *left, const void *right);

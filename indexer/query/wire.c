@@ -8,6 +8,7 @@
 #include "base/memory.h"
 #include "indexer/query/filter/filter.h"
 #include "store/files/key.h"
+#include "store/files/parts.h"
 #include "store/snapshot.h"
 
 enum { ROW_FIELDS_MIN = 10, ROW_FIELDS = 11, KEYS_MAX = 1 << 20, VECTOR_ALIGNMENT = 64 };
@@ -327,6 +328,8 @@ static const char *const scorers[] = {[QUERY_BEST_SCORE] = "best_score",
 
 static int search_needs(const struct query_search *search)
 {
+    if (search->extra)
+        return QUERY_PROTOCOL_EXTRAS;
     switch (search->scorer.kind) {
     case QUERY_NEAREST:
         return filter_needs(search->filter);
@@ -403,21 +406,47 @@ static int to_scorer(const struct doc *op, uint32_t dim, struct arena *arena,
         return error->code;
     if (kind != QUERY_NEAREST && kind != QUERY_DISCOVER)
         return 0;
-    return wire_get(op, "vector", DOC_BYTES, &vector, error) != 0
-               ? error->code
-               : to_vector(vector, dim, arena, &search->vector, error);
+    if (wire_get(op, "vector", DOC_BYTES, &vector, error) != 0)
+        return error->code;
+    search->vector_rows = 1;
+    if (search->extra && search->extra->multiple)
+        search->vector_rows = vector->count / (dim * (uint32_t)sizeof(float));
+    if (search->vector_rows == 0 || search->vector_rows > PARTS_LIST_MAX_VALUES / dim)
+        return bad_row(error, "vector");
+    return to_vector(vector, search->vector_rows * dim, arena, &search->vector, error);
+}
+
+/* A node may not know the vector yet, or any more. */
+static int to_extra(const struct doc *op, const struct config_collection *collection,
+                    struct query_search *search, struct error *error)
+{
+    const struct doc *name = doc_get(op, "extra");
+
+    if (!name)
+        return 0;
+    search->extra = name->type == DOC_STRING
+                        ? config_extra_vector(collection, name->string, name->count)
+                        : NULL;
+    return search->extra ? 0
+                         : error_set(error, ERROR_INVALID,
+                                     "peer: the collection has no such extra vector here");
 }
 
 struct doc wire_from_search(const struct query_search *search, uint32_t limit, uint32_t dim,
                             struct arena *arena)
 {
-    struct doc map = doc_map(arena, 20);
+    struct doc map = doc_map(arena, 21);
     bool nearest = search->scorer.kind == QUERY_NEAREST;
 
     doc_put(&map, "do", wire_text("search"));
     put_needs(&map, search_needs(search));
+    if (search->extra)
+        doc_put(&map, "extra", wire_text(search->extra->name));
     if (search->vector)
-        doc_put(&map, "vector", wire_bytes(search->vector, dim * sizeof(float)));
+        doc_put(&map, "vector",
+                wire_bytes(search->vector,
+                           (search->extra && search->extra->multiple ? search->vector_rows : 1) *
+                               dim * sizeof(float)));
     if (!nearest)
         put_scorer(&map, &search->scorer, dim);
     doc_put(&map, "limit", doc_integer(limit));
@@ -464,7 +493,9 @@ int wire_to_search(const struct doc *op, const struct config_collection *collect
                                     .explain = wire_get_bool(op, "explain"),
                                     .partial = wire_get_bool(op, "partial"),
                                     .wants = to_wants(op)};
-    if (to_scorer(op, collection->dim, arena, search, error) != 0 ||
+    if (to_extra(op, collection, search, error) != 0 ||
+        to_scorer(op, search->extra ? search->extra->dim : collection->dim, arena, search, error) !=
+            0 ||
         wire_get_u32(op, "limit", QUERY_LIMIT_MAX, &search->limit, error) != 0 ||
         wire_get_u32(op, "ef", UINT32_MAX, &search->ef, error) != 0 ||
         wire_get_double(op, "recall", &search->recall, error) != 0 ||

@@ -5,7 +5,8 @@
  *     point.c     one document -> one record: id, shape, payload, event time, TTL
  *     protobuf.c  the same from Protobuf; arrow*.c from Arrow
  *     vector.c    documents -> finite, normalised float32 (vector_kernels.c)
- *     vector_types.c  bytes of other types -> float32 */
+ *     vector_types.c  bytes of other types -> float32
+ *     extra.c     vectors beside the collection's own, which have a name */
 #ifndef INGEST_DECODE_INTERNAL_H
 #define INGEST_DECODE_INTERNAL_H
 
@@ -86,6 +87,12 @@ void decode_set_key(struct decode *decode, const struct store_key *key,
  * lies: "$.points[3].vector". */
 const float *decode_vector(struct decode *decode, const struct decode_part *part,
                            const struct doc *doc, const char *path);
+
+/** A vector beside the collection's own as the part of a record that it becomes (store/files/parts.h): an array of
+ * numbers, or an array of those where it is a list. ERROR_INVALID, ERROR_MEMORY: after a reject. */
+int decode_extra_vector(struct decode *decode, const struct decode_part *part,
+                        const struct config_vector *vector, const struct doc *doc, const char *path,
+                        struct doc *taken);
 
 /** The same of what is not an array. */
 const float *decode_vector_typed(struct decode *decode, const struct decode_part *part,

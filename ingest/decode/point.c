@@ -116,13 +116,15 @@ static struct doc flat_payload(struct decode *decode, const struct doc *point, i
     return payload;
 }
 
-/* One pair of that map: the dense vector, or a sparse one. */
+/* One pair of that map: the collection's own vector, one of those beside it, or a sparse one. */
 static int take_part(struct decode *decode, const struct decode_part *part, const char *path,
                      const struct doc *name, const struct doc **dense, struct doc *parts)
 {
     const struct config_collection *collection = decode->collection;
-    const char *declared = config_sparse_vector(collection, name->string, name->count);
+    const struct config_vector *extra = config_extra_vector(collection, name->string, name->count);
+    const char *declared = config_part(collection, name->string, name->count);
     struct error error = {0};
+    struct doc taken = name[1];
 
     if (config_is_dense_vector(collection, name->string, name->count)) {
         *dense = name[1].type == DOC_NULL ? NULL : &name[1];
@@ -132,6 +134,10 @@ static int take_part(struct decode *decode, const struct decode_part *part, cons
         return ERROR_INVALID;
     } else if (name[1].type == DOC_NULL) {
         return 0;
+    } else if (extra) {
+        if (decode_extra_vector(decode, part, extra, &name[1], path, &taken) != 0)
+            return ERROR_INVALID;
+        doc_put(parts, declared, taken);
     } else if (parts_check_sparse(&name[1], decode->scratch, &error) != 0) {
         decode_reject_add(decode, part, "vector", "%s.%.48s%s", path, declared, error.text);
         return ERROR_INVALID;
@@ -141,14 +147,13 @@ static int take_part(struct decode *decode, const struct decode_part *part, cons
     return 0;
 }
 
-/* A map of vectors by name: the dense one, which becomes *vector (NULL: it has none), and sparse ones, which the
+/* A map of vectors by name: the dense one, which becomes *vector (NULL: it has none), and others, which the
  * collection declares. Other forms are those of a dense vector alone, which needs no name: they stay as they are. */
 static int take_parts(struct decode *decode, const struct decode_part *part, const char *path,
                       const struct doc **vector, struct doc *parts)
 {
     const char *own = config_vector_name(decode->collection);
-    const bool by_names =
-        decode->collection->sparse_vector_count > 0 || *own || (*vector)->count == 0;
+    const bool by_names = config_has_parts(decode->collection) || *own || (*vector)->count == 0;
     const struct doc *map = *vector, *dense = NULL;
 
     *parts = (struct doc){.type = DOC_MAP};

@@ -7,6 +7,8 @@
 
 #include "base/memory.h"
 
+enum { DENSE_ALIGNMENT = 64 };
+
 static int by_number(const void *a, const void *b)
 {
     uint32_t left, right;
@@ -101,6 +103,46 @@ static struct doc stored_sparse(const struct doc *sparse, struct arena *arena)
     return stored;
 }
 
+struct doc parts_dense(const float *values, uint32_t dim, uint32_t rows, bool list,
+                       struct arena *arena)
+{
+    struct doc *items = list ? doc_items(arena, rows) : NULL;
+
+    assert(list || rows == 1);
+    for (uint32_t i = 0; list && i < rows; i++)
+        items[i] =
+            (struct doc){.type = DOC_FLOATS, .count = dim, .floats = values + (size_t)i * dim};
+    return list ? (struct doc){.type = DOC_ARRAY, .count = rows, .items = items}
+                : (struct doc){.type = DOC_FLOATS, .count = dim, .floats = values};
+}
+
+bool parts_dense_values(const struct doc *part, uint32_t dim, const float **values, uint32_t *rows)
+{
+    const bool list = part->type == DOC_ARRAY && part->count > 0;
+    const struct doc *first = list ? part->items : part;
+
+    *values = first->floats;
+    *rows = list ? part->count : 1;
+    return first->type == DOC_FLOATS && first->count == dim;
+}
+
+static struct doc stored_part(const struct doc *part, struct arena *arena)
+{
+    struct doc stored;
+    uint32_t row_bytes;
+
+    if (part->type == DOC_MAP)
+        return stored_sparse(part, arena);
+    if (part->type == DOC_FLOATS)
+        return bytes_doc(part->floats, part->count * (uint32_t)sizeof(float));
+    assert(part->count > 0);
+    row_bytes = part->items[0].count * (uint32_t)sizeof(float);
+    stored = doc_map(arena, 2);
+    doc_put(&stored, "dim", doc_integer(part->items[0].count));
+    doc_put(&stored, "rows", bytes_doc(part->items[0].floats, part->count * row_bytes));
+    return stored;
+}
+
 void parts_write(const struct doc *parts, struct arena *arena, struct buffer *out)
 {
     struct doc *items = doc_items(arena, 2 * parts->count);
@@ -108,7 +150,7 @@ void parts_write(const struct doc *parts, struct arena *arena, struct buffer *ou
 
     for (uint32_t i = 0; i < parts->count; i++) {
         items[2 * i] = parts->items[2 * i];
-        items[2 * i + 1] = stored_sparse(&parts->items[2 * i + 1], arena);
+        items[2 * i + 1] = stored_part(&parts->items[2 * i + 1], arena);
     }
     doc_write_msgpack(out, &stored);
 }
@@ -144,6 +186,38 @@ static const struct doc *sent_sparse(const struct doc *stored, struct arena *are
     return sent;
 }
 
+/* False: the bytes are not `dim` values a row; 0: one row, of as many as there are. */
+static bool sent_dense(const struct doc *bytes, uint32_t dim, struct arena *arena, struct doc *sent)
+{
+    const uint32_t count = bytes->count / (uint32_t)sizeof(float), each = dim > 0 ? dim : count;
+    float *values = memory_checked(arena_alloc(arena, bytes->count + 1, DENSE_ALIGNMENT));
+
+    if (count == 0 || bytes->count % sizeof(float) != 0 || count % each != 0)
+        return false;
+    memcpy(values, bytes->string, bytes->count);
+    for (uint32_t i = 0; i < count; i++)
+        if (!isfinite(values[i]))
+            return false;
+    *sent = parts_dense(values, each, count / each, dim > 0, arena);
+    return true;
+}
+
+static bool sent_part(const struct doc *stored, struct arena *arena, struct doc *sent)
+{
+    const struct doc *dim = doc_get(stored, "dim"), *rows = doc_get(stored, "rows"), *sparse;
+
+    if (stored->type == DOC_BYTES)
+        return sent_dense(stored, 0, arena, sent);
+    if (rows)
+        return rows->type == DOC_BYTES && dim && dim->type == DOC_INT && dim->integer > 0 &&
+               dim->integer <= PARTS_LIST_MAX_VALUES &&
+               sent_dense(rows, (uint32_t)dim->integer, arena, sent);
+    sparse = sent_sparse(stored, arena);
+    if (sparse)
+        *sent = *sparse;
+    return sparse != NULL;
+}
+
 int parts_read(const uint8_t *bytes, size_t size_bytes, struct arena *arena, struct doc *parts,
                struct error *error)
 {
@@ -155,11 +229,9 @@ int parts_read(const uint8_t *bytes, size_t size_bytes, struct arena *arena, str
         return error_set(error, ERROR_CORRUPT, "what follows the payload are no parts");
     items = doc_items(arena, 2 * stored.count);
     for (uint32_t i = 0; i < stored.count; i++) {
-        const struct doc *sparse = sent_sparse(&stored.items[2 * i + 1], arena);
-        if (!sparse)
-            return error_set(error, ERROR_CORRUPT, "part %u of a record is no sparse vector", i);
+        if (!sent_part(&stored.items[2 * i + 1], arena, &items[2 * i + 1]))
+            return error_set(error, ERROR_CORRUPT, "part %u of a record is no vector", i);
         items[2 * i] = stored.items[2 * i];
-        items[2 * i + 1] = *sparse;
     }
     *parts = (struct doc){.type = DOC_MAP, .count = stored.count, .items = items};
     return 0;

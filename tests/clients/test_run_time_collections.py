@@ -336,6 +336,79 @@ class RunTimeCollections(unittest.TestCase):
             self.assertEqual([point.payload for point in client.retrieve(name, [1, 17])], [{"n": 1, "seen": True}, {"n": 17, "seen": True}])
         self.assertEqual([point.vector for point in self.client.retrieve(name, [17], with_vectors=True)], [{"text": words}])
 
+    def test_more_dense_vectors(self):
+        """Vectors of other sizes, and lists, beside the first: over both protocols, through a merge, a restart and updates of each."""
+        name = "several"
+        over_grpc = self.start_with_grpc()
+        clients = {"rest": self.client, "grpc": over_grpc}
+        params = lambda size, distance, **more: models.VectorParams(size=size, distance=distance, **more)
+        for each, client in clients.items():
+            client.create_collection(f"{name}-{each}", sparse_vectors_config={"words": models.SparseVectorParams()}, vectors_config={
+                "image": params(4, models.Distance.COSINE),
+                "text": params(2, models.Distance.EUCLID, on_disk=True),
+                "tokens": params(2, models.Distance.DOT, multivector_config=models.MultiVectorConfig(comparator=models.MultiVectorComparator.MAX_SIM))})
+            client.update_collection(f"{name}-{each}", vectors_config={"text": models.VectorParamsDiff(on_disk=False)})
+            for other in clients.values():
+                shown = other.get_collection(f"{name}-{each}").config.params.vectors
+                self.assertEqual({key: (one.size, one.distance, one.on_disk) for key, one in shown.items()},
+                                 {"image": (4, models.Distance.COSINE, None), "text": (2, models.Distance.EUCLID, False), "tokens": (2, models.Distance.DOT, None)})
+                self.assertEqual(shown["tokens"].multivector_config.comparator, models.MultiVectorComparator.MAX_SIM)
+        name += "-rest"
+        for first, client in ((1, self.client), (11, over_grpc)):
+            client.upsert(name, [
+                models.PointStruct(id=first, vector={"image": VECTORS[0], "text": [1.0, 2.0], "tokens": [[1.0, 0.0], [0.0, 1.0]]}, payload={"n": first}),
+                models.PointStruct(id=first + 1, vector={"text": [3.0, 0.5], "words": models.SparseVector(indices=[3], values=[1.0])}, payload={"n": first + 1}),
+                models.PointStruct(id=first + 2, vector={"image": VECTORS[1], "tokens": [[2.0, 2.0]]}, payload={"n": first + 2})], wait=True)
+        self.client.upsert(name, models.Batch(ids=[21, 22], vectors={"text": [[1.5, 2.0], [9.0, 9.0]], "tokens": [[[0.5, 0.5]], [[0.0, 0.25]]]}), wait=True)
+        line = {"id": 31, "vector": {"image": VECTORS[2], "text": [1, 1]}, "payload": {"n": 31}}
+        self.assertEqual(self.windrow.command("produce", "-C", name, input=json.dumps(line) + "\n").returncode, 0)
+        harness.wait_for(lambda: self.client.count(name).count == 9, "all points")
+
+        def check():
+            for client in clients.values():
+                found = lambda query, using, **more: [(point.id, round(point.score, 4)) for point in client.query_points(name, query=query, using=using, **more).points]
+                self.assertEqual(found([1.0, 2.0], "text", limit=4), [(1, 0), (11, 0), (21, 0.5), (31, 1)])
+                self.assertEqual(found([[1.0, 0.0], [0.0, 1.0]], "tokens", limit=5), [(3, 4), (13, 4), (1, 2), (11, 2), (21, 1)])
+                self.assertEqual(found(1, "tokens", limit=2), [(3, 4), (13, 4)])
+                over = models.Prefetch(query=[1.0, 2.0], using="text", limit=3)
+                self.assertEqual(found([[0.0, 1.0]], "tokens", prefetch=over), [(1, 1), (11, 1), (21, 0.5)])
+                self.assertEqual({point.id for point in client.query_points(name, query=VECTORS[0], using="image").points}, {1, 3, 11, 13, 31})
+                few = models.Filter(must=[models.FieldCondition(key="n", range=models.Range(lt=11))])
+                self.assertEqual([point for point, _ in found([1.0, 2.0], "text", query_filter=few)], [1, 2])
+                vectors = {point.id: point.vector for point in client.retrieve(name, [1, 2, 13, 22], with_vectors=True)}
+                self.assertEqual({point: set(one) for point, one in vectors.items()}, {1: {"image", "text", "tokens"}, 2: {"text", "words"}, 13: {"image", "tokens"}, 22: {"text", "tokens"}})
+                self.assertEqual((vectors[1]["text"], vectors[1]["tokens"], vectors[22]["tokens"]), ([1.0, 2.0], [[1.0, 0.0], [0.0, 1.0]], [[0.0, 0.25]]))
+                self.assertEqual(set(client.retrieve(name, [1], with_vectors=["text"])[0].vector), {"text"})
+                has = models.Filter(must=[models.HasVectorCondition(has_vector="tokens")])
+                self.assertEqual(client.count(name, count_filter=has).count, 6)
+
+        check()
+        self.assertEqual(self.windrow.command("compact", "-C", name).returncode, 0)
+        check()
+        windows = self.windrow.request("GET", f"/windows?collection={name}").json()["windows"]
+        self.assertEqual([window["scanned_vectors"] for window in windows], [["text", "tokens"]] * len(windows))
+        self.windrow.stop()
+        self.start()
+        clients["rest"] = self.client
+        check()
+        refusals = (UnexpectedResponse, grpc.RpcError)
+        for client in clients.values():
+            for vector, text in (({"text": [1.0]}, "expected dim: 2, got 1"), ({"tokens": [[1.0]]}, "expected dim: 2, got 1"), ({"other": [1.0]}, "Not existing vector name error: other")):
+                with self.assertRaisesRegex(refusals, text):
+                    client.upsert(name, [models.PointStruct(id=1, vector=vector)])
+            with self.assertRaisesRegex(refusals, "Vector with name `text`"):
+                client.query_points(name, query=3, using="text")
+        self.client.update_vectors(name, [models.PointVectors(id=3, vector={"text": [1.0, 2.25]})], wait=True)
+        over_grpc.update_vectors(name, [models.PointVectors(id=1, vector={"tokens": [[9.0, 9.0]]})], wait=True)
+        over_grpc.delete_vectors(name, ["text"], points=[1, 11], wait=True)
+        self.client.set_payload(name, {"seen": True}, points=[1], wait=True)
+        vectors = {point.id: point.vector for point in over_grpc.retrieve(name, [1, 3], with_vectors=True)}
+        self.assertEqual({point: set(one) for point, one in vectors.items()}, {1: {"image", "tokens"}, 3: {"image", "text", "tokens"}})
+        self.assertEqual(vectors[1]["tokens"], [[9.0, 9.0]])
+        self.assertEqual([point.id for point in self.client.query_points(name, query=[1.0, 2.0], using="text", limit=2).points], [3, 21])
+        with self.assertRaisesRegex(UnexpectedResponse, "no list"):
+            self.client.create_collection("lists", vectors_config=params(2, models.Distance.DOT, multivector_config=models.MultiVectorConfig(comparator=models.MultiVectorComparator.MAX_SIM)))
+
     def test_settings_that_change_nothing_are_kept_and_shown(self):
         """By PUT and PATCH, over both protocols, and over a restart; what would mean something else is refused."""
         over_grpc = self.start_with_grpc()
@@ -440,7 +513,9 @@ class RunTimeCollections(unittest.TestCase):
             ("none", {"vectors": {"size": 4, "distance": "Manhattan"}}, 501, "`distance` ($.vectors.distance): vectors are compared by Cosine"),
             ("none", {"vectors": {"size": 65537, "distance": "Dot"}}, 422, "$.vectors.size: value 65537 invalid, must be 65536 or smaller"),
             ("n" * 101, create, 422, "101 characters"),
-            ("none", {"vectors": {"text": create["vectors"], "image": create["vectors"]}}, 501, "`image` ($.vectors): a collection has one dense vector, here `text`"),
+            ("none", {"vectors": {"text": {**create["vectors"], "multivector_config": {"comparator": "max_sim"}}}}, 501, "`multivector_config` ($.vectors): a collection has one dense vector that is no list"),
+            ("none", {"vectors": {"text": create["vectors"], "image": {"size": 4, "distance": "Hamming"}}}, 501, "`image` ($.vectors): vectors beside the first one have a name, and Cosine"),
+            ("none", {"vectors": {"text": create["vectors"], "image": create["vectors"]}, "sparse_vectors": {"image": {}}}, 400, "is another vector as well"),
             ("none", {"vectors": {**create["vectors"], "image": create["vectors"]}}, 400, "$.vectors: expected `size` and `distance`, or a vector with its name"),
             ("none", {"vectors": {"image": {"size": 4}}}, 400, "$.vectors: expected `size` and `distance`"),
             ("none", {"vectors": {"image": 4}}, 400, "$.vectors.image"),

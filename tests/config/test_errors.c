@@ -304,6 +304,31 @@ START_TEST(tls_needs_its_files)
 }
 END_TEST
 
+START_TEST(extra_vectors_are_checked)
+{
+    static const struct refusal table[] = {
+        {MINIMAL "    ttl: 2d\n    extra_vectors: {a: {dim: 4}}\n",
+         "w.yaml:6:24: collections.news.extra_vectors.a: needs dim and metric\n"},
+        {MINIMAL "    ttl: 2d\n    extra_vectors: {a: {dim: 0, metric: dot}}\n",
+         "w.yaml:6:30: collections.news.extra_vectors.a: dim must be from 1 to 65536\n"},
+        {MINIMAL "    ttl: 2d\n    extra_vectors: {a: {dim: 4, metric: hamming}}\n",
+         "w.yaml:6:41: collections.news.extra_vectors.a: metric must be cosine, dot or l2\n"},
+        {MINIMAL "    ttl: 2d\n    extra_vectors: {a: {dim: 4, metric: dot, multivector: avg}}\n",
+         "w.yaml:6:59: collections.news.extra_vectors.a: expected dim, metric and, for lists, "
+         "`multivector: max_sim`\n"},
+        {MINIMAL "    ttl: 2d\n    extra_vectors: {a: 4}\n",
+         "w.yaml:6:24: collections.news.extra_vectors.a: expected {dim: 8, metric: cosine}\n"},
+        {MINIMAL "    ttl: 2d\n    extra_vectors: [a]\n",
+         "w.yaml:6:20: collections.news.extra_vectors: expected a map, found a list\n"},
+        {MINIMAL "    ttl: 2d\n    vector_name: a\n    extra_vectors: {a: {dim: 4, metric: dot}}\n",
+         "w.yaml:7:20: collections.news.extra_vectors: \"a\" is another vector as well "
+         "(vector_name, sparse_vectors): give one of them another name\n"},
+    };
+
+    CHECK_REFUSALS(table);
+}
+END_TEST
+
 START_TEST(impossible_combinations_are_errors)
 {
     static const struct refusal table[] = {
@@ -438,7 +463,7 @@ START_TEST(all_errors_come_at_once_in_the_order_of_the_file)
          "metric, "
          "event_time, window, ttl, max_bytes, max_future, idle_timeout, late, durability, codec, "
          "vectors, compaction, index, payload_index, vector_name, sparse_vectors, "
-         "client_settings, embedder)\n"},
+         "extra_vectors, client_settings, embedder)\n"},
     };
 
     CHECK_REFUSALS(table);
@@ -572,8 +597,9 @@ TEST_TABLE(TEST(files_of_the_folder_define_more_collections),
            TEST(variables_that_nobody_replaced_are_errors), TEST(a_tab_is_called_a_tab),
            TEST(values_out_of_bounds_are_errors), TEST(styles_that_merge_by_window_need_windows),
            TEST(tls_needs_its_files), TEST(embedder_needs_an_address_and_a_private_key),
-           TEST(users_of_nats_are_given_once), TEST(impossible_combinations_are_errors),
-           TEST(names_and_addresses_are_checked), TEST(repeated_keys_are_errors),
+           TEST(users_of_nats_are_given_once), TEST(extra_vectors_are_checked),
+           TEST(impossible_combinations_are_errors), TEST(names_and_addresses_are_checked),
+           TEST(repeated_keys_are_errors),
            TEST(anchors_aliases_tags_and_second_documents_are_refused),
            TEST(all_errors_come_at_once_in_the_order_of_the_file),
            TEST(broken_yaml_names_the_place), TEST(depth_size_and_number_of_findings_are_bounded),

@@ -81,7 +81,9 @@ START_TEST(printed_yaml_reads_back_to_the_same_config)
         "http: {listen: '[::1]:7'}\n"
         "collections:\n"
         "  b: {dim: 2, ttl: ~, event_time: {field: '#a', unit: s}, "
-        "vector_name: \"v\\u007f\\u2028\"}\n"
+        "vector_name: \"v\\u007f\\u2028\",\n"
+        "    extra_vectors: {\"a b\": {dim: 4, metric: l2}, c: {dim: 2, metric: dot, multivector: "
+        "max_sim}}}\n"
         "  a: {dim: 3, ttl: 90m, window: 90s, max_bytes: 1000001KiB, topics: [n, '1'], index: "
         "{recall_floor: 1, flat_below: 0}}\n",
         &report);

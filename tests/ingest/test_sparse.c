@@ -8,6 +8,9 @@
 #include "tests/support/test_main.h"
 
 static const char *names[] = {"text", "code"};
+static const struct config_vector extras[] = {
+    {.name = "page", .dim = 2, .metric = VECTOR_METRIC_COSINE},
+    {.name = "tokens", .dim = 2, .metric = VECTOR_METRIC_L2, .multiple = true}};
 
 static void decode(struct arena *arena, const void *value, size_t size_bytes, size_t sparse_count,
                    const char *vector_name, struct decode_result *result)
@@ -18,7 +21,9 @@ static void decode(struct arena *arena, const void *value, size_t size_bytes, si
                                                  .window_ms = 3600000,
                                                  .vector_name = vector_name,
                                                  .sparse_vectors = names,
-                                                 .sparse_vector_count = sparse_count};
+                                                 .sparse_vector_count = sparse_count,
+                                                 .extra_vectors = extras,
+                                                 .extra_vector_count = 2};
     const struct decode_message message = {.topic = "news",
                                            .offset = 17,
                                            .timestamp_ms = 1700000000123,
@@ -124,6 +129,35 @@ START_TEST(sparse_vectors_lie_behind_the_payload)
 }
 END_TEST
 
+START_TEST(extra_vectors_lie_behind_the_payload)
+{
+    static const struct {
+        const char *vector, *outcome;
+    } table[] = {
+        {"{" DENSE ",\"page\":[3,4]}", "{} {\"page\":[0.6,0.8]}"},
+        {"{\"page\":[0,-2]," TEXT "}",
+         "{} {\"page\":[0.0,-1.0],\"text\":{\"indices\":[9,2],\"values\":[0.5,1.25]}}"},
+        {"{\"tokens\":[[1,2],[3,4.5]]}", "{} {\"tokens\":[[1.0,2.0],[3.0,4.5]]}"},
+        {"{\"tokens\":[[0,0]]}", "{} {\"tokens\":[[0.0,0.0]]}"},
+        {"{" DENSE ",\"page\":null,\"tokens\":null}", "{} {}"},
+        {"{\"page\":[1]}", "$.vector.page: expected an array of 2 numbers"},
+        {"{\"page\":[[1,2]]}", "$.vector.page: expected an array of 2 numbers"},
+        {"{\"page\":\"x\"}", "$.vector.page: expected an array of 2 numbers"},
+        {"{\"page\":[1,\"x\"]}", "$.vector.page[1]: expected a number"},
+        {"{\"page\":[1e39,0]}", "$.vector.page[0]: 1e+39 is not a finite float32"},
+        {"{\"page\":[0,0]}", "$.vector.page: a vector of zeros has no direction"},
+        {"{\"tokens\":[]}", "$.vector.tokens: expected a list of 1 to 131072 arrays of 2 numbers"},
+        {"{\"tokens\":[1,2]}", "$.vector.tokens[0]: expected an array of 2 numbers"},
+        {"{\"tokens\":[[1,2],[3]]}", "$.vector.tokens[1]: expected an array of 2 numbers"},
+        {"{\"tokens\":{\"indices\":[],\"values\":[]}}", "$.vector.tokens: expected a list"},
+    };
+
+    for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++)
+        for (int packed = 0; packed < 2; packed++)
+            check_case(table[i].vector, "{}", table[i].outcome, 2, NULL, packed);
+}
+END_TEST
+
 #define OWN "\"text-dense\":[1,2,3,4]"
 
 /* A message may leave the name out: there is one dense vector. */
@@ -172,5 +206,6 @@ START_TEST(a_collection_that_declares_none_has_none)
 }
 END_TEST
 
-TEST_TABLE(TEST(sparse_vectors_lie_behind_the_payload), TEST(a_dense_vector_may_come_by_its_name),
+TEST_TABLE(TEST(extra_vectors_lie_behind_the_payload), TEST(sparse_vectors_lie_behind_the_payload),
+           TEST(a_dense_vector_may_come_by_its_name),
            TEST(a_collection_that_declares_none_has_none))

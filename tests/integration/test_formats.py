@@ -571,7 +571,7 @@ class Hamming(unittest.TestCase):
 
     def test_what_is_no_bit_is_refused_and_clients_read_manhattan(self):
         half = [0.0] * (self.BITS - 1) + [0.5]
-        for path, body, text in (("query", {"query": half}, "$.query[255]: 0.5 is not 0 or 1, and collection `flat` compares by hamming"),
+        for path, body, text in (("query", {"query": half}, "$.query[255]: 0.5 is not 0 or 1, and it is compared by hamming"),
                                  ("query", {"query": {"recommend": {"positive": [half]}}}, "[255]: 0.5 is not 0 or 1"),
                                  ("query", {"prefetch": {"query": half}, "query": {"fusion": "rrf"}}, "[255]: 0.5 is not 0 or 1")):
             reply = self.windrow.request("POST", f"/collections/flat/points/{path}", body)

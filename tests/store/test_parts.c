@@ -59,6 +59,34 @@ START_TEST(sparse_vectors_are_checked)
 }
 END_TEST
 
+START_TEST(dense_parts_come_back_as_they_were)
+{
+    static _Alignas(64) const float values[] = {1, -2.5F, 3e-40F, 4, 5, 6};
+    struct buffer bytes = {0};
+    struct doc parts, found;
+    const float *read;
+    struct arena arena;
+    uint32_t rows;
+
+    arena_create(&arena, 0);
+    parts = doc_map(&arena, 2);
+    doc_put(&parts, "one", parts_dense(values, 6, 1, false, &arena));
+    doc_put(&parts, "list", parts_dense(values, 2, 3, true, &arena));
+    parts_write(&parts, &arena, &bytes);
+    ck_assert_int_eq(parts_read(bytes.data, bytes.size, &arena, &found, ERROR_IGNORED), 0);
+    ck_assert(doc_equal(&parts, &found));
+    ck_assert(parts_dense_values(doc_get(&found, "one"), 6, &read, &rows));
+    ck_assert_uint_eq(rows, 1);
+    ck_assert_mem_eq(read, values, sizeof(values));
+    ck_assert(parts_dense_values(doc_get(&found, "list"), 2, &read, &rows));
+    ck_assert_uint_eq(rows, 3);
+    ck_assert_mem_eq(read, values, sizeof(values));
+    ck_assert(!parts_dense_values(doc_get(&found, "one"), 5, &read, &rows));
+    buffer_destroy(&bytes);
+    arena_destroy(&arena);
+}
+END_TEST
+
 START_TEST(bytes_that_are_no_parts_are_damage)
 {
     const struct doc sound = {.type = DOC_MAP};
@@ -306,6 +334,7 @@ START_TEST(records_without_a_vector_stay_so_and_files_tell)
 }
 END_TEST
 
-TEST_TABLE(TEST(sparse_vectors_are_checked), TEST(bytes_that_are_no_parts_are_damage),
+TEST_TABLE(TEST(sparse_vectors_are_checked), TEST(dense_parts_come_back_as_they_were),
+           TEST(bytes_that_are_no_parts_are_damage),
            TEST(parts_stay_with_their_records_and_files_tell),
            TEST(records_without_a_vector_stay_so_and_files_tell))

@@ -171,7 +171,7 @@ static bool is_left(struct collections *collections, const struct config_collect
 struct doc collections_settings(const struct rest_collection_wish *wish, struct arena *arena)
 {
     const struct doc *more = wish->settings;
-    struct doc settings = doc_map(arena, 7 + (more ? more->count : 0));
+    struct doc settings = doc_map(arena, 8 + (more ? more->count : 0));
     struct doc index = doc_map(arena, 1), hnsw = doc_map(arena, 2), *topics = doc_items(arena, 1);
 
     if (!more || !doc_get(more, "topics")) {
@@ -184,6 +184,8 @@ struct doc collections_settings(const struct rest_collection_wish *wish, struct 
         doc_put(&settings, "vector_name", wish->vector_name);
     if (wish->sparse_vectors.count > 0)
         doc_put(&settings, "sparse_vectors", wish->sparse_vectors);
+    if (wish->extra_vectors.count > 0)
+        doc_put(&settings, "extra_vectors", wish->extra_vectors);
     if (wish->client_settings.type == DOC_STRING)
         doc_put(&settings, "client_settings", wish->client_settings);
     if (wish->hnsw_m > 0 || wish->hnsw_ef_construct > 0) {

@@ -149,6 +149,7 @@ static const struct rule {
     {"VectorsConfigDiff", NULL, GRPC_BARE, NULL, 0},
     {"VectorParamsDiffMap", NULL, GRPC_BARE, NULL, 0},
     {"QuantizationConfigDiff", "disabled", GRPC_BARE, "Disabled", WORD},
+    {"MultiVectorConfig", "comparator", GRPC_KEY, NULL, ALWAYS},
     {"VectorParams", "size", GRPC_KEY, NULL, ALWAYS},
     {"VectorParams", "distance", GRPC_KEY, NULL, VERBATIM},
 };

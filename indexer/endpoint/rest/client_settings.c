@@ -3,10 +3,11 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "indexer/endpoint/rest/handlers.h"
 #include "indexer/endpoint/rest/payload_edit.h"
 #include "indexer/endpoint/rest/rest.h"
 
-enum { SECTIONS = 8, SECTION_KEYS = 12 };
+enum { SECTIONS = 9, SECTION_KEYS = 12 };
 
 /* A setting as it changes what is kept: "Disabled" takes quantization away, as a null does. */
 static struct doc taken(const char *name, const struct doc *value)
@@ -52,7 +53,8 @@ struct doc client_settings_read(struct arena *arena, const struct config_collect
 bool client_settings_is_parameter(const struct doc *key)
 {
     static const char *const parameters[] = {
-        "size", "distance", "datatype", "on_disk", "memory", "quantization_config", "hnsw_config"};
+        "size",        "distance",          "datatype", "on_disk", "memory", "quantization_config",
+        "hnsw_config", "multivector_config"};
 
     for (size_t i = 0; i < sizeof(parameters) / sizeof(parameters[0]); i++)
         if (doc_string_equals(key, parameters[i]))
@@ -60,18 +62,37 @@ bool client_settings_is_parameter(const struct doc *key)
     return false;
 }
 
-const struct doc *client_settings_vector(const struct doc *vectors, const struct doc **name)
+const struct doc *client_settings_own(const struct doc *vectors, const char *own)
 {
-    *name = NULL;
-    for (uint32_t i = 0; vectors && i < vectors->count; i++)
-        if (!client_settings_is_parameter(&vectors->items[2 * i])) {
-            *name = &vectors->items[2 * i];
-            return &vectors->items[2 * i + 1];
-        }
-    return vectors;
+    for (uint32_t i = 0; vectors && i < vectors->count; i++) {
+        const struct doc *key = &vectors->items[2 * i];
+        if (!client_settings_is_parameter(key) &&
+            (own ? doc_string_equals(key, own) : !doc_get(&key[1], "multivector_config")))
+            return key;
+    }
+    return NULL;
 }
 
-struct doc client_settings_take(struct arena *arena, const struct doc *body)
+/* Of the vectors beside the collection's own, by name. */
+static struct doc take_extras(struct arena *arena, const struct doc *vectors, const struct doc *own,
+                              const char *const *names)
+{
+    struct doc *pairs = doc_items(arena, vectors ? 2 * vectors->count : 0);
+    struct doc extras = {.type = DOC_MAP, .items = pairs};
+
+    for (uint32_t i = 0; vectors && i < vectors->count; i++) {
+        const struct doc *key = &vectors->items[2 * i];
+        const struct doc section =
+            key[1].type == DOC_MAP ? pick(arena, &key[1], names) : (struct doc){.type = DOC_MAP};
+        if (key == own || client_settings_is_parameter(key) || section.count == 0)
+            continue;
+        pairs[2 * extras.count] = *key;
+        pairs[2 * extras.count++ + 1] = section;
+    }
+    return extras;
+}
+
+struct doc client_settings_take(struct arena *arena, const struct doc *body, const char *own)
 {
     static const char *const of_vectors[] = {"on_disk", "memory", "quantization_config",
                                              "hnsw_config", NULL};
@@ -87,12 +108,14 @@ struct doc client_settings_take(struct arena *arena, const struct doc *body)
     static const char *const sections[] = {"sparse_vectors",      "hnsw_config",
                                            "optimizers_config",   "wal_config",
                                            "quantization_config", NULL};
-    const struct doc *metadata = doc_get(body, "metadata"), *params = doc_get(body, "params"),
-                     *name;
+    const struct doc *metadata = doc_get(body, "metadata"), *params = doc_get(body, "params");
+    const struct doc *vectors = doc_get(body, "vectors"), *name = client_settings_own(vectors, own);
     struct doc settings = doc_map(arena, SECTIONS), section;
 
-    section = pick(arena, client_settings_vector(doc_get(body, "vectors"), &name), of_vectors);
+    section = pick(arena, name ? &name[1] : vectors, of_vectors);
     put_section(&settings, "vectors", &section);
+    section = take_extras(arena, vectors, name, of_vectors);
+    put_section(&settings, "extra_vectors", &section);
     section = pick(arena, params ? params : body, of_params);
     put_section(&settings, "params", &section);
     for (size_t i = 0; sections[i]; i++)
@@ -178,17 +201,37 @@ static struct doc shown(struct arena *arena, const struct doc *sent, const struc
     return section;
 }
 
-static struct doc describe_vectors(struct arena *arena, const struct config_collection *collection,
-                                   const char *distance, const struct doc *sent)
+static struct doc describe_vector(struct arena *arena, const struct config_vector *vector,
+                                  const char *distance, const struct doc *sent)
 {
-    struct doc own = doc_map(arena, 2), named = doc_map(arena, 1);
+    struct doc own = doc_map(arena, 3), list = doc_map(arena, 1);
 
-    doc_put(&own, "size", doc_integer(collection->dim));
+    doc_put(&own, "size", doc_integer(vector->dim));
     doc_put(&own, "distance", doc_string(arena, distance));
-    own = shown(arena, sent, &own);
-    if (config_is_dense_vector(collection, "", 0))
+    if (vector->multiple) {
+        doc_put(&list, "comparator", doc_string(arena, "max_sim"));
+        doc_put(&own, "multivector_config", list);
+    }
+    return shown(arena, sent, &own);
+}
+
+static struct doc describe_vectors(struct arena *arena, const struct config_collection *collection,
+                                   const char *distance, const struct doc *sent,
+                                   const struct doc *sent_extras)
+{
+    const struct config_vector vector = config_own_vector(collection);
+    const struct doc own = describe_vector(arena, &vector, distance, sent);
+    struct doc named = doc_map(arena, 1 + (uint32_t)collection->extra_vector_count);
+
+    if (*vector.name == '\0' && collection->extra_vector_count == 0)
         return own;
-    doc_put(&named, config_vector_name(collection), own);
+    doc_put(&named, vector.name, own);
+    for (size_t i = 0; i < collection->extra_vector_count; i++) {
+        const struct config_vector *extra = &collection->extra_vectors[i];
+        doc_put(&named, extra->name,
+                describe_vector(arena, extra, rest_metric_name(extra->metric),
+                                doc_get(sent_extras, extra->name)));
+    }
     return named;
 }
 
@@ -212,7 +255,8 @@ static struct doc describe_params(struct arena *arena, const struct config_colle
     struct doc own = doc_map(arena, 6);
 
     doc_put(&own, "vectors",
-            describe_vectors(arena, collection, distance, doc_get(settings, "vectors")));
+            describe_vectors(arena, collection, distance, doc_get(settings, "vectors"),
+                             doc_get(settings, "extra_vectors")));
     if (collection->sparse_vector_count > 0)
         doc_put(&own, "sparse_vectors",
                 describe_sparse(arena, collection, doc_get(settings, "sparse_vectors")));

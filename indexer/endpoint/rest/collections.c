@@ -11,7 +11,6 @@
 enum {
     WINDOWS_TIMEOUT_MS = 5000,
     CHANGE_TIMEOUT_S = 30,
-    DIM_MAX = 65536,
     PARTITIONS_MAX = 10000,
     NAME_MAX_BYTES = 100,
 };
@@ -147,53 +146,94 @@ static int parse_hnsw(const struct doc *hnsw, struct rest_collection_wish *wish,
                      error);
 }
 
-static int check_one_vector(const struct doc *vectors, const struct doc *name, struct error *error)
+/* Parameters of a vector without a name, or vectors by their names. */
+static int check_vectors(const struct doc *vectors, const struct doc *own, struct error *error)
 {
-    const struct doc *other = NULL;
+    bool parameters = false, names = false;
 
-    for (uint32_t i = 0; name && i < vectors->count; i++) {
-        const struct doc *key = &vectors->items[2 * i];
-        if (client_settings_is_parameter(key))
-            return error_set(error, ERROR_INVALID,
-                             "Format error in JSON body: $.vectors: expected `size` and "
-                             "`distance`, or a vector with its name, not both");
-        other = key != name ? key : other;
+    for (uint32_t i = 0; vectors && i < vectors->count; i++) {
+        const bool parameter = client_settings_is_parameter(&vectors->items[2 * i]);
+        parameters |= parameter;
+        names |= !parameter;
     }
-    if (!other)
+    if (names && parameters)
+        return error_set(error, ERROR_INVALID,
+                         "Format error in JSON body: $.vectors: expected `size` and "
+                         "`distance`, or a vector with its name, not both");
+    if (names ? own != NULL : !doc_get(vectors, "multivector_config"))
         return 0;
     return error_set(error, ERROR_UNSUPPORTED,
-                     "windrow does not support this `%.*s` ($.vectors): a collection has one dense "
-                     "vector, here `%.*s`, and sparse ones beside it",
-                     (int)(other->count < 200 ? other->count : 200), other->string,
-                     (int)(name->count < 200 ? name->count : 200), name->string);
+                     "windrow does not support this `multivector_config` ($.vectors): a collection "
+                     "has one dense vector that is no list, and lists beside it");
+}
+
+static int wish_vector(const struct doc *params, uint32_t *dim, enum vector_metric *metric,
+                       struct error *error)
+{
+    const struct doc *distance = doc_get(params, "distance");
+
+    if (!doc_get(params, "size") || !distance)
+        return error_set(error, ERROR_INVALID,
+                         "Format error in JSON body: $.vectors: expected `size` and `distance`");
+    if (parse_metric(distance, metric) != 0)
+        return ERROR_INVALID;
+    return parse_u32(params, "vectors.size", 0, CONFIG_DIM_MAX, dim, error);
+}
+
+/* Vectors beside the collection's own, as windrow.yaml has them. */
+static int wish_extra_vectors(struct arena *arena, const struct doc *vectors, const struct doc *own,
+                              struct rest_collection_wish *wish, struct error *error)
+{
+    struct doc *pairs = doc_items(arena, 2 * vectors->count);
+    struct doc extras = {.type = DOC_MAP, .items = pairs};
+
+    for (uint32_t i = 0; own && i < vectors->count; i++) {
+        const struct doc *key = &vectors->items[2 * i];
+        struct doc extra = doc_map(arena, 3);
+        enum vector_metric metric;
+        uint32_t dim;
+        if (key == own)
+            continue;
+        if (wish_vector(&key[1], &dim, &metric, error) != 0)
+            return error->code;
+        if (metric == VECTOR_METRIC_HAMMING || key->count == 0)
+            return error_set(error, ERROR_UNSUPPORTED,
+                             "windrow does not support this `%.*s` ($.vectors): vectors beside the "
+                             "first one have a name, and Cosine, Dot or Euclid",
+                             (int)(key->count < 200 ? key->count : 200), key->string);
+        doc_put(&extra, "dim", doc_integer(dim));
+        doc_put(&extra, "metric", doc_string(arena, vector_metric_name(metric)));
+        if (doc_get(&key[1], "multivector_config"))
+            doc_put(&extra, "multivector", doc_string(arena, "max_sim"));
+        pairs[2 * extras.count] = *key;
+        pairs[2 * extras.count++ + 1] = extra;
+    }
+    wish->extra_vectors = extras;
+    return 0;
 }
 
 static int parse_wish(struct arena *arena, const char *name, const struct doc *body,
                       struct rest_collection_wish *wish, struct error *error)
 {
-    const struct doc kept = client_settings_take(arena, body), *vector_name;
-    const struct doc *vectors = client_settings_vector(doc_get(body, "vectors"), &vector_name);
-    const struct doc *distance = doc_get(vectors, "distance");
+    const struct doc kept = client_settings_take(arena, body, NULL);
+    const struct doc *vectors = doc_get(body, "vectors");
+    const struct doc *own = client_settings_own(vectors, NULL);
+    const struct doc *params = own ? &own[1] : vectors;
 
     *wish = (struct rest_collection_wish){.name = name, .settings = settings_of(body)};
-    if (vector_name && vector_name->count > 0)
-        wish->vector_name = *vector_name;
+    if (own && own->count > 0)
+        wish->vector_name = *own;
     name_sparse_vectors(arena, body, wish);
-    if (check_name(name, error) != 0 ||
-        check_one_vector(doc_get(body, "vectors"), vector_name, error) != 0 ||
-        client_settings_write(arena, &kept, &wish->client_settings, error) != 0)
-        return error->code;
-    if (!doc_get(vectors, "size") || !distance)
-        return error_set(error, ERROR_INVALID,
-                         "Format error in JSON body: $.vectors: expected `size` and `distance`");
-    if (parse_metric(distance, &wish->metric) != 0 ||
-        parse_u32(vectors, "vectors.size", 0, DIM_MAX, &wish->dim, error) != 0 ||
+    if (check_name(name, error) != 0 || check_vectors(vectors, own, error) != 0 ||
+        client_settings_write(arena, &kept, &wish->client_settings, error) != 0 ||
+        wish_vector(params, &wish->dim, &wish->metric, error) != 0 ||
+        wish_extra_vectors(arena, vectors, own, wish, error) != 0 ||
         parse_u32(body, "shard_number", 0, PARTITIONS_MAX, &wish->partitions, error) != 0 ||
         parse_u32(body, "replication_factor", 0, PARTITIONS_MAX, &wish->replication, error) != 0)
         return error->code;
     return parse_hnsw(doc_get(body, "hnsw_config"), wish, error) != 0
                ? error->code
-               : parse_hnsw(doc_get(vectors, "hnsw_config"), wish, error);
+               : parse_hnsw(doc_get(params, "hnsw_config"), wish, error);
 }
 
 /* A change of collections waits for Kafka and for shards. */
@@ -239,8 +279,8 @@ static int parse_changes(struct arena *arena, const struct config_collection *co
 {
     const struct doc *settings = settings_of(body);
     const struct doc *ttl = doc_get(settings, "ttl"), *sparse = doc_get(body, "sparse_vectors");
-    const struct doc changed = client_settings_take(arena, body);
-    const struct doc *vectors = doc_get(body, "vectors"), *name;
+    const struct doc changed = client_settings_take(arena, body, config_vector_name(collection));
+    const struct doc *vectors = doc_get(body, "vectors");
 
     *changes = doc_map(arena, 2);
     if (settings && (!ttl || settings->count > 1))
@@ -250,10 +290,11 @@ static int parse_changes(struct arena *arena, const struct config_collection *co
         if (!config_sparse_vector(collection, sparse->items[2 * i].string,
                                   sparse->items[2 * i].count))
             return parse_no_such_vector(&sparse->items[2 * i], error);
-    (void)client_settings_vector(vectors, &name);
-    for (uint32_t i = 0; name && i < vectors->count; i++) {
+    for (uint32_t i = 0; vectors && i < vectors->count; i++) {
         const struct doc *key = &vectors->items[2 * i];
-        if (!config_is_dense_vector(collection, key->string, key->count))
+        if (!client_settings_is_parameter(key) &&
+            !config_is_dense_vector(collection, key->string, key->count) &&
+            !config_extra_vector(collection, key->string, key->count))
             return parse_no_such_vector(key, error);
     }
     if (ttl)
@@ -421,8 +462,8 @@ void rest_handle_no_peers(struct http_request *request)
 void rest_handle_no_named_vectors(struct http_request *request)
 {
     refuse(request,
-           "a collection has one dense vector, which it is made with; sparse ones are declared "
-           "when it is made");
+           "a collection's vectors are declared when it is made, dense and sparse ones: by "
+           "PUT /collections/NAME");
 }
 
 void rest_handle_no_quotas(struct http_request *request)
@@ -480,18 +521,31 @@ static size_t list_windows(struct arena *arena, const struct query_shard_doc *sh
     return count;
 }
 
+/* Names of vectors that no segment has, whatever the window's. */
+static struct doc scanned_vectors(struct arena *arena, const struct config_collection *collection)
+{
+    const uint32_t count = (uint32_t)collection->extra_vector_count;
+    struct doc *names = doc_items(arena, count);
+
+    for (uint32_t i = 0; i < count; i++)
+        names[i] = doc_string(arena, collection->extra_vectors[i].name);
+    return (struct doc){.type = DOC_ARRAY, .count = count, .items = names};
+}
+
 /* What the node sent, behind what is known of it here. */
-static void append_window(struct http_request *request, const char *collection,
+static void append_window(struct http_request *request, const struct config_collection *collection,
                           const struct listed_window *window)
 {
     const char *node = window->shard->node ? window->shard->node : rest_of(request)->config->node;
-    struct doc map = doc_map(&request->arena, window->doc->count + 3);
+    struct doc map = doc_map(&request->arena, window->doc->count + 4);
     static const char *const known[] = {"collection", "shard", "node"};
 
-    doc_put(&map, known[0], doc_string(&request->arena, collection));
+    doc_put(&map, known[0], doc_string(&request->arena, collection->name));
     doc_put(&map, known[1], doc_string(&request->arena, window->shard->shard));
     doc_put(&map, known[2], doc_string(&request->arena, node));
     doc_merge(&map, window->doc);
+    if (collection->extra_vector_count > 0)
+        doc_put(&map, "scanned_vectors", scanned_vectors(&request->arena, collection));
     doc_write_json(&request->reply, &map);
 }
 
@@ -543,7 +597,7 @@ void rest_handle_windows(struct http_request *request)
     for (size_t i = 0; i < count; i++) {
         if (i > 0)
             buffer_append_byte(&request->reply, ',');
-        append_window(request, collection->name, &windows[i]);
+        append_window(request, collection, &windows[i]);
     }
     buffer_append_text(&request->reply, "],");
     render_coverage(request, query_view_coverage(view), false, &request->reply);

@@ -29,7 +29,7 @@ static void examples_start(struct examples *examples, struct query_view *view, u
 
     *examples = (struct examples){.view = view, .form = form};
     examples->vectors = memory_checked(
-        arena_alloc(arena, ((size_t)room * form->collection->dim + 1) * sizeof(float), 64));
+        arena_alloc(arena, ((size_t)room * form->vector.dim + 1) * sizeof(float), 64));
     examples->ids = doc_items(arena, room);
     examples->keys = memory_checked(arena_calloc(arena, room + 1, sizeof(*examples->keys)));
 }
@@ -38,15 +38,20 @@ static int add_example(struct examples *examples, const struct doc *example, con
                        struct error *error)
 {
     const struct search_form *form = examples->form;
-    uint32_t dim = form->collection->dim;
+    uint32_t dim = form->vector.dim, rows;
     const float *vector;
     int code;
 
+    if (form->vector.multiple)
+        return error_set(error, ERROR_UNSUPPORTED,
+                         "windrow does not support this `using` ($.using): `%.200s` is a list of "
+                         "vectors, which only `nearest` ranks by",
+                         form->vector.name);
     if (doc_is_list(example) || example->type == DOC_MAP) {
-        code = parse_vector(form->search.arena, example, where, form->collection, &vector, error);
+        code = parse_vector(form->search.arena, example, where, &form->vector, &vector, error);
     } else {
         code = search_form_point(examples->view, example, form, &examples->keys[examples->id_count],
-                                 &vector, error);
+                                 &vector, &rows, error);
         examples->ids[examples->id_count++] = *example;
     }
     if (code == 0)
@@ -108,7 +113,7 @@ static int check_count(const struct doc *list, const char *where, struct error *
 static int average(const struct examples *examples, uint32_t positive, struct error *error)
 {
     struct search_form *form = examples->form;
-    uint32_t dim = form->collection->dim, negative = examples->count - positive;
+    uint32_t dim = form->vector.dim, negative = examples->count - positive;
     float *sum = memory_checked(arena_alloc(form->search.arena, dim * sizeof(float), 64));
 
     memset(sum, 0, dim * sizeof(float));
@@ -119,7 +124,7 @@ static int average(const struct examples *examples, uint32_t positive, struct er
         for (uint32_t k = 0; k < dim; k++)
             sum[k] += weight * examples->vectors[(size_t)i * dim + k];
     }
-    if (vector_check_length(form->collection->metric, vector_squared_length(sum, dim), error) != 0)
+    if (vector_check_length(form->vector.metric, vector_squared_length(sum, dim), error) != 0)
         return error_wrap(error, "Wrong input: the mean of the examples");
     form->search.vector = sum;
     return 0;
@@ -201,7 +206,7 @@ int search_discover_parse(struct http_request *request, struct query_view *view,
                                                 .positive_count = count,
                                                 .negative_count = count};
     if (target)
-        form->search.vector = examples.vectors + (size_t)2 * count * form->collection->dim;
+        form->search.vector = examples.vectors + (size_t)2 * count * form->vector.dim;
     return 0;
 }
 

@@ -21,15 +21,17 @@ struct candidate {
 static int load(const struct search_form *form, const struct query_result *found,
                 struct candidate *candidates, struct error *error)
 {
+    uint32_t rows;
+
     for (size_t i = 0; i < found->hit_count; i++) {
         float score = found->hits[i].score;
         candidates[i].closest = -INFINITY;
         /* A distance becomes what index_score gives: minus its square, which Hamming's is. */
-        candidates[i].relevance = form->collection->metric == VECTOR_METRIC_L2 ? -score * score
-                                  : form->collection->metric == VECTOR_METRIC_HAMMING ? -score
-                                                                                      : score;
-        if (query_row_vector(&found->hits[i].row, form->search.arena, &candidates[i].vector,
-                             error) != 0)
+        candidates[i].relevance = form->vector.metric == VECTOR_METRIC_L2        ? -score * score
+                                  : form->vector.metric == VECTOR_METRIC_HAMMING ? -score
+                                                                                 : score;
+        if (query_ranked_values(&form->search, &found->hits[i].row, form->search.arena,
+                                &candidates[i].vector, &rows, error) != 0)
             return error->code;
     }
     return 0;
@@ -61,7 +63,7 @@ static int choose(struct http_request *request, const struct search_form *form,
 {
     struct candidate *candidates =
         arena_calloc(&request->arena, found->hit_count + 1, sizeof(*candidates));
-    enum vector_metric metric = vector_metric_ranking(form->collection->metric);
+    enum vector_metric metric = vector_metric_ranking(form->vector.metric);
 
     if (!candidates)
         abort();
@@ -78,7 +80,7 @@ static int choose(struct http_request *request, const struct search_form *form,
             if (candidates[i].chosen)
                 continue;
             similarity = index_score(metric, candidates[i].vector, candidates[best].vector,
-                                     form->collection->dim);
+                                     form->vector.dim);
             if (similarity > candidates[i].closest)
                 candidates[i].closest = similarity;
         }
@@ -95,7 +97,12 @@ int search_mmr_run(struct http_request *request, struct query_view *view,
     struct query_hit *chosen;
 
     search.offset = 0;
-    search.wants.vector = true;
+    if (form->vector.multiple)
+        return error_set(error, ERROR_UNSUPPORTED,
+                         "windrow does not support this `mmr` ($.query.mmr): `%.200s` is a list of "
+                         "vectors",
+                         form->vector.name);
+    search_want_ranked(&search);
     search.limit = form->mmr_candidates > wanted ? form->mmr_candidates : (uint32_t)wanted;
     if (wanted > QUERY_LIMIT_MAX)
         return error_set(error, ERROR_INVALID, "limit plus offset must be at most %d",

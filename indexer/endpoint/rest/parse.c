@@ -9,6 +9,7 @@
 #include "base/text.h"
 #include "indexer/endpoint/rest/words.h"
 #include "store/files/key.h"
+#include "store/files/parts.h"
 
 enum { TIMEOUT_DEFAULT_MS = 30000, TIMEOUT_MAX_MS = 600000, MIN_OFFSETS_MAX = 4096 };
 
@@ -202,10 +203,10 @@ void parse_select_vectors(const struct config_collection *collection,
                           struct parse_selector *selector)
 {
     selector->vector = true;
-    selector->sparse = collection->sparse_vector_count > 0;
+    selector->parts = config_has_parts(collection);
 }
 
-/* A list names vectors: the dense one and sparse ones. */
+/* A list names vectors: the collection's own and those beside it. */
 static int parse_vector_selector(const struct config_collection *collection, const struct doc *doc,
                                  struct parse_selector *selector, struct error *error)
 {
@@ -218,8 +219,8 @@ static int parse_vector_selector(const struct config_collection *collection, con
         const struct doc *name = &doc->items[i];
         if (config_is_dense_vector(collection, name->string, name->count))
             selector->vector = true;
-        else if (config_sparse_vector(collection, name->string, name->count))
-            selector->sparse = true;
+        else if (config_part(collection, name->string, name->count))
+            selector->parts = true;
         else
             return parse_no_such_vector(name, error);
     }
@@ -303,17 +304,12 @@ int parse_id(const struct doc *doc, struct store_key *key, struct error *error)
                      inner.text, STORE_ID_TEXT_MAX_BYTES);
 }
 
-int parse_vector(struct arena *arena, const struct doc *doc, const char *where,
-                 const struct config_collection *collection, const float **vector,
-                 struct error *error)
+static int parse_values(const struct doc *doc, const char *where,
+                        const struct config_vector *vector, float *values, struct error *error)
 {
-    const uint32_t dim = collection->dim;
+    const uint32_t dim = vector->dim;
     uint32_t bad = dim;
-    float *values;
 
-    if (doc->type == DOC_MAP && doc->count == 1 && doc_string_equals(&doc->items[0], "") &&
-        config_is_dense_vector(collection, "", 0))
-        doc = &doc->items[1];
     if (!doc_is_list(doc))
         return error_set(error, ERROR_INVALID,
                          "Format error in JSON body: %s: expected an array of numbers", where);
@@ -321,7 +317,6 @@ int parse_vector(struct arena *arena, const struct doc *doc, const char *where,
         return error_set(error, ERROR_INVALID,
                          "Wrong input: Vector dimension error: expected dim: %u, got %u", dim,
                          doc->count);
-    values = arena_alloc(arena, dim * sizeof(float), 64);
     for (uint32_t i = 0; i < dim; i++) {
         double number = doc->type == DOC_FLOATS ? (double)doc->floats[i] : 0;
         if (doc->type == DOC_ARRAY && !doc_as_double(&doc->items[i], &number))
@@ -333,16 +328,47 @@ int parse_vector(struct arena *arena, const struct doc *doc, const char *where,
                              "Format error in JSON body: %s[%u]: too large for a float32", where,
                              i);
     }
-    if (collection->metric == VECTOR_METRIC_HAMMING)
+    if (vector->metric == VECTOR_METRIC_HAMMING)
         bad = vector_first_not_bit(values, dim);
     if (bad < dim)
         return error_set(error, ERROR_INVALID,
-                         "Wrong input: %s[%u]: %g is not 0 or 1, and collection `%s` compares by "
-                         "hamming",
-                         where, bad, (double)values[bad], collection->name);
-    if (vector_check_length(collection->metric, vector_squared_length(values, dim), error) != 0)
+                         "Wrong input: %s[%u]: %g is not 0 or 1, and it is compared by hamming",
+                         where, bad, (double)values[bad]);
+    if (vector_check_length(vector->metric, vector_squared_length(values, dim), error) != 0)
         return error_wrap(error, "Wrong input: %s", where);
-    *vector = values;
+    return 0;
+}
+
+int parse_vector(struct arena *arena, const struct doc *doc, const char *where,
+                 const struct config_vector *vector, const float **values, struct error *error)
+{
+    float *copy = memory_checked(arena_alloc(arena, vector->dim * sizeof(float), 64));
+
+    if (doc->type == DOC_MAP && doc->count == 1 && doc_string_equals(&doc->items[0], "") &&
+        *vector->name == '\0')
+        doc = &doc->items[1];
+    *values = copy;
+    return parse_values(doc, where, vector, copy, error);
+}
+
+int parse_vector_list(struct arena *arena, const struct doc *doc, const char *where,
+                      const struct config_vector *vector, const float **values, uint32_t *rows,
+                      struct error *error)
+{
+    const uint32_t most = PARTS_LIST_MAX_VALUES / vector->dim;
+    float *copy;
+
+    if (doc->type != DOC_ARRAY || doc->count == 0 || doc->count > most ||
+        !doc_is_list(&doc->items[0]))
+        return error_set(error, ERROR_INVALID,
+                         "Format error in JSON body: %s: expected a list of 1 to %u vectors", where,
+                         most);
+    copy = memory_checked(arena_alloc(arena, (size_t)doc->count * vector->dim * sizeof(float), 64));
+    for (uint32_t i = 0; i < doc->count; i++)
+        if (parse_values(&doc->items[i], where, vector, copy + (size_t)i * vector->dim, error) != 0)
+            return error->code;
+    *values = copy;
+    *rows = doc->count;
     return 0;
 }
 

@@ -20,8 +20,8 @@ struct parse_selector {
     bool payload;              /* any of it */
     const struct doc *include; /* array of paths, or NULL: all */
     const struct doc *exclude; /* array of paths, or NULL: none */
-    bool vector;               /* the dense one */
-    bool sparse;               /* any of the sparse vectors */
+    bool vector;               /* the collection's own */
+    bool parts;                /* any of those beside it */
     const struct doc *names;   /* array of the vectors that are wanted, or NULL: all */
     const char *order_by;      /* replies carry what they are ordered by; NULL: by something else */
     bool place;                /* where the record lies: the request's windrow.place */
@@ -29,7 +29,7 @@ struct parse_selector {
 
 static inline struct query_wants parse_wants(const struct parse_selector *selector)
 {
-    return (struct query_wants){.payload = selector->payload || selector->sparse,
+    return (struct query_wants){.payload = selector->payload || selector->parts,
                                 .vector = selector->vector};
 }
 
@@ -70,10 +70,13 @@ int parse_id(const struct doc *doc, struct store_key *key, struct error *error);
 int parse_no_such_vector(const struct doc *name, struct error *error);
 /** The same for a vector without a name where the collection's has one. */
 int parse_no_unnamed_vector(const struct config_collection *collection, struct error *error);
-/** The collection's `dim` floats in the arena out of an array (or {"": [...]}, the unnamed vector). */
+/** The vector's `dim` floats in the arena out of an array (or {"": [...]}, the unnamed vector). */
 int parse_vector(struct arena *arena, const struct doc *doc, const char *where,
-                 const struct config_collection *collection, const float **vector,
-                 struct error *error);
+                 const struct config_vector *vector, const float **values, struct error *error);
+/** The same of a vector that is a list: *rows of them, one after the other. */
+int parse_vector_list(struct arena *arena, const struct doc *doc, const char *where,
+                      const struct config_vector *vector, const float **values, uint32_t *rows,
+                      struct error *error);
 
 /** order_by as "key" or {key, direction, start_from}; NULL leaves the scroll in id order. */
 int parse_order_by(const struct doc *order_by, struct arena *arena, struct query_scroll *scroll,

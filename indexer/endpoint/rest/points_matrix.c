@@ -27,14 +27,15 @@ static int compare_ids(const void *a, const void *b)
 
 /* Of points that have the vector, by the request's filter. */
 static int filter_drawn(struct http_request *request, const struct doc *body,
-                        const struct query_filter **filter, struct error *error)
+                        const struct search_form *form, const struct query_filter **filter,
+                        struct error *error)
 {
     struct arena *arena = &request->arena;
     struct doc has = doc_map(arena, 1), both = doc_map(arena, 1), wrapped = doc_map(arena, 1);
     struct doc *must = doc_items(arena, 2);
     const struct doc *given = doc_get(body, "filter");
 
-    doc_put(&has, "has_vector", doc_string(arena, config_vector_name(request->collection)));
+    doc_put(&has, "has_vector", doc_string(arena, form->vector.name));
     must[0] = has;
     if (given)
         must[1] = *given;
@@ -44,16 +45,18 @@ static int filter_drawn(struct http_request *request, const struct doc *body,
 }
 
 static int draw(struct http_request *request, struct query_view *view, const struct doc *body,
-                struct query_result *drawn, struct error *error)
+                const struct search_form *form, struct query_result *drawn, struct error *error)
 {
-    struct query_scroll scroll = {
-        .sample = true, .wants = {.vector = true}, .arena = &request->arena};
+    struct query_scroll scroll = {.sample = true, .arena = &request->arena};
+    struct query_search ranked = form->search;
     const uint8_t *next_key;
     size_t next_key_bytes;
 
+    search_want_ranked(&ranked);
+    scroll.wants = ranked.wants;
     io_random(rest_of(request)->io, &scroll.seed, sizeof(scroll.seed));
     if (parse_u32(body, "sample", SAMPLE_DEFAULT, SAMPLE_MAX, &scroll.limit, error) != 0 ||
-        filter_drawn(request, body, &scroll.filter, error) != 0 ||
+        filter_drawn(request, body, form, &scroll.filter, error) != 0 ||
         query_scroll_run(view, &scroll, drawn, &next_key, &next_key_bytes, error) != 0)
         return error->code;
     qsort(drawn->hits, drawn->hit_count, sizeof(*drawn->hits), compare_ids);
@@ -69,7 +72,8 @@ static int find_neighbours(struct query_view *view, const struct search_form *fo
 
     search.arena = scratch;
     search.exclude_key = query_row_key(&matrix->points[i].row, &search.exclude_key_bytes);
-    if (query_row_vector(&matrix->points[i].row, scratch, &search.vector, error) != 0 ||
+    if (query_ranked_values(&search, &matrix->points[i].row, scratch, &search.vector,
+                            &search.vector_rows, error) != 0 ||
         query_rescore(view, &search, matrix->points, matrix->count, &found, error) != 0)
         return error->code;
     for (size_t k = 0; k < found.hit_count; k++)
@@ -196,7 +200,7 @@ static void answer(struct http_request *request,
     if (code == 0 && !doc_get(&body, "limit"))
         form.search.limit = NEIGHBOURS_DEFAULT;
     if (code == 0)
-        code = draw(request, view, &body, &drawn, &error);
+        code = draw(request, view, &body, &form, &drawn, &error);
     if (code == 0)
         code = fill(request, view, &form, &drawn, &matrix, &error);
     if (code == 0) {

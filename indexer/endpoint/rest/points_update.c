@@ -44,10 +44,11 @@ struct update {
     const struct doc *payload; /* of UPDATE_SET and UPDATE_OVERWRITE */
     const struct doc *path;    /* of them: of the map that is changed, or NULL */
     const struct doc *keys;    /* of UPDATE_REMOVE */
-    const struct doc *removed; /* of UPDATE_REMOVE_VECTORS: {NAME: null} of sparse ones */
-    bool removes_dense;        /* of the same */
-    const struct doc *filter;  /* points that do not match stay as they are; or NULL */
-    bool selects;              /* the filter chooses the points: none was named */
+    const struct doc
+        *removed;       /* of UPDATE_REMOVE_VECTORS: {NAME: null} but for the collection's own */
+    bool removes_dense; /* of the same */
+    const struct doc *filter; /* points that do not match stay as they are; or NULL */
+    bool selects;             /* the filter chooses the points: none was named */
     struct update_point *points;
     size_t count, room;
 };
@@ -154,7 +155,7 @@ static int parse_names(struct update *update, const struct doc *body, struct err
     *removed = doc_map(&update->request->arena, names->count);
     for (uint32_t i = 0; i < names->count; i++) {
         const struct doc *name = &names->items[i];
-        const char *declared = config_sparse_vector(update->collection, name->string, name->count);
+        const char *declared = config_part(update->collection, name->string, name->count);
         if (config_is_dense_vector(update->collection, name->string, name->count)) {
             update->removes_dense = true;
             continue;

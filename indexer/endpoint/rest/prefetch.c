@@ -60,8 +60,11 @@ static int parse_one(struct http_request *request, struct query_view *view,
     limit = (uint64_t)one->search.limit * (form->prefetch_factor > 1 ? form->prefetch_factor : 1);
     one->search.limit = limit < QUERY_LIMIT_MAX ? (uint32_t)limit : QUERY_LIMIT_MAX;
     one->search.wants = form->search.wants; /* its rows are the reply's */
-    if (form->kind == SEARCH_NEAREST)
-        one->search.wants.vector = true;
+    if (form->kind == SEARCH_NEAREST) {
+        struct query_search ranked = form->search;
+        search_want_ranked(&ranked);
+        one->search.wants = ranked.wants;
+    }
     if (form->formula && query_formula_needs_payload(form->formula))
         one->search.wants.payload = true;
     return 0;

@@ -113,25 +113,24 @@ static struct doc select_payload(struct arena *arena, const struct doc *payload,
 
 /* Points. */
 
+static void render_values(struct http_request *request, const struct doc *values,
+                          struct buffer *out)
+{
+    if (request->call)
+        buffer_append_format(out, "%zu",
+                             http_call_add_vector(request, values->floats, values->count));
+    else
+        doc_write_json(out, values);
+}
+
 static int render_dense(struct http_request *request, const struct query_row *row,
                         struct buffer *out, struct error *error)
 {
-    const uint32_t dim = request->collection->dim;
-    const float *vector;
+    struct doc values = {.type = DOC_FLOATS, .count = request->collection->dim};
 
-    if (query_row_vector(row, &request->arena, &vector, error) != 0)
+    if (query_row_vector(row, &request->arena, &values.floats, error) != 0)
         return error->code;
-    if (request->call) {
-        buffer_append_format(out, "%zu", http_call_add_vector(request, vector, dim));
-        return 0;
-    }
-    buffer_append_byte(out, '[');
-    for (uint32_t i = 0; i < dim; i++) {
-        if (i > 0)
-            buffer_append_byte(out, ',');
-        doc_write_json_float(out, vector[i]);
-    }
-    buffer_append_byte(out, ']');
+    render_values(request, &values, out);
     return 0;
 }
 
@@ -150,6 +149,24 @@ static void render_sparse(const struct doc *sparse, struct buffer *out)
     buffer_append_text(out, "]}");
 }
 
+/* As parts_read has it. */
+static void render_part(struct http_request *request, const struct doc *part, struct buffer *out)
+{
+    if (part->type == DOC_MAP) {
+        render_sparse(part, out);
+        return;
+    }
+    if (part->type == DOC_FLOATS) {
+        render_values(request, part, out);
+        return;
+    }
+    for (uint32_t i = 0; i < part->count; i++) {
+        buffer_append_byte(out, i > 0 ? ',' : '[');
+        render_values(request, &part->items[i], out);
+    }
+    buffer_append_byte(out, ']');
+}
+
 static bool is_named(const struct doc *names, const struct doc *name)
 {
     for (uint32_t i = 0; names && i < names->count; i++)
@@ -165,12 +182,12 @@ static int render_vectors(struct http_request *request, const struct query_row *
 {
     const char *name = config_vector_name(request->collection);
     const bool dense = selector->vector && !query_row_is_bare(row);
-    uint32_t sparse = 0, written = 0;
+    uint32_t others = 0, written = 0;
 
     for (uint32_t i = 0; i < parts->count; i++)
-        sparse += is_named(selector->names, &parts->items[2 * i]);
+        others += is_named(selector->names, &parts->items[2 * i]);
     buffer_append_text(out, ",\"vector\":");
-    if (sparse == 0 && dense && !*name)
+    if (others == 0 && dense && !*name)
         return render_dense(request, row, out, error);
     buffer_append_byte(out, '{');
     if (dense) {
@@ -187,7 +204,7 @@ static int render_vectors(struct http_request *request, const struct query_row *
             buffer_append_byte(out, ',');
         doc_write_json(out, &parts->items[2 * i]);
         buffer_append_byte(out, ':');
-        render_sparse(&parts->items[2 * i + 1], out);
+        render_part(request, &parts->items[2 * i + 1], out);
     }
     buffer_append_byte(out, '}');
     return 0;
@@ -257,9 +274,8 @@ static int render_row(struct http_request *request, const struct query_row *row,
 
     if (render_check_size(out->size, error) != 0)
         return error->code;
-    if ((selector->payload || selector->sparse) &&
-        query_row_body(row, &request->arena, &payload, selector->sparse ? &parts : NULL, error) !=
-            0)
+    if ((selector->payload || selector->parts) &&
+        query_row_body(row, &request->arena, &payload, selector->parts ? &parts : NULL, error) != 0)
         return error->code;
     buffer_append_text(out, "{\"id\":");
     doc_write_json(out, &id);
@@ -276,7 +292,7 @@ static int render_row(struct http_request *request, const struct query_row *row,
         buffer_append_text(out, ",\"payload\":");
         write_payload(request, &payload, selector, out);
     }
-    if ((selector->vector || selector->sparse || selector->names) &&
+    if ((selector->vector || selector->parts || selector->names) &&
         render_vectors(request, row, selector, &parts, out, error) != 0)
         return error->code;
     if (explain || selector->place)

@@ -61,6 +61,7 @@ struct rest_collection_wish {
     const struct doc *settings;         /* keys of collections.NAME in windrow.yaml; NULL: none */
     struct doc vector_name;             /* of the dense vector; DOC_NULL: it has none */
     struct doc sparse_vectors;          /* an array of names */
+    struct doc extra_vectors;           /* a map as of windrow.yaml */
     struct doc client_settings;         /* JSON text of what tunes nothing here; DOC_NULL: none */
 };
 

@@ -103,11 +103,16 @@ static const struct http_key sparse_keys[] = {
     {.name = "values", .shape = &rest_numbers, .required = true},
     {.name = NULL},
 };
-/* A sparse vector, or the dense one of a collection where it has a name. */
+/* A number of a vector, or a vector of a list. */
+const struct http_shape rest_row = {.name = "Row",
+                                    .types = HTTP_NUMBER | HTTP_ARRAY,
+                                    .items = &rest_component,
+                                    .also = "\"minimum\":-3.4028234e38,\"maximum\":3.4028234e38"};
+/* A sparse vector, or a dense one that has a name, or a list of those. */
 const struct http_shape rest_named_vector = {.name = "NamedVector",
                                              .types = HTTP_ARRAY | HTTP_OBJECT,
                                              .keys = sparse_keys,
-                                             .items = &rest_component};
+                                             .items = &rest_row};
 static const struct http_key other_vectors = {.shape = &rest_named_vector};
 /* Keys of what is no vector here may be names of vectors as well: their values tell. */
 static const struct http_key vector_keys[] = {
@@ -435,6 +440,14 @@ static const struct http_shape placed = {.types = HTTP_OBJECT, .keys = placed_ke
 
 #define NO_DISTANCE "vectors are compared by Cosine, Dot or Euclid, and vectors of bits by Hamming"
 
+static const char *const comparators[] = {"max_sim", NULL};
+static const struct http_shape comparator = {.types = HTTP_STRING, .values = comparators};
+static const struct http_key multivector_keys[] = {
+    {.name = "comparator", .shape = &comparator, .required = true},
+    {.name = NULL},
+};
+static const struct http_shape multivector = {.types = HTTP_OBJECT, .keys = multivector_keys};
+
 #define VECTOR_PARAMETERS                                                                          \
     {.name = "size", .shape = &http_positive},                                                     \
         {.name = "distance", .shape = &distance, .refused = NO_DISTANCE},                          \
@@ -443,7 +456,7 @@ static const struct http_shape placed = {.types = HTTP_OBJECT, .keys = placed_ke
         {.name = "datatype", .shape = &datatype, .refused = "vectors are float32"},                \
         {.name = "hnsw_config", .shape = &hnsw},                                                   \
     {                                                                                              \
-        .name = "multivector_config", .refused = "a point has one vector"                          \
+        .name = "multivector_config", .shape = &multivector                                        \
     }
 
 static const struct http_key vector_params_keys[] = {VECTOR_PARAMETERS, {.name = NULL}};

@@ -93,7 +93,7 @@ static const struct http_shape example = {.types =
                                               HTTP_INTEGER | HTTP_STRING | HTTP_ARRAY | HTTP_OBJECT,
                                           .keys = example_keys,
                                           .needs_form = true,
-                                          .items = &rest_component,
+                                          .items = &rest_row,
                                           .also = REST_ID_ALSO};
 static const struct http_shape examples = {.types = HTTP_ARRAY, .items = &example};
 
@@ -200,7 +200,7 @@ static const struct http_shape query = {.name = "Query",
                                             HTTP_INTEGER | HTTP_STRING | HTTP_ARRAY | HTTP_OBJECT,
                                         .keys = query_keys,
                                         .needs_form = true,
-                                        .items = &rest_component,
+                                        .items = &rest_row,
                                         .also = REST_ID_ALSO};
 
 /* Results are ranked by exact distances and nothing is left out, whatever these say: they tune what

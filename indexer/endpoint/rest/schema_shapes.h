@@ -43,8 +43,8 @@ extern const struct http_shape rest_named_vector;
     }
 
 extern const struct http_shape rest_id, rest_ids, rest_filter, rest_expression, rest_path,
-    rest_paths, rest_numbers, rest_component, rest_limit, rest_vector_name, rest_time, rest_words,
-    rest_min_offsets;
+    rest_paths, rest_numbers, rest_component, rest_row, rest_limit, rest_vector_name, rest_time,
+    rest_words, rest_min_offsets;
 extern const char rest_path_pattern[]; /* of a string, as keywords of its JSON schema */
 extern const struct http_key rest_read_parameters[];
 

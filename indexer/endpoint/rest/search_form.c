@@ -10,11 +10,12 @@
 enum { LIMIT_DEFAULT = 10, EF_MAX = 100000, CANDIDATES_MAX = 16384 };
 
 int search_form_point(struct query_view *view, const struct doc *id, const struct search_form *form,
-                      struct store_key *key, const float **vector, struct error *error)
+                      struct store_key *key, const float **vector, uint32_t *rows,
+                      struct error *error)
 {
-    uint32_t dim = form->collection->dim;
     struct query_row row;
     const float *found;
+    size_t size_bytes;
     float *copy;
 
     if (parse_id(id, key, error) != 0)
@@ -25,14 +26,15 @@ int search_form_point(struct query_view *view, const struct doc *id, const struc
         return error_set(error, ERROR_NOT_FOUND,
                          "Not found: No point with the id of the query found");
     }
-    if (query_row_vector(&row, form->search.arena, &found, error) != 0)
+    if (query_ranked_values(&form->search, &row, form->search.arena, &found, rows, error) != 0)
         return error->code;
     if (!found)
         return error_set(error, ERROR_NOT_FOUND,
                          "Not found: Vector with name `%.200s` for the point of the query",
-                         config_vector_name(form->collection));
-    copy = arena_alloc(form->search.arena, dim * sizeof(float), 64);
-    memcpy(copy, found, dim * sizeof(float));
+                         form->vector.name);
+    size_bytes = (size_t)*rows * form->vector.dim * sizeof(float);
+    copy = memory_checked(arena_alloc(form->search.arena, size_bytes, 64));
+    memcpy(copy, found, size_bytes);
     *vector = copy;
     return 0;
 }
@@ -41,21 +43,30 @@ int search_form_point(struct query_view *view, const struct doc *id, const struc
 static int nearest_to_id(struct query_view *view, const struct doc *id, struct search_form *form,
                          struct error *error)
 {
-    if (search_form_point(view, id, form, &form->exclude, &form->search.vector, error) != 0)
+    if (search_form_point(view, id, form, &form->exclude, &form->search.vector,
+                          &form->search.vector_rows, error) != 0)
         return error->code;
     form->search.exclude_key = form->exclude.bytes;
     form->search.exclude_key_bytes = form->exclude.size_bytes;
     return 0;
 }
 
+/* A list of vectors is for a vector that is one, which may be compared with a single vector as well. */
 static int parse_nearest(struct query_view *view, const struct doc *nearest,
-                         const struct config_collection *collection, struct search_form *form,
-                         struct error *error)
+                         struct search_form *form, struct error *error)
 {
+    const bool list = form->vector.multiple && nearest->type == DOC_ARRAY && nearest->count > 0 &&
+                      doc_is_list(&nearest->items[0]);
+    struct query_search *search = &form->search;
+
     form->kind = SEARCH_NEAREST;
+    search->vector_rows = 1;
+    if (list)
+        return parse_vector_list(search->arena, nearest, "$.query", &form->vector, &search->vector,
+                                 &search->vector_rows, error);
     if (doc_is_list(nearest) || nearest->type == DOC_MAP)
-        return parse_vector(form->search.arena, nearest, "$.query", collection,
-                            &form->search.vector, error);
+        return parse_vector(search->arena, nearest, "$.query", &form->vector, &search->vector,
+                            error);
     return nearest_to_id(view, nearest, form, error);
 }
 
@@ -100,8 +111,7 @@ static int parse_formula(const struct doc *query, struct search_form *form, stru
 }
 
 static int parse_query_form(struct http_request *request, struct query_view *view,
-                            const struct doc *body, const struct config_collection *collection,
-                            struct search_form *form, struct error *error)
+                            const struct doc *body, struct search_form *form, struct error *error)
 {
     const struct doc *query = doc_get(body, "query");
     const struct doc *nearest = doc_get(query, "nearest");
@@ -119,7 +129,7 @@ static int parse_query_form(struct http_request *request, struct query_view *vie
         return 0;
     }
     if (query->type != DOC_MAP)
-        return parse_nearest(view, query, collection, form, error);
+        return parse_nearest(view, query, form, error);
     if (mmr && !nearest)
         return error_set(error, ERROR_INVALID,
                          "Format error in JSON body: $.query.mmr: expected beside `nearest` only");
@@ -131,7 +141,7 @@ static int parse_query_form(struct http_request *request, struct query_view *vie
             "Format error in JSON body: $.query.defaults: expected beside `formula` only");
     if (nearest)
         return parse_mmr(mmr, form, error) ? error->code
-                                           : parse_nearest(view, nearest, collection, form, error);
+                                           : parse_nearest(view, nearest, form, error);
     if (doc_get(query, "fusion") || doc_get(query, "rrf"))
         return search_fusion_parse(query, form, error);
     if (recommend)
@@ -178,13 +188,17 @@ static void parse_threshold(const struct doc *body, struct query_search *search)
         search->threshold = (float)value;
 }
 
-/* One that is given. */
+/* What the search ranks by. */
 static int parse_using(const struct config_collection *collection, const struct doc *body,
-                       struct error *error)
+                       struct search_form *form, struct error *error)
 {
     const struct doc *using = doc_get(body, "using");
+    const struct config_vector *extra =
+        using ? config_extra_vector(collection, using->string, using->count) : NULL;
 
-    if (!using || config_is_dense_vector(collection, using->string, using->count))
+    form->vector = extra ? *extra : config_own_vector(collection);
+    form->search.extra = extra;
+    if (!using || extra || config_is_dense_vector(collection, using->string, using->count))
         return 0;
     if (!config_sparse_vector(collection, using->string, using->count))
         return parse_no_such_vector(using, error);
@@ -215,7 +229,7 @@ int search_form_common(struct http_request *request, const struct doc *body,
     search->explain = extras->explain;
     search->partial = extras->partial;
     parse_threshold(body, search);
-    if (parse_using(request->collection, body, error) != 0 ||
+    if (parse_using(request->collection, body, form, error) != 0 ||
         parse_limit(body, LIMIT_DEFAULT, &search->limit, error) != 0 ||
         parse_u32(body, "offset", 0, QUERY_LIMIT_MAX, &search->offset, error) != 0 ||
         parse_params(body, search, error) != 0 ||
@@ -294,7 +308,7 @@ int search_form_parse(struct http_request *request, struct query_view *view, con
     form->extras = extras;
     if (search_form_common(request, body, extras, form, error) != 0 ||
         search_prefetch_parse(body, form, error) != 0 ||
-        parse_query_form(request, view, body, collection, form, error) != 0 ||
+        parse_query_form(request, view, body, form, error) != 0 ||
         (form->kind == SEARCH_NEAREST && search_form_check_using(collection, body, error) != 0))
         return error->code;
     return check_listing(form, error);

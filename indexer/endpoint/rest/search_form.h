@@ -26,6 +26,7 @@ struct search_fusion {
 struct search_form {
     enum search_kind kind;
     const struct config_collection *collection;
+    struct config_vector vector; /* that it ranks by */
     struct query_search search;
     const struct doc *order_by;
     struct parse_selector selector;
@@ -59,14 +60,23 @@ int search_form_parse(struct http_request *request, struct query_view *view, con
 int search_form_run(struct http_request *request, struct query_view *view, struct search_form *form,
                     struct query_result *result, struct error *error);
 
+/** What it ranks by is brought with each row. */
+static inline void search_want_ranked(struct query_search *search)
+{
+    search->wants.vector |= !search->extra;
+    search->wants.payload |= search->extra != NULL;
+}
+
 /** Several at once: those that are plain searches go to the shards' owners together. */
 int search_forms_run(struct http_request *request, struct query_view *view,
                      struct search_form *forms, uint32_t count, struct query_result *results,
                      struct error *error);
 
-/** The vector of a point, copied into the search's arena, and its key. ERROR_NOT_FOUND. */
+/** What the form ranks by of a point, copied into the search's arena (*rows vectors of it), and its key.
+ * ERROR_NOT_FOUND. */
 int search_form_point(struct query_view *view, const struct doc *id, const struct search_form *form,
-                      struct store_key *key, const float **vector, struct error *error);
+                      struct store_key *key, const float **vector, uint32_t *rows,
+                      struct error *error);
 
 /** {"target", "feedback", "strategy"}: becomes a search with a scorer. */
 int search_feedback_parse(struct http_request *request, struct query_view *view,

@@ -22,8 +22,9 @@ struct rest_write *write_add(struct arena *arena, struct write_list *list, const
 /* A record as a whole. */
 struct write_record {
     struct query_key id;
-    const float *vector;       /* NULL: it has none */
-    const struct doc *parts;   /* sparse vectors by name, as a request has them; NULL: none */
+    const float *vector; /* NULL: it has none */
+    const struct doc
+        *parts; /* vectors beside the own one by name, as parts_write takes them; NULL: none */
     const struct doc *payload; /* NULL: none */
     int64_t time_ms;           /* the event time if the payload has none, or WRITE_NOW */
     int64_t ttl_ms;            /* its own, 0: none */

@@ -9,37 +9,59 @@
 
 enum { WHERE_BYTES = 48 }; /* of a vector's place in the body */
 
-static int check_vector(const struct config_collection *collection, const float *values,
+static int check_vector(const struct config_vector *vector, const float *values,
                         struct error *error)
 {
-    if (collection->metric != VECTOR_METRIC_COSINE)
+    if (vector->metric != VECTOR_METRIC_COSINE)
         return 0;
-    for (uint32_t i = 0; i < collection->dim; i++) {
+    for (uint32_t i = 0; i < vector->dim; i++) {
         if (values[i] != 0.0F)
             return 0;
     }
-    return error_set(
-        error, ERROR_INVALID,
-        "Wrong input: a vector of zeros has no direction, and collection `%s` compares by cosine",
-        collection->name);
+    return error_set(error, ERROR_INVALID,
+                     "Wrong input: a vector of zeros has no direction, and it is compared by "
+                     "cosine");
 }
 
 static int parse_dense(struct arena *arena, const struct config_collection *collection,
-                       const struct doc *doc, const char *where, const float **vector,
+                       const struct doc *doc, const char *where, const float **values,
                        struct error *error)
 {
-    if (parse_vector(arena, doc, where, collection, vector, error) != 0)
+    const struct config_vector own = config_own_vector(collection);
+
+    if (parse_vector(arena, doc, where, &own, values, error) != 0)
         return error->code;
-    return check_vector(collection, *vector, error);
+    return check_vector(&own, *values, error);
 }
 
-static int parse_sparse(struct arena *arena, const struct config_collection *collection,
-                        const struct doc *name, const char *where, struct doc *parts,
-                        struct error *error)
+/* A dense vector beside that, or a list of them. */
+static int parse_extra(struct arena *arena, const struct config_vector *extra,
+                       const struct doc *doc, const char *where, struct doc *parts,
+                       struct error *error)
 {
+    const float *values;
+    uint32_t rows = 1;
+    int code = extra->multiple ? parse_vector_list(arena, doc, where, extra, &values, &rows, error)
+                               : parse_vector(arena, doc, where, extra, &values, error);
+
+    for (uint32_t i = 0; i < rows && code == 0; i++)
+        code = check_vector(extra, values + (size_t)i * extra->dim, error);
+    if (code == 0)
+        doc_put(parts, extra->name, parts_dense(values, extra->dim, rows, extra->multiple, arena));
+    return code;
+}
+
+/* One beside the collection's own, by its name. */
+static int parse_part(struct arena *arena, const struct config_collection *collection,
+                      const struct doc *name, const char *where, struct doc *parts,
+                      struct error *error)
+{
+    const struct config_vector *extra = config_extra_vector(collection, name->string, name->count);
     const char *declared = config_sparse_vector(collection, name->string, name->count);
     struct error inner = {0};
 
+    if (extra)
+        return parse_extra(arena, extra, &name[1], where, parts, error);
     if (!declared)
         return parse_no_such_vector(name, error);
     if (parts_check_sparse(&name[1], arena, &inner) != 0)
@@ -66,7 +88,7 @@ static int parse_vectors(struct arena *arena, const struct config_collection *co
         const struct doc *name = &doc->items[2 * i];
         int code = config_is_dense_vector(collection, name->string, name->count)
                        ? parse_dense(arena, collection, &name[1], where, &point->vector, error)
-                       : parse_sparse(arena, collection, name, where, parts, error);
+                       : parse_part(arena, collection, name, where, parts, error);
         if (code != 0)
             return code;
     }

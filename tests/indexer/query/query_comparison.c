@@ -148,6 +148,15 @@ void comparison_add_scorer(struct cluster *cluster, struct query_search *search,
         search->vector = NULL;
 }
 
+/* `vector` and the examples are long enough for it. */
+static void rank_by_extra(struct cluster *cluster, struct query_search *search)
+{
+    const bool list = search->scorer.kind == QUERY_NEAREST && cluster_random(cluster) % 2 == 0;
+
+    search->extra = &cluster->whole.extras[list];
+    search->vector_rows = list ? DIM / WORLD_EXTRA_DIM : 1;
+}
+
 void comparison_search(struct cluster *cluster, struct query_view *one, struct query_view *many,
                        struct arena *arena)
 {
@@ -158,6 +167,8 @@ void comparison_search(struct cluster *cluster, struct query_view *one, struct q
 
     if (cluster_random(cluster) % 2 == 0)
         comparison_add_scorer(cluster, &search, examples);
+    if (cluster_random(cluster) % 3 == 0)
+        rank_by_extra(cluster, &search);
     ck_assert_int_eq(query_search_run(one, &search, &expected, &error), 0);
     ck_assert_msg(query_search_run(many, &search, &result, &error) == 0, "%s", error.text);
     comparison_same_result(&expected, &result);

@@ -10,6 +10,7 @@
 #include "store/append.h"
 #include "store/attach.h"
 #include "store/files/key.h"
+#include "store/files/parts.h"
 #include "store/registry.h"
 #include "store/snapshot.h"
 #include "store/store.h"
@@ -76,7 +77,14 @@ void world_open(struct world *world, const struct world_options *options)
                                                    .durability = CONFIG_DURABILITY_KAFKA,
                                                    .hnsw_m = 16,
                                                    .hnsw_ef_construct = 100,
-                                                   .hnsw_ef = 32};
+                                                   .hnsw_ef = 32,
+                                                   .extra_vectors = world->extras,
+                                                   .extra_vector_count = WORLD_EXTRAS};
+    for (int i = 0; i < WORLD_EXTRAS; i++)
+        world->extras[i] = (struct config_vector){.name = i == 0 ? "one" : "list",
+                                                  .dim = WORLD_EXTRA_DIM,
+                                                  .metric = vector_metric_ranking(options->metric),
+                                                  .multiple = i == 1};
     world->pool = world_pool();
     snprintf(world->folder, sizeof(world->folder), "%s/world-%d", test_directory(), serial++);
     open_shards(world);
@@ -146,26 +154,59 @@ bool world_has_distances(const struct world *world)
            world->collection.metric == VECTOR_METRIC_HAMMING;
 }
 
-float world_score(const struct world *world, const float *query, const struct world_record *record)
+/* Higher is better: the product, or minus the squared distance. */
+static double raw_score(enum vector_metric metric, const float *query, const float *values,
+                        uint32_t dim)
 {
     double dot = 0, distance = 0, length = 0;
 
-    for (uint32_t i = 0; i < world->collection.dim; i++) {
-        double difference = (double)query[i] - (double)record->vector[i];
-        dot += (double)query[i] * (double)record->vector[i];
+    for (uint32_t i = 0; i < dim; i++) {
+        double difference = (double)query[i] - (double)values[i];
+        dot += (double)query[i] * (double)values[i];
         distance += difference * difference;
         length += (double)query[i] * (double)query[i];
     }
-    switch (world->collection.metric) {
-    case VECTOR_METRIC_COSINE:
-        return (float)(length > 0 ? dot / sqrt(length) : 0);
-    case VECTOR_METRIC_DOT:
-        return (float)dot;
-    case VECTOR_METRIC_HAMMING:
-        return (float)distance;
-    default:
-        return (float)sqrt(distance);
+    if (metric == VECTOR_METRIC_COSINE)
+        return length > 0 ? dot / sqrt(length) : 0;
+    return metric == VECTOR_METRIC_DOT ? dot : -distance;
+}
+
+float world_score(const struct world *world, const float *query, const struct world_record *record)
+{
+    enum vector_metric metric = world->collection.metric;
+    double raw = raw_score(metric, query, record->vector, world->collection.dim);
+
+    return (float)(metric == VECTOR_METRIC_L2        ? sqrt(-raw)
+                   : metric == VECTOR_METRIC_HAMMING ? -raw
+                                                     : raw);
+}
+
+static size_t extra_place(const struct world *world, const struct config_vector *extra)
+{
+    return (size_t)(extra - world->extras);
+}
+
+float world_extra_score(const struct world *world, const struct config_vector *extra,
+                        const float *query, uint32_t rows, const struct world_record *record)
+{
+    size_t place = extra_place(world, extra);
+    double sum = 0;
+
+    for (uint32_t i = 0; i < rows; i++) {
+        double best = -INFINITY;
+        for (uint32_t k = 0; k < record->extra_rows[place]; k++)
+            best =
+                fmax(best, raw_score(extra->metric, query + i * WORLD_EXTRA_DIM,
+                                     record->extras[place] + k * WORLD_EXTRA_DIM, WORLD_EXTRA_DIM));
+        sum += best;
     }
+    return (float)(extra->metric == VECTOR_METRIC_L2 ? sqrt(-sum) : sum);
+}
+
+bool world_has_vector(const struct world *world, const struct config_vector *extra,
+                      const struct world_record *record)
+{
+    return extra ? record->extra_rows[extra_place(world, extra)] > 0 : !record->bare;
 }
 
 /* Writing. */
@@ -190,9 +231,40 @@ static void append(struct world *world, size_t shard, const struct world_record 
         stored.vector = record->bare ? NULL : record->vector;
         stored.payload = payload->data;
         stored.payload_bytes = (uint32_t)payload->size;
+        stored.has_parts = record->extra_rows[0] + record->extra_rows[1] > 0;
     }
     OK(store_shard_append(world->shards[shard], &group, &ok_error));
     world->next_offset[shard]++;
+}
+
+/* One record in four lacks "one", another "list". They are of the record alone: the draws of the world stay as they are. */
+static void draw_extras(const struct world *world, struct world_record *record)
+{
+    uint64_t random = (uint64_t)record->number * 1000003 + record->id;
+
+    for (int i = 0; i < WORLD_EXTRAS; i++) {
+        uint64_t dice = test_random(&random);
+        uint32_t rows = i == 0 ? dice % 4 != 0 : (uint32_t)(dice % (WORLD_LIST_MAX + 1));
+        record->extra_rows[i] = rows;
+        for (uint32_t k = 0; k < rows * WORLD_EXTRA_DIM; k++)
+            record->extras[i][k] = (float)(test_random(&random) >> 40) / (float)(1 << 23) - 1.0F;
+        for (uint32_t k = 0; world->extras[i].metric == VECTOR_METRIC_COSINE && k < rows; k++)
+            (void)index_normalise(record->extras[i] + k * WORLD_EXTRA_DIM, WORLD_EXTRA_DIM);
+    }
+}
+
+static void write_extras(const struct world *world, const struct world_record *record,
+                         struct arena *arena, struct buffer *out)
+{
+    struct doc parts = doc_map(arena, WORLD_EXTRAS);
+
+    for (int i = 0; i < WORLD_EXTRAS; i++)
+        if (record->extra_rows[i] > 0)
+            doc_put(&parts, world->extras[i].name,
+                    parts_dense(record->extras[i], WORLD_EXTRA_DIM, record->extra_rows[i],
+                                world->extras[i].multiple, arena));
+    if (parts.count > 0)
+        parts_write(&parts, arena, out);
 }
 
 static void upsert(struct world *world, size_t shard, uint64_t id, int64_t time_ms, int64_t ttl_ms,
@@ -219,6 +291,7 @@ static void upsert(struct world *world, size_t shard, uint64_t id, int64_t time_
         world_random_vector(world, record->vector);
     if (world->collection.metric == VECTOR_METRIC_COSINE)
         (void)index_normalise(record->vector, world->collection.dim);
+    draw_extras(world, record);
     record->near = near ? *near : record->vector[0];
     snprintf(tag, sizeof(tag), "t%d", (int)(record->number % 10));
     items = doc_items(&arena, 6);
@@ -230,6 +303,7 @@ static void upsert(struct world *world, size_t shard, uint64_t id, int64_t time_
     items[5] = doc_string(&arena, tag);
     map = (struct doc){.type = DOC_MAP, .count = 3, .items = items};
     doc_write_msgpack(&payload, &map);
+    write_extras(world, record, &arena, &payload);
     append(world, shard, record, &payload, false);
     buffer_destroy(&payload);
     arena_destroy(&arena);

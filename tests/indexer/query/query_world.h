@@ -9,6 +9,8 @@
 #include "tests/support/test_main.h"
 
 enum { WORLD_SHARDS_MAX = 4, WORLD_DIM_MAX = 32 };
+/* Every world has extra vectors "one" and "list" of this dimension. */
+enum { WORLD_EXTRAS = 2, WORLD_EXTRA_DIM = 4, WORLD_LIST_MAX = 3 };
 
 struct world_record {
     uint64_t id;
@@ -16,9 +18,11 @@ struct world_record {
     bool bare; /* it has no vector: no search may return it */
     size_t shard;
     int64_t time_ms, ttl_ms, offset;
-    int64_t number;              /* payload "n": 0 to 9,999 */
-    float near;                  /* payload "near": the first coordinate as it came */
-    float vector[WORLD_DIM_MAX]; /* as it is stored */
+    int64_t number;                    /* payload "n": 0 to 9,999 */
+    float near;                        /* payload "near": the first coordinate as it came */
+    float vector[WORLD_DIM_MAX];       /* as it is stored */
+    uint32_t extra_rows[WORLD_EXTRAS]; /* 0: it lacks that vector */
+    float extras[WORLD_EXTRAS][WORLD_LIST_MAX * WORLD_EXTRA_DIM]; /* likewise */
 };
 
 struct world_io {
@@ -36,6 +40,7 @@ struct world {
     int64_t next_offset[WORLD_SHARDS_MAX];
     size_t shard_count;
     struct config_collection collection;
+    struct config_vector extras[WORLD_EXTRAS];
     struct store_registry *registry;
     struct thread_pool *pool;     /* shares out the smallest search */
     struct world_record *records; /* by id: the newest version; not alive when there is none */
@@ -95,6 +100,12 @@ void world_random_vector(struct world *world, float *vector);
 bool world_has_distances(const struct world *world);
 /** Score as a user sees it. */
 float world_score(const struct world *world, const float *query, const struct world_record *record);
+/** The same by an extra vector, for `rows` vectors of a query; the record has it. */
+float world_extra_score(const struct world *world, const struct config_vector *extra,
+                        const float *query, uint32_t rows, const struct world_record *record);
+/** Whether the record has what is ranked by: NULL is the world's own vector. */
+bool world_has_vector(const struct world *world, const struct config_vector *extra,
+                      const struct world_record *record);
 
 struct query_view *world_view(struct world *world);
 const struct query_filter *world_filter(struct arena *arena, const char *json);

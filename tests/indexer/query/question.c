@@ -16,16 +16,25 @@ static bool question_matches(const struct question *question, const struct world
            (record->time_ms >= question->from_ms && record->time_ms < question->to_ms);
 }
 
+static bool lowest_is_best(const struct world *world, const struct question *question)
+{
+    return question->extra ? question->extra->metric == VECTOR_METRIC_L2
+                           : world_has_distances(world);
+}
+
 static double model_order(const struct world *world, const struct question *question,
                           const struct world_record *record)
 {
-    double score = (double)world_score(world, question->vector, record);
+    double score =
+        (double)(question->extra ? world_extra_score(world, question->extra, question->vector,
+                                                     question->vector_rows, record)
+                                 : world_score(world, question->vector, record));
     double decay = 1;
 
     if (question->half_life_ms > 0 && record->time_ms < atomic_load(&world->clock.now_ms))
         decay = exp2(-(double)(atomic_load(&world->clock.now_ms) - record->time_ms) /
                      (double)question->half_life_ms);
-    return world_has_distances(world) ? -score / decay : score * decay;
+    return lowest_is_best(world, question) ? -score / decay : score * decay;
 }
 
 static int descending(const void *a, const void *b)
@@ -46,12 +55,13 @@ static double *model_answer(const struct world *world, const struct question *qu
     for (size_t i = 0; i < world->record_count; i++) {
         const struct world_record *record = &world->records[i];
         double order;
-        if (!world_visible(world, record) || record->bare || !question_matches(question, record))
+        if (!world_visible(world, record) || !world_has_vector(world, question->extra, record) ||
+            !question_matches(question, record))
             continue;
         order = model_order(world, question, record);
         if (question->has_threshold &&
-            (world_has_distances(world) ? -order >= (double)question->threshold
-                                        : order <= (double)question->threshold))
+            (lowest_is_best(world, question) ? -order >= (double)question->threshold
+                                             : order <= (double)question->threshold))
             continue;
         orders[(*count)++] = order;
     }
@@ -78,7 +88,9 @@ static void filter_json(const struct question *question, char *out, size_t out_b
 
 struct query_search question_search(const struct question *question, struct arena *arena)
 {
-    struct query_search search = {.vector = question->vector,
+    struct query_search search = {.extra = question->extra,
+                                  .vector = question->vector,
+                                  .vector_rows = question->vector_rows,
                                   .limit = question->limit,
                                   .offset = question->offset,
                                   .ef = question->ef,
@@ -127,7 +139,7 @@ void question_ask(struct query_view *view, const struct question *question, stru
 static size_t check_answer(const struct world *world, const struct question *question,
                            const struct answer *answer, const double *orders, size_t matching)
 {
-    double sign = world_has_distances(world) ? -1 : 1;
+    double sign = lowest_is_best(world, question) ? -1 : 1;
     size_t wanted = matching > question->offset ? matching - question->offset : 0;
     size_t right = 0;
 
@@ -139,7 +151,8 @@ static size_t check_answer(const struct world *world, const struct question *que
         const struct world_record *record = world_find(world, answer->ids[i]);
         double order = sign * (double)answer->scores[i];
         double tolerance = 1e-4 * fmax(1, fabs(order));
-        ck_assert_msg(record && world_visible(world, record) && !record->bare,
+        ck_assert_msg(record && world_visible(world, record) &&
+                          world_has_vector(world, question->extra, record),
                       "id %llu is not visible", (unsigned long long)answer->ids[i]);
         ck_assert(question_matches(question, record));
         ck_assert_double_eq_tol(order, model_order(world, question, record), tolerance);
@@ -148,7 +161,7 @@ static size_t check_answer(const struct world *world, const struct question *que
                           (unsigned long long)answer->ids[i]);
         if (i > 0)
             ck_assert_double_ge(sign * (double)answer->scores[i - 1], order);
-        if (question->exact)
+        if (question->exact || question->extra)
             ck_assert_double_eq_tol(order, orders[question->offset + i], tolerance);
         right += order >= orders[question->offset + wanted - 1] - tolerance;
     }
@@ -165,7 +178,7 @@ void question_ask_and_check(struct world *world, struct query_view *view,
     question_ask(view, question, &answer);
     ck_assert(!answer.result.partial);
     right = check_answer(world, question, &answer, orders, matching);
-    if (!question->exact) {
+    if (!question->exact && !question->extra) {
         recall->right += right;
         recall->wanted += answer.count;
     }
@@ -191,6 +204,10 @@ void question_random(struct world *world, struct question *question)
         question->vector[0] = world->collection.metric == VECTOR_METRIC_HAMMING ? 1 : 0.8F;
         question->near_from = along ? 0.3F : -2.0F;
         question->near_to = along ? 2.0F : -0.3F;
+    }
+    if ((dice >> 48) % 4 == 0) {
+        question->extra = &world->extras[dice >> 50 & 1];
+        question->vector_rows = question->extra->multiple ? 1 + (uint32_t)(dice >> 51 & 1) : 1;
     }
 }
 

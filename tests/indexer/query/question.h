@@ -9,6 +9,8 @@ static const int64_t START_MS = 1760000000000 / HOUR_MS * HOUR_MS;
 
 /* What a question asks for, for the model and for the search. */
 struct question {
+    const struct config_vector *extra; /* NULL: by the world's own vector */
+    uint32_t vector_rows;              /* of a list */
     float vector[WORLD_DIM_MAX];
     uint32_t limit, offset, ef;
     double recall;

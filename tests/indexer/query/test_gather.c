@@ -48,7 +48,7 @@ START_TEST(what_older_nodes_do_not_know_is_refused)
                                 "\"lat\":2},\"radius\":3}}]}";
     static struct cluster cluster;
     float vector[DIM], examples[6 * DIM];
-    struct query_search search, weighted;
+    struct query_search search, weighted, extra;
     struct query_scroll sample = {.limit = 3, .sample = true};
     struct query_result result;
     struct query_view *view;
@@ -68,6 +68,8 @@ START_TEST(what_older_nodes_do_not_know_is_refused)
     }
     weighted = search;
     weighted.scorer.kind = QUERY_WEIGHTED_SCORES;
+    extra = comparison_some_search(&cluster, vector, &arena);
+    extra.extra = cluster.whole.extras;
     sample.arena = &arena;
     for (int version = QUERY_PROTOCOL; version >= QUERY_PROTOCOL_EXAMPLES - 1; version--) {
         int wanted = version < QUERY_PROTOCOL_EXAMPLES ? ERROR_UNSUPPORTED : 0;
@@ -77,6 +79,8 @@ START_TEST(what_older_nodes_do_not_know_is_refused)
         ck_assert_int_eq(query_search_run(view, &search, &result, &error), wanted);
         ck_assert_int_eq(query_search_run(view, &weighted, &result, &error),
                          version < QUERY_PROTOCOL_WEIGHTS ? ERROR_UNSUPPORTED : 0);
+        ck_assert_int_eq(query_search_run(view, &extra, &result, &error),
+                         version < QUERY_PROTOCOL_EXTRAS ? ERROR_UNSUPPORTED : 0);
         ck_assert_int_eq(query_scroll_run(view, &sample, &result, &key, &key_bytes, &error),
                          wanted);
         ck_assert_int_eq(query_count(view, world_filter(&arena, place), &count, &error), wanted);
