@@ -195,9 +195,10 @@ int ingest_producer_new(const struct config *config, struct metrics *metrics,
 /** Flushes for at most `timeout_ms`, then closes. Undelivered messages get their callback with an
  * error. */
 int ingest_producer_delete(struct ingest_producer *producer, int timeout_ms, struct error *error);
-/** Creates the topic when it is missing; `replication` 0: the broker's default. */
+/** Creates the topic when it is missing; `replication` 0: the broker's default. *made (NULL is allowed): it was. */
 int ingest_producer_create_topic(struct ingest_producer *producer, const char *topic,
-                                 int partition_count, int replication, struct error *error);
+                                 int partition_count, int replication, bool *made,
+                                 struct error *error);
 enum { INGEST_PARTITION_BY_KEY = -1 };
 
 /* One JSON point or a delete. */
