@@ -118,8 +118,8 @@ static struct ingest_producer *producer_new(struct bench *bench)
     struct error error = {0};
 
     if (ingest_producer_new(&bench->config, NULL, &producer, &error) != 0 ||
-        ingest_producer_create_topic(producer, bench->topic, bench->partition_count, 1, &error) !=
-            0)
+        ingest_producer_create_topic(producer, bench->topic, bench->partition_count, 1, NULL,
+                                     &error) != 0)
         die("producer", error.text);
     return producer;
 }

@@ -89,17 +89,25 @@ static struct doc own_expected(const struct cluster_options *options, const char
 struct doc announcement_collections(const struct cluster_options *options, struct arena *arena)
 {
     const struct config *config = options->config;
-    const size_t count = config->collection_count; /* one may be added meanwhile */
-    struct doc *items = doc_items(arena, (uint32_t)count);
+    const size_t room = config->collection_count; /* one may be added meanwhile */
+    struct doc *items = doc_items(arena, (uint32_t)room);
+    size_t count = 0;
 
-    for (size_t i = 0; i < count; i++) {
-        const char *name = config->collections[i].name;
-        items[i] = doc_map(arena, 5);
-        doc_put(&items[i], "name", doc_string(arena, name));
-        doc_put(&items[i], "dim", doc_integer(config->collections[i].dim));
-        doc_put(&items[i], "shards", own_shards(options, name, arena));
-        doc_put(&items[i], "claims", claims_own(options, name, arena));
-        doc_put(&items[i], "expected", own_expected(options, name, arena));
+    for (size_t i = 0; i < room; i++) {
+        const struct config_collection *collection = &config->collections[i];
+        const char *name = collection->name;
+        struct doc *item = &items[count];
+        if (collection->removed)
+            continue;
+        count++;
+        *item = doc_map(arena, 6);
+        doc_put(item, "name", doc_string(arena, name));
+        doc_put(item, "dim", doc_integer(collection->dim));
+        if (collection->begin_identity != 0)
+            doc_put(item, "begin", doc_integer((int64_t)collection->begin_identity));
+        doc_put(item, "shards", own_shards(options, name, arena));
+        doc_put(item, "claims", claims_own(options, name, arena));
+        doc_put(item, "expected", own_expected(options, name, arena));
     }
     return announcement_list(items, count);
 }

@@ -4,12 +4,13 @@
  *
  *     {"v": 1, "cluster", "node", "incarnation", "address", "version", "protocol": [oldest, newest],
  *      "roles", "replica_set", "group", "leaving", "draining", "pauses",
- *      "collections": [{"name", "dim", "shards": [[name, next offset, watermark, generation, handed over, end], ...],
+ *      "collections": [{"name", "dim", "begin", "shards": [[name, next offset, watermark, generation, handed over, end], ...],
  *                       "claims": (claims.h), "expected": [[name, label], ...]}, ...]}
  *
  * "expected" are the partitions that Kafka's metadata tells a node; processes that read no Kafka
  * learn from it which shards a collection has. The end is that of the shard's partition, as Kafka told the node; 0: not
- * known. "pauses" is for the node itself, which hears what it says: how often it had stood still before. */
+ * known. "pauses" is for the node itself, which hears what it says: how often it had stood still before. "begin" tells
+ * the collection from a former one of its name (begin_identity of the config); it is left out where it is 0. */
 #ifndef CLUSTER_ANNOUNCEMENT_H
 #define CLUSTER_ANNOUNCEMENT_H
 

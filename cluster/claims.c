@@ -176,19 +176,29 @@ static void fence(struct store_registry *registry, const struct doc *collection,
                               until_ns);
 }
 
-void claims_note_others(struct store_registry *registry, const struct doc *collections,
+static void note_shards(struct store_registry *registry, const char *collection,
+                        const struct doc *shards, int64_t until_ns)
+{
+    for (uint32_t k = 0; k < shards->count; k++) {
+        const struct doc *fields = shards->items[k].items;
+        char shard[NAME_BYTES];
+        if (copy_name(&fields[0], shard))
+            store_registry_note_others(registry, collection, shard, fields[1].integer, until_ns);
+    }
+}
+
+void claims_note_others(const struct cluster_options *options, const struct doc *collections,
                         int64_t until_ns)
 {
     for (uint32_t i = 0; i < collections->count; i++) {
-        const struct doc *name = doc_get(&collections->items[i], "name");
-        const struct doc *shards = doc_get(&collections->items[i], "shards");
-        for (uint32_t k = 0; k < shards->count; k++) {
-            const struct doc *fields = shards->items[k].items;
-            char collection[NAME_BYTES], shard[NAME_BYTES];
-            if (copy_name(name, collection) && copy_name(&fields[0], shard))
-                store_registry_note_others(registry, collection, shard, fields[1].integer,
-                                           until_ns);
-        }
+        const struct doc *one = &collections->items[i];
+        const struct config_collection *own;
+        char name[NAME_BYTES];
+        if (!copy_name(doc_get(one, "name"), name))
+            continue;
+        own = config_collection_find(options->config, name);
+        if (own && node_means(one, own->begin_identity))
+            note_shards(options->registry, name, doc_get(one, "shards"), until_ns);
     }
 }
 

@@ -54,7 +54,7 @@ struct doc claims_own(const struct cluster_options *options, const char *collect
 void claims_fence(struct store_registry *registry, const struct doc *collections, int64_t until_ns);
 
 /** How far a node that is heard has what it serves counts until then. */
-void claims_note_others(struct store_registry *registry, const struct doc *collections,
+void claims_note_others(const struct cluster_options *options, const struct doc *collections,
                         int64_t until_ns);
 
 /** How far what the node has of a claim goes; -1: nowhere, or it did not say. */

@@ -28,11 +28,21 @@ void node_delete(struct node *node)
 
 /* Look-ups. */
 
-const struct doc *node_collection(const struct node *node, const char *collection)
+bool node_means(const struct doc *announced, uint64_t begin)
 {
-    for (uint32_t i = 0; node->understands && i < node->collections->count; i++)
-        if (doc_string_equals(doc_get(&node->collections->items[i], "name"), collection))
-            return &node->collections->items[i];
+    const struct doc *found = doc_get(announced, "begin");
+    uint64_t theirs;
+
+    return found ? doc_as_u64(found, &theirs) && theirs == begin : begin == 0;
+}
+
+const struct doc *node_collection(const struct node *node, const char *collection, uint64_t begin)
+{
+    for (uint32_t i = 0; node->understands && i < node->collections->count; i++) {
+        const struct doc *one = &node->collections->items[i];
+        if (doc_string_equals(doc_get(one, "name"), collection) && node_means(one, begin))
+            return one;
+    }
     return NULL;
 }
 
@@ -46,9 +56,10 @@ const struct doc *node_shard_in(const struct doc *collection, const char *shard)
     return NULL;
 }
 
-const struct doc *node_shard(const struct node *node, const char *collection, const char *shard)
+const struct doc *node_shard(const struct node *node, const char *collection, uint64_t begin,
+                             const char *shard)
 {
-    const struct doc *one = node_collection(node, collection);
+    const struct doc *one = node_collection(node, collection, begin);
 
     return one ? node_shard_in(one, shard) : NULL;
 }

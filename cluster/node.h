@@ -44,11 +44,16 @@ enum node_outcome {
 struct node *node_new(void);
 void node_delete(struct node *node);
 
-/** What it announced of a collection; NULL: nothing, or it does not understand what it would be asked. */
-const struct doc *node_collection(const struct node *node, const char *collection);
+/** Whether what was announced of a collection is of the one that begins there (begin_identity of the config): one that was
+ * deleted and made again has the same name. */
+bool node_means(const struct doc *announced, uint64_t begin);
+/** What it announced of the collection that begins there; NULL: nothing, or it does not understand what it would be
+ * asked. */
+const struct doc *node_collection(const struct node *node, const char *collection, uint64_t begin);
 /** The entry of a shard in that; NULL: none. */
 const struct doc *node_shard_in(const struct doc *collection, const char *shard);
-const struct doc *node_shard(const struct node *node, const char *collection, const char *shard);
+const struct doc *node_shard(const struct node *node, const char *collection, uint64_t begin,
+                             const char *shard);
 /** Whether it reads Kafka, so that it has shards, or will have some. */
 bool node_reads(const struct node *node);
 /** Whether it is heard, reads Kafka for that replica set (NULL: for the one without a name) and does not drain. */

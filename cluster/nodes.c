@@ -269,8 +269,7 @@ bool nodes_take(struct nodes *nodes, struct node *fresh, const struct doc *annou
         learn_expected(nodes, fresh);
     if ((nodes->options.roles & CONFIG_ROLE_INGEST) != 0 && fresh->understands &&
         !announcement_is_leaving(announcement))
-        claims_note_others(nodes->options.registry, fresh->collections,
-                           fresh->heard_ns + SILENCE_NS);
+        claims_note_others(&nodes->options, fresh->collections, fresh->heard_ns + SILENCE_NS);
     /* Race: who finds a shard here that has been left to this node must find the node, too. */
     if ((nodes->options.roles & CONFIG_ROLE_INGEST) != 0 && fresh->group &&
         strcmp(fresh->group, nodes->group) == 0)
@@ -331,13 +330,24 @@ struct holders {
     size_t count, heard_count;
 };
 
+/* Of the collection that has the name here. */
+static uint64_t begin_of(const struct nodes *nodes, const char *collection)
+{
+    const struct config_collection *own = config_collection_find(nodes->options.config, collection);
+
+    return own ? own->begin_identity : 0;
+}
+
 /* Under the lock. */
 static void find_some_holders(const struct nodes *nodes, const char *collection, const char *shard,
                               bool silent, struct holders *holders)
 {
+    const uint64_t begin = begin_of(nodes, collection);
+
     for (const struct node *node = nodes->first; node && holders->count < HOLDERS_MAX;
          node = node->next) {
-        const struct doc *one = node->silent == silent ? node_collection(node, collection) : NULL;
+        const struct doc *one =
+            node->silent == silent ? node_collection(node, collection, begin) : NULL;
         const struct doc *found = one ? node_shard_in(one, shard) : NULL;
         int32_t generation = found ? claims_generation(found)
                              : one ? claims_waiting(one, shard)
@@ -459,10 +469,11 @@ size_t nodes_successors(struct nodes *nodes)
 }
 
 /* Up to which offset the node serves the shard and goes on with it; INT64_MIN: it does not. Under the lock. */
-static int64_t live_offset(const struct node *node, const char *collection, const char *shard)
+static int64_t live_offset(const struct node *node, const char *collection, uint64_t begin,
+                           const char *shard)
 {
     const struct doc *found =
-        node->silent || node->draining ? NULL : node_shard(node, collection, shard);
+        node->silent || node->draining ? NULL : node_shard(node, collection, begin, shard);
 
     return found && !claims_handed_over(found) ? found->items[1].integer : INT64_MIN;
 }
@@ -470,12 +481,13 @@ static int64_t live_offset(const struct node *node, const char *collection, cons
 bool nodes_taken_over(struct nodes *nodes, const char *collection, const char *shard,
                       int64_t next_offset)
 {
+    const uint64_t begin = begin_of(nodes, collection);
     bool taken = false;
 
     pthread_mutex_lock(&nodes->lock);
     for (const struct node *node = nodes->first; node && !taken; node = node->next)
         taken = node_is_successor(node, nodes->options.config->cluster_replica_set) &&
-                live_offset(node, collection, shard) >= next_offset;
+                live_offset(node, collection, begin, shard) >= next_offset;
     pthread_mutex_unlock(&nodes->lock);
     return taken;
 }
@@ -483,11 +495,12 @@ bool nodes_taken_over(struct nodes *nodes, const char *collection, const char *s
 bool nodes_ahead(struct nodes *nodes, const char *collection, const char *shard,
                  int64_t next_offset)
 {
+    const uint64_t begin = begin_of(nodes, collection);
     bool ahead = false;
 
     pthread_mutex_lock(&nodes->lock);
     for (const struct node *node = nodes->first; node && !ahead; node = node->next)
-        ahead = live_offset(node, collection, shard) > next_offset;
+        ahead = live_offset(node, collection, begin, shard) > next_offset;
     pthread_mutex_unlock(&nodes->lock);
     return ahead;
 }
@@ -555,13 +568,15 @@ static struct doc describe_gaps(struct nodes *nodes, const struct node *self, st
     items = doc_items(arena, (uint32_t)room);
     for (size_t i = 0; i < config->collection_count; i++) {
         const char *collection = config->collections[i].name;
+        const uint64_t begin = begin_of(nodes, collection);
         struct store_expected_shard *shards;
         size_t expected =
             store_registry_expected(nodes->options.registry, collection, arena, &shards);
         for (size_t k = 0; k < expected && count < room; k++) {
-            bool owned = node_shard(self, collection, shards[k].name) != NULL;
+            bool owned = node_shard(self, collection, begin, shards[k].name) != NULL;
             for (const struct node *node = nodes->first; node && !owned; node = node->next)
-                owned = !node->silent && node_shard(node, collection, shards[k].name) != NULL;
+                owned =
+                    !node->silent && node_shard(node, collection, begin, shards[k].name) != NULL;
             if (!owned)
                 items[count++] = doc_string(arena, shards[k].label);
         }

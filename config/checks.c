@@ -321,6 +321,17 @@ static void check_client_settings(const struct config_collection *collection,
     arena_destroy(&arena);
 }
 
+static void check_begin_offsets(const struct config_collection *collection,
+                                const struct report_mark *marks, struct report_mark name_mark,
+                                struct report *report)
+{
+    if (collection->begin_offset_count > 0 && collection->topic_count > 1)
+        report_error(report, mark_place(marks, "collections.*.begin_offsets", name_mark),
+                     "collections.%s.begin_offsets: not with several topics (remove one of the "
+                     "two keys)",
+                     collection->name);
+}
+
 void check_collection(const struct loaded_config *loaded, size_t index, struct report *report)
 {
     const struct config_collection *collection = &loaded->config.collections[index];
@@ -334,6 +345,7 @@ void check_collection(const struct loaded_config *loaded, size_t index, struct r
     check_embedder(collection, marks, name_mark, report);
     check_vector_names(collection, marks, name_mark, report);
     check_client_settings(collection, marks, name_mark, report);
+    check_begin_offsets(collection, marks, name_mark, report);
     if (!mark_was_given(marks, "collections.*.dim"))
         report_warning(
             report, name_mark,

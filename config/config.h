@@ -124,6 +124,11 @@ struct config_collection {
     double recall_floor;
     const char **payload_index;
     size_t payload_index_count;
+    const char *
+        *begin_offsets; /* of the topic's partitions, in their order: see config_begin_find */
+    size_t begin_offset_count;
+    uint64_t
+        begin_identity; /* of them; tells collections of one name and topic apart that followed each other; 0: none */
     const char *vector_name; /* of the dense vector; NULL: it has none. See config_vector_name */
     const char **sparse_vectors; /* names of 1 to VECTOR_NAME_MAX_BYTES bytes */
     size_t sparse_vector_count;
@@ -305,6 +310,21 @@ struct config_vector config_own_vector(const struct config_collection *collectio
 /** Whether it declares any. */
 bool config_has_parts(const struct config_collection *collection);
 
+/* Where a collection that was made again begins to read a partition of its topic: what lies below belongs to the
+ * collection of that name that was deleted. Text: "OFFSET", or "OFFSET/RECORD/HASH", which names the last record below
+ * by its offset and its fingerprint (ingest/topic_fingerprint.h). A topic that has another record there, or ends
+ * below OFFSET, was deleted and made anew, and is read from its start. */
+struct config_begin {
+    int64_t offset;
+    int64_t record_offset; /* -1: no record is known */
+    uint64_t record_hash;
+};
+enum { CONFIG_BEGIN_BYTES = 64 };
+bool config_begin_parse(const char *text, struct config_begin *begin);
+void config_begin_format(const struct config_begin *begin, char text[CONFIG_BEGIN_BYTES]);
+/** That of a partition of the collection's topic. False: it is read from its start. */
+bool config_begin_find(const struct config_collection *collection, int32_t partition,
+                       struct config_begin *begin);
 /** The name of the collection that somebody may have meant by `name`, which does not exist; NULL when
  * none is near. */
 const char *config_collection_nearest(const struct config *config, const char *name);

@@ -8,6 +8,42 @@
 #include "config/load.h"
 #include "config/nearest.h"
 
+bool property_name_is_secret(const char *name)
+{
+    static const char *const words[] = {"password", "passphrase", "secret",     "token",
+                                        "key",      "credential", "jaas.config"};
+
+    for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+        if (strcasestr(name, words[i]))
+            return true;
+    return strcmp(name, "sasl.oauthbearer.config") == 0;
+}
+
+const char *property_kafka_reserved(const char *name)
+{
+    static const struct {
+        const char *name, *instead;
+    } reserved[] = {
+        {"bootstrap.servers", "kafka.brokers sets it"},
+        {"metadata.broker.list", "kafka.brokers sets it"},
+        {"group.id", "kafka.group sets it"},
+        {"enable.auto.commit", "offsets are kept with the data"},
+        {"enable.auto.offset.store", "offsets are kept with the data"},
+        {"auto.offset.reset", "a lost offset must stop the partition, never skip"},
+        {"enable.idempotence", "writes are always idempotent"},
+        {"acks", "writes always wait for all in-sync replicas"},
+        {"request.required.acks", "writes always wait for all in-sync replicas"},
+        {"enable.partition.eof", "windrow needs to know when it has read a partition to its end"},
+        {"transactional.id", "writes are single records"},
+        {"partition.assignment.strategy", "windrow needs cooperative-sticky"},
+    };
+
+    for (size_t i = 0; i < sizeof(reserved) / sizeof(reserved[0]); i++)
+        if (strcmp(reserved[i].name, name) == 0)
+            return reserved[i].instead;
+    return NULL;
+}
+
 /* librdkafka prints its properties as a table, one a line: `name | C/P | range | default | ...`. */
 static void suggest_property(const char *name, char *hint, size_t hint_bytes)
 {

@@ -231,6 +231,7 @@ static void load_collection(struct loader *loader, const struct tree_node *node)
         collection->topics[0] = collection->name;
         collection->topic_count = 1;
     }
+    collection->begin_identity = begin_identity(collection);
     if (loader->report->error_count == errors_before)
         check_collection(loaded, index, loader->report);
 }

@@ -57,6 +57,8 @@ bool value_set(struct loaded_config *loaded, const struct property *property,
  * for. */
 const char *keys_parse(struct loaded_config *loaded, const char *name, const char *text,
                        struct report_mark mark, struct report *report);
+/** What `begin_identity` of the collection is. */
+uint64_t begin_identity(const struct config_collection *collection);
 /** Around reads of a running config's client_settings, which may be replaced at any time. */
 void client_settings_hold(void);
 void client_settings_release(void);

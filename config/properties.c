@@ -90,6 +90,15 @@ static bool check_topic(const char *text, struct property_complaint *complaint)
                     "invalid topic name \"%.110s\"", text);
 }
 
+static bool check_begin_offset(const char *text, struct property_complaint *complaint)
+{
+    struct config_begin begin;
+
+    return config_begin_parse(text, &begin) ||
+           complain(complaint, "use the offset of a record, such as 1200",
+                    "invalid offset \"%.110s\"", text);
+}
+
 static bool check_stream(const char *text, struct property_complaint *complaint)
 {
     size_t length = strlen(text);
@@ -580,6 +589,9 @@ const struct property properties[] = {
      .extra_offset = offsetof(struct config_collection, topic_count), .default_yaml = "[]",
      .default_words = "the collection's name", .check = check_topic,
      .documentation = "Kafka topics that feed the collection; a topic feeds one collection. Partition 3 of the first topic is shard `3`, of a later one `TOPIC-3`. The order may change: each topic [keeps its shards](operations.md#changing-topics)."},
+    {"collections.*.begin_offsets", PROPERTY_TEXT_LIST, 0, OF(begin_offsets),
+     .extra_offset = offsetof(struct config_collection, begin_offset_count), .default_yaml = "[]", .default_words = "from the start", .check = check_begin_offset,
+     .documentation = "Where partitions 0, 1, 2 ... of the topic begin: records at lower offsets are as if they were not there. windrow writes it for a collection that was [deleted over HTTP and made again](http.md#a-collection-that-is-made-again), as `OFFSET/RECORD/HASH`. Changes nothing of what is stored. Only with one topic."},
     {"collections.*.format", PROPERTY_CHOICE, 0, OF(format), .default_yaml = "auto",
      CHOICES(formats), .documentation = "Encoding of the records' values; `auto` goes by the `content-type` header, then by the first byte."},
     {"collections.*.key", PROPERTY_CHOICE, 0, OF(key), .default_yaml = "auto", CHOICES(keys),
@@ -728,42 +740,6 @@ bool property_is_section(const char *path)
 bool property_is_collection(const struct property *property)
 {
     return strncmp(property->path, "collections.*.", 14) == 0;
-}
-
-bool property_name_is_secret(const char *name)
-{
-    static const char *const words[] = {"password", "passphrase", "secret",     "token",
-                                        "key",      "credential", "jaas.config"};
-
-    for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
-        if (strcasestr(name, words[i]))
-            return true;
-    return strcmp(name, "sasl.oauthbearer.config") == 0;
-}
-
-const char *property_kafka_reserved(const char *name)
-{
-    static const struct {
-        const char *name, *instead;
-    } reserved[] = {
-        {"bootstrap.servers", "kafka.brokers sets it"},
-        {"metadata.broker.list", "kafka.brokers sets it"},
-        {"group.id", "kafka.group sets it"},
-        {"enable.auto.commit", "offsets are kept with the data"},
-        {"enable.auto.offset.store", "offsets are kept with the data"},
-        {"auto.offset.reset", "a lost offset must stop the partition, never skip"},
-        {"enable.idempotence", "writes are always idempotent"},
-        {"acks", "writes always wait for all in-sync replicas"},
-        {"request.required.acks", "writes always wait for all in-sync replicas"},
-        {"enable.partition.eof", "windrow needs to know when it has read a partition to its end"},
-        {"transactional.id", "writes are single records"},
-        {"partition.assignment.strategy", "windrow needs cooperative-sticky"},
-    };
-
-    for (size_t i = 0; i < sizeof(reserved) / sizeof(reserved[0]); i++)
-        if (strcmp(reserved[i].name, name) == 0)
-            return reserved[i].instead;
-    return NULL;
 }
 
 const char *property_choice_name(const struct property *property, int value)

@@ -172,6 +172,13 @@ typedef int (*ingest_replay_function)(void *context, const struct store_record *
 int ingest_replay(const struct ingest_replay *replay, ingest_replay_function take, void *context,
                   struct error *error);
 
+/** Where each partition of a topic ends, for a collection that is deleted; in `arena`. All that was acknowledged before
+ * the call lies below. A topic that does not exist has no partitions. ERROR_PEER: a partition's end was not told
+ * by `deadline_ns` (of io_monotonic_ns). */
+int ingest_topic_end(const struct config *config, const char *topic, int64_t deadline_ns,
+                     struct arena *arena, struct config_begin **ends, size_t *count,
+                     struct error *error);
+
 /* Idempotent, acks=all, keyed by id. Used by `windrow produce` and by REST writes. */
 struct ingest_producer;
 
@@ -188,9 +195,10 @@ int ingest_producer_new(const struct config *config, struct metrics *metrics,
 /** Flushes for at most `timeout_ms`, then closes. Undelivered messages get their callback with an
  * error. */
 int ingest_producer_delete(struct ingest_producer *producer, int timeout_ms, struct error *error);
-/** Creates the topic when it is missing; `replication` 0: the broker's default. */
+/** Creates the topic when it is missing; `replication` 0: the broker's default. *made (NULL is allowed): it was. */
 int ingest_producer_create_topic(struct ingest_producer *producer, const char *topic,
-                                 int partition_count, int replication, struct error *error);
+                                 int partition_count, int replication, bool *made,
+                                 struct error *error);
 enum { INGEST_PARTITION_BY_KEY = -1 };
 
 /* One JSON point or a delete. */

@@ -295,7 +295,7 @@ unsigned kafka_clients_left(void)
 }
 
 /* The result of one topic's creation out of the reply. */
-static int topic_result(rd_kafka_event_t *event, const char *topic, struct error *error)
+static int topic_result(rd_kafka_event_t *event, const char *topic, bool *made, struct error *error)
 {
     const rd_kafka_topic_result_t **results;
     rd_kafka_resp_err_t code;
@@ -311,6 +311,8 @@ static int topic_result(rd_kafka_event_t *event, const char *topic, struct error
     if (count != 1)
         return error_set(error, ERROR_PEER, "topic %s: no result in the broker's reply", topic);
     code = rd_kafka_topic_result_error(results[0]);
+    if (made)
+        *made = code == RD_KAFKA_RESP_ERR_NO_ERROR;
     if (code == RD_KAFKA_RESP_ERR_NO_ERROR || code == RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS)
         return 0;
     return error_set(error, ERROR_PEER, "topic %s: %s", topic,
@@ -321,7 +323,7 @@ static int topic_result(rd_kafka_event_t *event, const char *topic, struct error
 
 int kafka_create_topic(rd_kafka_t *client, const char *topic, int partition_count, int replication,
                        const struct config_pair *settings, size_t setting_count, int timeout_ms,
-                       struct error *error)
+                       bool *made, struct error *error)
 {
     char text[256];
     rd_kafka_NewTopic_t *wanted;
@@ -341,7 +343,7 @@ int kafka_create_topic(rd_kafka_t *client, const char *topic, int partition_coun
     queue = rd_kafka_queue_new(client);
     rd_kafka_CreateTopics(client, &wanted, 1, options, queue);
     event = rd_kafka_queue_poll(queue, timeout_ms + 1000);
-    code = event ? topic_result(event, topic, error)
+    code = event ? topic_result(event, topic, made, error)
                  : error_set(error, ERROR_TIMEOUT, "topic %s: no broker answers", topic);
     if (event)
         rd_kafka_event_destroy(event);

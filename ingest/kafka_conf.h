@@ -32,11 +32,12 @@ bool kafka_client_end(rd_kafka_t *client, int flags);
 /** How many clients of this process are left behind. Any thread. */
 unsigned kafka_clients_left(void);
 
-/** Creates a topic when it is missing; existing is fine. `replication` 0: the broker's default.
+/** Creates a topic when it is missing; existing is fine. *made (NULL is allowed): it was missing. `replication` 0: the
+ * broker's default.
  * `settings` are name, value pairs, may be NULL. ERROR_PEER when the broker refuses, ERROR_TIMEOUT
  * when none answers. */
 int kafka_create_topic(rd_kafka_t *client, const char *topic, int partition_count, int replication,
                        const struct config_pair *settings, size_t setting_count, int timeout_ms,
-                       struct error *error);
+                       bool *made, struct error *error);
 
 #endif

@@ -173,7 +173,7 @@ static bool create_letter_topic(struct observer *observer, rd_kafka_t *client)
     static const struct config_pair settings[] = {{"max.message.bytes", "16777216"}};
     struct error error = {0};
     int code = kafka_create_topic(client, observer->config->kafka_dead_letters, LETTER_PARTITIONS,
-                                  0, settings, 1, CREATE_TIMEOUT_MS, &error);
+                                  0, settings, 1, CREATE_TIMEOUT_MS, NULL, &error);
 
     if (code == ERROR_TIMEOUT)
         return false;

@@ -321,19 +321,42 @@ void partition_end_takeover(struct partition *partition, bool held)
     partition_read_anew(partition, held);
 }
 
-int64_t partition_start_offset(struct partition *partition, bool check)
+static int64_t offset_to_read(struct partition *partition, int64_t next_offset, bool check)
 {
     const struct store_topic_fingerprint *topic = &partition->lane.durable.topic;
+
+    partition->check_pending = check && topic_fingerprint_worth_checking(topic, next_offset);
+    return partition->check_pending ? topic->offset : next_offset;
+}
+
+/* Of an empty shard. What lies below the begin of its collection is dropped like what was read before. The shard
+ * stores nothing about it until Kafka has shown that the topic is still the same one: forget_begin. */
+static int64_t first_offset(struct partition *partition, bool check)
+{
+    struct lane *lane = &partition->lane;
+    int64_t start = kafka_session_replay_start(partition->context->session, &partition->name);
+    struct config_begin begin;
+
+    partition->check_pending = false;
+    if (partition->begin_void ||
+        !config_begin_find(partition->name.collection, partition->name.number, &begin) ||
+        start >= begin.offset)
+        return start;
+    partition->begin_pending = true;
+    lane->read.offset = begin.offset;
+    lane->durable.topic =
+        (struct store_topic_fingerprint){.offset = begin.record_offset, .hash = begin.record_hash};
+    return offset_to_read(partition, begin.offset, check);
+}
+
+int64_t partition_start_offset(struct partition *partition, bool check)
+{
     int64_t next_offset = partition->lane.durable.next_offset;
 
     if (partition->state == PARTITION_FETCHING)
         return takeover_ahead_offset(partition->takeover);
-    partition->check_pending = check && topic_fingerprint_worth_checking(topic, next_offset);
-    if (partition->check_pending)
-        return topic->offset;
-    if (next_offset >= 0)
-        return next_offset;
-    return kafka_session_replay_start(partition->context->session, &partition->name);
+    return next_offset >= 0 ? offset_to_read(partition, next_offset, check)
+                            : first_offset(partition, check);
 }
 
 void partition_begin(struct partition *partition, bool held)
@@ -366,6 +389,23 @@ static void start_again(struct partition *partition)
         check_done(partition);
 }
 
+/* Kafka has another record where the collection begins, or nothing: its topic was deleted and made anew as well, or
+ * retention has passed that place. Either way no record of the former collection is left. */
+static void forget_begin(struct partition *partition)
+{
+    struct lane *lane = &partition->lane;
+
+    log_warning("ingest",
+                PARTITION_FORMAT ": what the former collection of this name had read is not in "
+                                 "Kafka any more (a new topic, or retention): read from the start",
+                PARTITION_NAME(&partition->name));
+    partition->begin_pending = false;
+    partition->begin_void = true;
+    lane->read.offset = -1;
+    lane->durable.topic = (struct store_topic_fingerprint){0};
+    start_again(partition);
+}
+
 /* Reading. */
 
 static void enter_out_of_range(struct partition *partition, enum partition_stop_cause cause)
@@ -385,11 +425,17 @@ bool partition_read(struct partition *partition, rd_kafka_message_t *message)
     if (stands_still(partition) || partition->state == PARTITION_OUT_OF_RANGE)
         return false;
     if (partition->check_pending && !topic_fingerprint_matches(&lane->durable.topic, message)) {
-        enter_out_of_range(partition, STOP_FINGERPRINT);
+        if (partition->begin_pending)
+            forget_begin(partition);
+        else
+            enter_out_of_range(partition, STOP_FINGERPRINT);
         return false;
     }
-    if (partition->check_pending && message->offset >= lane->read.offset)
-        check_done(partition);
+    if (message->offset >= lane->read.offset) {
+        if (partition->check_pending)
+            check_done(partition);
+        partition->begin_pending = false;
+    }
     return lane_read(lane, message);
 }
 
@@ -402,6 +448,9 @@ void partition_read_end(struct partition *partition, int64_t offset)
         return;
     }
     check_done(partition);
+    if (partition->begin_pending && offset < partition->lane.read.offset)
+        return; /* behind an open transaction */
+    partition->begin_pending = false;
     lane_read_end(&partition->lane, offset);
 }
 
@@ -411,6 +460,8 @@ void partition_out_of_range(struct partition *partition)
         return;
     if (partition->lane.read.offset < 0 || partition->check_pending)
         start_again(partition); /* nothing was read, so nothing can be lost */
+    else if (partition->begin_pending)
+        forget_begin(partition);
     else
         enter_out_of_range(partition, STOP_RANGE);
 }
@@ -653,14 +704,18 @@ int partition_resume_stopped(struct partition *partition, enum ingest_resume how
                          "windrow",
                          shard);
     code = how == INGEST_RESUME_SKIP ? skip(partition, error) : rebuild(partition, error);
-    if (code == 0)
-        code = kafka_session_read_from(partition->context->session, &partition->name,
-                                       partition_start_offset(partition, false), error);
     if (code != 0)
         return code;
+    lane_resume(&partition->lane);
+    code = kafka_session_read_from(partition->context->session, &partition->name,
+                                   partition_start_offset(partition, how == INGEST_RESUME_REBUILD),
+                                   error);
+    if (code != 0) {
+        lane_stop(&partition->lane);
+        return code;
+    }
     enter(partition, PARTITION_OPENING);
     partition->stop_cause = STOP_NONE;
-    lane_resume(&partition->lane);
     lock(partition);
     partition->shared.stopped[0] = '\0';
     partition->shared.target_offset = -1;

@@ -125,8 +125,11 @@ struct partition {
     struct takeover *takeover; /* of FETCHING */
     bool check_pending;        /* the topic fingerprint was not compared yet; messages below our own
                               offset are looked at and dropped */
-    bool client_paused;        /* librdkafka was told to */
-    enum wait_reason told;     /* what `shared.waiting` says it waits for */
+    bool
+        begin_pending; /* nothing was read yet from where a collection that was made again begins */
+    bool begin_void;   /* its topic was made anew, too: it is read from its start */
+    bool client_paused;                   /* librdkafka was told to */
+    enum wait_reason told;                /* what `shared.waiting` says it waits for */
     enum partition_stop_cause stop_cause; /* of STOPPED and OUT_OF_RANGE */
     int64_t out_of_range_ns;
     int64_t committed_offset;
@@ -144,7 +147,8 @@ struct partition *partition_find(const struct partition_list *list, const char *
 struct partition *partition_open(const struct partition_context *context,
                                  const struct topic_partition *name);
 /** Where it is to be read from: at the record of its topic fingerprint when `check` and that is near, else at its next
- * offset, or where a replay begins. May ask the broker. */
+ * offset. An empty one begins where a replay does, but not below where its collection begins (config_begin_find).
+ * May ask the broker. */
 int64_t partition_start_offset(struct partition *partition, bool check);
 /** FETCHING that is over becomes OPENING, then as partition_begin, with the copy or without. */
 void partition_end_takeover(struct partition *partition, bool held);

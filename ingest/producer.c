@@ -148,13 +148,14 @@ int ingest_producer_delete(struct ingest_producer *producer, int timeout_ms, str
 }
 
 int ingest_producer_create_topic(struct ingest_producer *producer, const char *topic,
-                                 int partition_count, int replication, struct error *error)
+                                 int partition_count, int replication, bool *made,
+                                 struct error *error)
 {
     int code;
 
     pthread_rwlock_rdlock(&producer->lock);
     code = kafka_create_topic(producer->client, topic, partition_count, replication, NULL, 0,
-                              CREATE_TIMEOUT_MS, error);
+                              CREATE_TIMEOUT_MS, made, error);
     pthread_rwlock_unlock(&producer->lock);
     return code;
 }

@@ -50,6 +50,7 @@ static int check_range(struct replay_job *job, struct error *error)
 {
     const struct ingest_replay *replay = job->replay;
     int64_t low = -1, high = -1;
+    struct config_begin begin;
     rd_kafka_resp_err_t code = rd_kafka_query_watermark_offsets(
         job->client, job->name.topic, job->name.number, &low, &high, ASK_TIMEOUT_MS);
 
@@ -69,6 +70,9 @@ static int check_range(struct replay_job *job, struct error *error)
                          job->name.topic, job->name.number, (long long)replay->to_offset,
                          (long long)high);
     job->begin_offset = replay->from_offset - DECODE_EXPECTS_DISTANCE_MAX;
+    if (config_begin_find(replay->collection, job->name.number, &begin) &&
+        begin.offset <= replay->from_offset && job->begin_offset < begin.offset)
+        job->begin_offset = begin.offset; /* of a former collection */
     if (job->begin_offset < low)
         job->begin_offset = low;
     return 0;

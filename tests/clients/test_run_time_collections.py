@@ -3,6 +3,7 @@
 import concurrent.futures
 import json
 import os
+import shutil
 import signal
 import sys
 import time
@@ -60,6 +61,10 @@ class RunTimeCollections(unittest.TestCase):
         points = [models.PointStruct(id=n + 1, vector=vector, payload={"city": CITIES[n]}) for n, vector in enumerate(VECTORS)]
         return self.client.upsert(name, points, wait=True)
 
+    def fill_without_waiting(self, name):
+        points = [{"id": 1000 + n, "vector": VECTORS[n % 6]} for n in range(200)]
+        self.assertEqual(self.windrow.request("PUT", f"/collections/{name}/points", {"points": points}).status, 200)
+
     def nearest(self, name):
         return [point.payload["city"] for point in self.client.query_points(name, query=[0.2, 0.1, 0.9, 0.7], limit=3, with_payload=True).points]
 
@@ -97,7 +102,7 @@ class RunTimeCollections(unittest.TestCase):
         self.assertFalse(self.client.collection_exists(name))
         self.assertEqual(self.windrow.request("GET", f"/collections/{name}").status, 404)
         self.assertFalse(os.path.exists(os.path.join(self.windrow.folder, "data", "collections.d", name)))
-        self.assertEqual(os.listdir(os.path.join(self.windrow.folder, "data", "conf.d")), [])
+        self.assertEqual(os.listdir(os.path.join(self.windrow.folder, "data", "conf.d")), [f"{name}.deleted"], "where its topic ended")
         self.assertFalse(os.path.exists(os.path.join(self.windrow.folder, "conf.d")), "beside the configuration nothing is written")
         self.windrow.stop()
         self.start()
@@ -123,12 +128,63 @@ class RunTimeCollections(unittest.TestCase):
         self.assertEqual(reply.status, 200, reply.body)
         self.assertEqual(self.client.count("second").count, 6)
         self.assertIn("ttl: 1h", self.windrow.command("check-config", "--print").stdout)
-        # The topic stays, and brings its records back.
+        # The topic stays, and its records are as if they were not there.
         self.assertTrue(self.client.delete_collection("first"))
         self.assertEqual(topics.partition_count("first"), 1)
         self.assertEqual(len(self.client.scroll("second", limit=10)[0]), 6)
         self.client.create_collection("first", vectors_config=models.VectorParams(size=4, distance=models.Distance.DOT), sparse_vectors_config={}) # what LangChain sends
+        self.assertEqual(self.nearest("first"), [])
+        self.fill("first")
         self.assertEqual(self.nearest("first"), ["New York", "Berlin", "Moscow"])
+
+    def test_a_recreated_collection_is_empty(self):
+        """After a restart, on a disk that lost its data, and when its topic was deleted as well. A delete that Kafka does not answer is refused."""
+        name, topics = "anew", Operator(self.kafka.address)
+        vectors = models.VectorParams(size=4, distance=models.Distance.DOT)
+        data = os.path.join(self.windrow.folder, "data")
+        count = lambda: self.client.count(name).count
+
+        def restart():
+            self.windrow.stop()
+            self.start()
+
+        self.client.create_collection(name, vectors_config=vectors, shard_number=2)
+        self.fill(name)
+        os.kill(self.kafka.process.pid, signal.SIGSTOP)
+        try:
+            reply = self.windrow.request("DELETE", f"/collections/{name}?timeout=1")
+        finally:
+            os.kill(self.kafka.process.pid, signal.SIGCONT)
+        self.assertEqual((reply.status, "was not deleted" in reply.json()["status"]["error"]), (503, True), reply.body)
+        self.assertEqual((count(), self.nearest(name)), (6, ["New York", "Berlin", "Moscow"]))
+        # What is in Kafka and was not read yet is gone, too.
+        self.windrow.command("pause", "-C", name)
+        self.fill_without_waiting(name)
+        self.assertTrue(self.client.recreate_collection(name, vectors_config=vectors))
+        self.assertEqual((count(), os.listdir(os.path.join(data, "conf.d"))), (0, [f"{name}.yaml"]))
+        restart()
+        self.assertEqual(count(), 0)
+        self.client.upsert(name, [models.PointStruct(id=99, vector=VECTORS[0], payload={"city": "new"})], wait=True)
+        self.assertEqual(self.nearest(name), ["new"])
+        self.windrow.stop()
+        shutil.rmtree(os.path.join(data, "collections.d"))
+        self.start()
+        self.assertEqual(self.nearest(name), ["new"])
+        # Once more, with two restarts in between: nothing of either comes back.
+        self.assertTrue(self.client.delete_collection(name))
+        restart()
+        self.client.create_collection(name, vectors_config=vectors)
+        restart()
+        self.assertEqual(count(), 0)
+        self.fill(name)
+        self.assertEqual(count(), 6)
+        # A topic that was made anew is another one.
+        self.assertTrue(self.client.delete_collection(name))
+        topics.delete_topic(name)
+        harness.wait_for(lambda: topics.partition_count(name) == 0, "the topic is gone")
+        self.client.create_collection(name, vectors_config=vectors, shard_number=2)
+        self.fill(name)
+        self.assertEqual(self.nearest(name), ["New York", "Berlin", "Moscow"])
 
     def test_sparse_vectors_are_kept_with_their_points(self):
         """Over both protocols, through a seal, an update of each part, and a restart."""
@@ -526,6 +582,7 @@ class RunTimeCollections(unittest.TestCase):
             ("none", {"sparse_vectors": {"text": {}}}, 400, "`vectors`"),
             ("none", {**create, "windrow": {"windw": "1h"}}, 400, "unknown key windw"),
             ("none", {**create, "windrow": {"ttl": "1x"}}, 400, "none.yaml:"),
+            ("none", {**create, "windrow": {"begin_offsets": ["5"]}}, 400, "windrow.yaml only"),
             ("none", {**create, "windrow": {"topics": ["dead-letters"]}}, 400, "dead_letters"),
             ("none", {**create, "windrow": {"embedder": {"url": f"http://{harness.nobody()}/e", "key_file": "/etc/passwd"}}}, 400, "windrow.yaml only"),
         ):

@@ -576,6 +576,25 @@ START_TEST(a_node_that_says_that_others_have_more_is_asked_last)
 }
 END_TEST
 
+/* It was deleted and made again, and the node has not heard of it. */
+START_TEST(a_node_with_a_former_collection_of_the_name_is_not_asked)
+{
+    static struct stage stage;
+
+    stage_open(&stage);
+    UNTIL(owners_are(&stage, "b "), {
+        announce(&stage, "a", "g1", false, "\"begin\": 5, \"shards\": [[\"0\", 20001, 0, 4]]");
+        announce(&stage, "b", "g2", false, "\"shards\": [[\"0\", 100, 0, 4]]");
+    });
+    ck_assert(!is_late(&stage));
+    UNTIL(owners_are(&stage, "a b "), {
+        announce(&stage, "a", "g1", false, "\"begin\": 0, \"shards\": [[\"0\", 200, 0, 4]]");
+        announce(&stage, "b", "g2", false, "\"shards\": [[\"0\", 100, 0, 4]]");
+    });
+    stage_close(&stage);
+}
+END_TEST
+
 START_TEST(an_own_copy_is_late_while_a_node_is_heard_that_has_more)
 {
     static struct stage stage;
@@ -593,7 +612,8 @@ START_TEST(an_own_copy_is_late_while_a_node_is_heard_that_has_more)
 }
 END_TEST
 
-TEST_TABLE(TEST(a_node_that_says_that_others_have_more_is_asked_last),
+TEST_TABLE(TEST(a_node_with_a_former_collection_of_the_name_is_not_asked),
+           TEST(a_node_that_says_that_others_have_more_is_asked_last),
            TEST(an_own_copy_is_late_while_a_node_is_heard_that_has_more),
            TEST(lag_is_told_behind_the_furthest_copy_and_the_end_of_the_partition),
            TEST(a_shard_that_comes_back_while_nobody_is_heard_lacks_records),

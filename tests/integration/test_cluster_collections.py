@@ -148,6 +148,35 @@ class MadeOverHttp(Nodes):
         for node in nodes:
             harness.wait_for(lambda node=node: not self.there(node, news), "nobody has it")
 
+    def test_a_collection_that_was_made_again_is_empty_on_all_nodes(self):
+        one, two = nodes = [self.sharing("n1", replica_set="a"), self.sharing("n2", replica_set="b")]
+        self.start_all(nodes)
+        for node in nodes:
+            harness.wait_for(node.ready, f"{node.tree['node']} is ready")
+        name = f"anew-{self.topic[-20:]}"
+        ask = {"limit": 100, "with_payload": False, "windrow": {"require": "complete"}}
+        ids = lambda node: [point["id"] for point in self.taken(node, "POST", f"/collections/{name}/points/scroll", ask)["points"]]
+        self.assertEqual(self.answered(lambda: self.create(one, name), "NATS is reached").status, 200)
+        for turn in range(3):
+            for node in nodes:
+                harness.wait_for(lambda node=node: self.there(node, name), "every node has it")
+            points = [{"id": 100 * turn + n, "vector": [1, n, 0, 0]} for n in range(20)]
+            self.taken(two, "PUT", f"/collections/{name}/points?wait=true", {"points": points})
+            for node in nodes:
+                self.assertEqual(harness.wait_for(lambda node=node: len(found := ids(node)) >= 20 and found, "it reads all"), [point["id"] for point in points], (turn, node.tree["node"]))
+            deleted = self.answered(lambda: one.request("DELETE", f"/collections/{name}"), "it is deleted")
+            self.assertEqual((deleted.status, deleted.json()["result"]), (200, True), deleted.body)
+            self.assertEqual(self.create(one, name).status, 200)
+            self.assertEqual(ids(one), [])
+            harness.wait_for(lambda: self.there(two, name) and ids(two) == [], "the other one follows")
+        # A disk that is lost, with the definition on it, is filled anew.
+        self.taken(one, "PUT", f"/collections/{name}/points?wait=true", {"points": [{"id": 7, "vector": [1, 1, 1, 1]}]})
+        two.stop()
+        two.lose_data()
+        two.start()
+        harness.wait_for(lambda: two.ready() and self.there(two, name), "it follows")
+        harness.wait_for(lambda: two.request("POST", f"/collections/{name}/points/count", {"windrow": {"local": True}}).json().get("result") == {"count": 1}, "it has read again")
+        self.assertEqual([ids(node) for node in nodes], [[7], [7]])
 
     def test_a_deleted_collection_does_not_come_back_with_news_of_an_older_change(self):
         one, two = nodes = [self.sharing("n1", replica_set="a"), self.sharing("n2", replica_set="b")]

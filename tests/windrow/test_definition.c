@@ -98,6 +98,12 @@ START_TEST(what_is_no_definition_is_refused)
         "{\"cluster\":\"prod\",\"created\":1,\"revision\":18446744073709551615}",
         "{\"cluster\":\"prod\",\"created\":1,\"revision\":2,\"settings\":[]}",
         "{\"cluster\":\"test\",\"created\":1,\"revision\":2}",
+        "{\"cluster\":\"prod\",\"created\":1,\"revision\":2,\"deleted\":5}",
+        "{\"cluster\":\"prod\",\"created\":1,\"revision\":2,\"deleted\":{\"topic\":\"a\"}}",
+        "{\"cluster\":\"prod\",\"created\":1,\"revision\":2,\"deleted\":{\"topic\":\"a\","
+        "\"begin_offsets\":[\"-1\"]}}",
+        "{\"cluster\":\"prod\",\"created\":1,\"revision\":2,\"deleted\":{\"topic\":\"a\","
+        "\"begin_offsets\":[5]}}",
         "{\"created\":1,\"revision\":2}",
         "{\"cluster\":\"prod\",\"created\":1,\"revision\":2}\n",
         "{\"cluster\":\"prod\",\"created\":1,\"revision\":2,\"settings\":{\"a\":\"\xc2\x85\"}}",
@@ -142,6 +148,49 @@ START_TEST(a_revision_is_above_the_one_it_follows_whatever_the_clock_shows)
 }
 END_TEST
 
+START_TEST(a_collection_that_is_made_again_begins_where_its_topic_ended)
+{
+    static const struct {
+        const char *settings, *ends, *begins;
+    } table[] = {
+        {"{\"topics\":[\"a\"]}", "{\"topic\":\"a\",\"begin_offsets\":[\"5\",\"0\"]}",
+         "[\"5\",\"0\"]"},
+        {"{\"topics\":[\"b\"]}", "{\"topic\":\"a\",\"begin_offsets\":[\"5\",\"0\"]}", NULL},
+        {"{\"dim\":4}", "{\"topic\":\"a\",\"begin_offsets\":[\"5\"]}", NULL},
+        {"{\"topics\":[\"a\"]}", "null", NULL},
+    };
+    struct arena arena;
+
+    arena_create(&arena, 0);
+    for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+        struct doc settings = parsed(&arena, table[i].settings);
+        struct doc ends = parsed(&arena, table[i].ends), expected;
+        struct definition made = definition_create(&(struct definition){0}, &settings, NOW);
+        struct definition gone = definition_follow(&made, NULL, NOW), read;
+        struct error error = {0};
+        struct buffer entry = {0};
+        struct doc begun;
+
+        gone.ends = ends.type == DOC_NULL ? NULL : &ends;
+        definition_write(&gone, "prod", &entry);
+        ck_assert_msg(
+            definition_parse(buffer_text(&entry), entry.size, "prod", &arena, &read, &error) == 0,
+            "%s", error.text);
+        ck_assert(!read.settings && !read.ends == !gone.ends);
+        begun = definition_begin(&settings, read.ends, &arena);
+        ck_assert(!doc_get(&begun, "begin_offsets") == !table[i].begins);
+        if (table[i].begins) {
+            expected = parsed(&arena, table[i].begins);
+            ck_assert(doc_equal(doc_get(&begun, "begin_offsets"), &expected));
+            ck_assert_uint_eq(begun.count, settings.count + 1);
+            ck_assert_str_eq(definition_topic(&settings, &arena), "a");
+        }
+        buffer_destroy(&entry);
+    }
+    arena_destroy(&arena);
+}
+END_TEST
+
 START_TEST(the_newest_revision_wins_and_the_operators_file_always)
 {
     const struct doc live = {.type = DOC_MAP};
@@ -151,25 +200,25 @@ START_TEST(the_newest_revision_wins_and_the_operators_file_always)
         enum definition_action action;
     } cases[] = {
         {DEFINITION_NONE, {0}, {0}, DEFINITION_KEEP},
-        {DEFINITION_NONE, {0}, {3, 4, NULL}, DEFINITION_KEEP},
-        {DEFINITION_NONE, {0}, {3, 4, &live}, DEFINITION_MAKE},
+        {DEFINITION_NONE, {0}, {3, 4, NULL, NULL}, DEFINITION_KEEP},
+        {DEFINITION_NONE, {0}, {3, 4, &live, NULL}, DEFINITION_MAKE},
         {DEFINITION_OWN, {0}, {0}, DEFINITION_KEEP},
-        {DEFINITION_OWN, {0}, {3, 4, NULL}, DEFINITION_KEEP},
-        {DEFINITION_OWN, {0}, {3, 4, &live}, DEFINITION_OPPOSE},
-        {DEFINITION_SHARED, {3, 3, &live}, {3, 3, &live}, DEFINITION_KEEP},
-        {DEFINITION_SHARED, {3, 3, &live}, {3, 4, &live}, DEFINITION_CHANGE},
-        {DEFINITION_SHARED, {3, 3, &live}, {3, 4, NULL}, DEFINITION_DROP},
-        {DEFINITION_SHARED, {3, 3, &live}, {5, 5, &live}, DEFINITION_REPLACE},
+        {DEFINITION_OWN, {0}, {3, 4, NULL, NULL}, DEFINITION_KEEP},
+        {DEFINITION_OWN, {0}, {3, 4, &live, NULL}, DEFINITION_OPPOSE},
+        {DEFINITION_SHARED, {3, 3, &live, NULL}, {3, 3, &live, NULL}, DEFINITION_KEEP},
+        {DEFINITION_SHARED, {3, 3, &live, NULL}, {3, 4, &live, NULL}, DEFINITION_CHANGE},
+        {DEFINITION_SHARED, {3, 3, &live, NULL}, {3, 4, NULL, NULL}, DEFINITION_DROP},
+        {DEFINITION_SHARED, {3, 3, &live, NULL}, {5, 5, &live, NULL}, DEFINITION_REPLACE},
         /* NATS lost its disk. */
-        {DEFINITION_SHARED, {3, 3, &live}, {0}, DEFINITION_PUBLISH},
-        {DEFINITION_SHARED, {3, 5, &live}, {3, 4, &live}, DEFINITION_PUBLISH},
-        {DEFINITION_SHARED, {5, 5, &live}, {3, 4, NULL}, DEFINITION_PUBLISH},
-        {DEFINITION_SHARED, {5, 5, &live}, {3, 4, &live}, DEFINITION_PUBLISH},
+        {DEFINITION_SHARED, {3, 3, &live, NULL}, {0}, DEFINITION_PUBLISH},
+        {DEFINITION_SHARED, {3, 5, &live, NULL}, {3, 4, &live, NULL}, DEFINITION_PUBLISH},
+        {DEFINITION_SHARED, {5, 5, &live, NULL}, {3, 4, NULL, NULL}, DEFINITION_PUBLISH},
+        {DEFINITION_SHARED, {5, 5, &live, NULL}, {3, 4, &live, NULL}, DEFINITION_PUBLISH},
         /* A crash, or no room, in between. */
-        {DEFINITION_HALF, {3, 3, &live}, {3, 3, &live}, DEFINITION_MAKE},
-        {DEFINITION_HALF, {3, 3, &live}, {3, 4, NULL}, DEFINITION_DROP},
-        {DEFINITION_HALF, {3, 3, &live}, {5, 5, &live}, DEFINITION_REPLACE},
-        {DEFINITION_HALF, {3, 3, &live}, {0}, DEFINITION_DROP},
+        {DEFINITION_HALF, {3, 3, &live, NULL}, {3, 3, &live, NULL}, DEFINITION_MAKE},
+        {DEFINITION_HALF, {3, 3, &live, NULL}, {3, 4, NULL, NULL}, DEFINITION_DROP},
+        {DEFINITION_HALF, {3, 3, &live, NULL}, {5, 5, &live, NULL}, DEFINITION_REPLACE},
+        {DEFINITION_HALF, {3, 3, &live, NULL}, {0}, DEFINITION_DROP},
     };
 
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
@@ -179,7 +228,8 @@ START_TEST(the_newest_revision_wins_and_the_operators_file_always)
 }
 END_TEST
 
-TEST_TABLE(TEST(a_definition_survives_the_bucket_and_the_file),
+TEST_TABLE(TEST(a_collection_that_is_made_again_begins_where_its_topic_ended),
+           TEST(a_definition_survives_the_bucket_and_the_file),
            TEST(what_yaml_ends_lines_at_survives_the_bucket_and_the_file),
            TEST(what_is_no_definition_is_refused),
            TEST(a_revision_is_above_the_one_it_follows_whatever_the_clock_shows),

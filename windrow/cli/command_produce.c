@@ -551,7 +551,7 @@ static int run_produce(struct produce *run, const struct config *config, char **
     run->progress = isatty(STDERR_FILENO) != 0;
     if (request->create_partitions > 0 &&
         ingest_producer_create_topic(run->producer, run->topic, (int)request->create_partitions,
-                                     (int)request->replication, &error) != 0) {
+                                     (int)request->replication, NULL, &error) != 0) {
         (void)ingest_producer_delete(run->producer, 0, ERROR_IGNORED);
         return command_fail("%s", error.text);
     }

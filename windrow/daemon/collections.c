@@ -3,7 +3,8 @@
  * topic. Whoever creates it waits until its shards are open.
  *
  * Removal goes the other way, the file last: after a crash in between the collection is there again
- * and its removal may be asked for again. Requests that hold the collection find it empty.
+ * and its removal may be asked for again. Requests that hold the collection find it empty. Before all of it stands
+ * where the topic ends (deletion.h), which the next collection of that name begins at. Without it nothing is removed.
  *
  * One change at a time. */
 #include "windrow/daemon/collections.h"
@@ -21,6 +22,7 @@
 #include "store/lease.h"
 #include "store/registry.h"
 #include "store/store.h"
+#include "windrow/daemon/deletion.h"
 #include "windrow/daemon/parts.h"
 #include "windrow/daemon/reload.h"
 #include "windrow/daemon/writer.h"
@@ -397,13 +399,17 @@ int collections_check(struct collections *collections, const char *name,
 }
 
 int collections_make_topic(struct collections *collections, const struct rest_collection_wish *wish,
-                           const struct definition *definition, struct error *error)
+                           const struct definition *definition, bool *made, struct error *error)
 {
     struct config *fresh = NULL;
     struct buffer text = {0};
     struct file file;
     int code = draw_up(collections, wish->name, definition, &file, &text, &fresh, error);
 
+    /* windrow puts it into settings later, where it knows the end of a former collection. */
+    if (code == 0 && doc_get(definition->settings, "begin_offsets"))
+        code = error_set(error, ERROR_INVALID,
+                         "Wrong input: `begin_offsets` can be set in windrow.yaml only");
     /* The topic comes last of what can fail: the file is written as it will be, and taken away again. */
     if (code == 0)
         code = check_room(collections, error);
@@ -414,7 +420,7 @@ int collections_make_topic(struct collections *collections, const struct rest_co
     if (code == 0)
         code = writer_create_topic(
             collections->service->writer, config_collection_find(fresh, wish->name)->topics[0],
-            wish->partitions ? (int)wish->partitions : 1, (int)wish->replication, error);
+            wish->partitions ? (int)wish->partitions : 1, (int)wish->replication, made, error);
     config_free(fresh);
     buffer_destroy(&text);
     return code;
@@ -458,29 +464,40 @@ int collections_wait(struct collections *collections, const char *name, struct s
     return code;
 }
 
+static int create_alone(struct collections *collections, const struct rest_collection_wish *wish,
+                        struct arena *arena, struct stop *stop, struct error *error)
+{
+    struct doc settings = collections_settings(wish, arena), ends;
+    struct definition definition = {.created = 1, .revision = 1, .settings = &settings};
+    bool is_new_topic;
+
+    if (check_possible(collections, error) != 0)
+        return error->code;
+    if (config_collection_find(collections->service->config, wish->name))
+        return error_set(error, ERROR_EXISTS, "Wrong input: Collection `%s` already exists!",
+                         wish->name);
+    if (deletion_read(collections->service, wish->name, arena, &ends, error) != 0 ||
+        collections_make_topic(collections, wish, &definition, &is_new_topic, error) != 0)
+        return error->code;
+    if (!is_new_topic)
+        settings = definition_begin(&settings, &ends, arena);
+    ends = doc_null();
+    if (collections_make(collections, wish->name, &definition, error) != 0 ||
+        deletion_keep(collections->service, wish->name, &ends, error) != 0)
+        return error->code;
+    return collections_wait(collections, wish->name, stop, error);
+}
+
 static int create(void *context, const struct rest_collection_wish *wish, struct stop *stop,
                   struct error *error)
 {
     struct collections *collections = context;
-    struct definition definition = {.created = 1, .revision = 1};
-    struct doc settings;
     struct arena arena;
     int code;
 
     arena_create(&arena, 0);
-    settings = collections_settings(wish, &arena);
-    definition.settings = &settings;
     collections_begin_change(collections);
-    code = check_possible(collections, error);
-    if (code == 0 && config_collection_find(collections->service->config, wish->name))
-        code = error_set(error, ERROR_EXISTS, "Wrong input: Collection `%s` already exists!",
-                         wish->name);
-    if (code == 0)
-        code = collections_make_topic(collections, wish, &definition, error);
-    if (code == 0)
-        code = collections_make(collections, wish->name, &definition, error);
-    if (code == 0)
-        code = collections_wait(collections, wish->name, stop, error);
+    code = create_alone(collections, wish, &arena, stop, error);
     collections_end_change(collections);
     arena_destroy(&arena);
     return code;
@@ -668,12 +685,21 @@ static int remove_alone(struct collections *collections, const struct config_col
                         struct stop *stop, struct error *error)
 {
     struct buffer text = {0};
+    struct arena arena;
     struct file file;
+    struct doc ends;
     int code;
 
+    arena_create(&arena, 0);
     name_file(collections, collection->name, &file);
     code = read_file(collections, collection, &file, &text, error);
     buffer_destroy(&text);
+    if (code == 0)
+        code = deletion_find(collections->service, collection->name, collection->topics[0], stop,
+                             &arena, &ends, error);
+    if (code == 0)
+        code = deletion_keep(collections->service, collection->name, &ends, error);
+    arena_destroy(&arena);
     if (code == 0 && collections_drop(collections, collection->name, stop, error) != 0)
         code = error_wrap(error, "A restart brings it back");
     return code;

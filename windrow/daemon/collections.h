@@ -34,9 +34,9 @@ enum definition_local collections_look(struct collections *collections, const ch
  * the operator has the name of the one to be written. */
 int collections_check(struct collections *collections, const char *name,
                       const struct definition *definition, struct error *error);
-/** The same, and makes the topic if it is missing. */
+/** The same, and makes the topic if it is missing; *made: it was. */
 int collections_make_topic(struct collections *collections, const struct rest_collection_wish *wish,
-                           const struct definition *definition, struct error *error);
+                           const struct definition *definition, bool *made, struct error *error);
 /** Writes the file and serves the collection. Errors as above; ERROR_BUSY: too many. */
 int collections_make(struct collections *collections, const char *name,
                      const struct definition *definition, struct error *error);

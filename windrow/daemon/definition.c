@@ -1,7 +1,11 @@
 #include "windrow/daemon/definition.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <string.h>
+
+#include "base/memory.h"
+#include "config/config.h"
 
 #define ENTRY_LINE "# cluster: "
 
@@ -41,7 +45,8 @@ int definition_parse(const char *text, size_t size_bytes, const char *cluster, s
     if (!of || !doc_string_equals(of, cluster))
         return error_set(error, ERROR_INVALID, "the definition is of another cluster");
     definition->settings = settings;
-    return 0;
+    definition->ends = doc_get(entry, "deleted");
+    return definition->ends ? definition_check_ends(definition->ends, error) : 0;
 }
 
 void definition_write(const struct definition *definition, const char *cluster, struct buffer *text)
@@ -54,6 +59,10 @@ void definition_write(const struct definition *definition, const char *cluster, 
     if (definition->settings) {
         buffer_append_text(text, ",\"settings\":");
         doc_write_yaml(text, definition->settings);
+    }
+    if (definition->ends) {
+        buffer_append_text(text, ",\"deleted\":");
+        doc_write_yaml(text, definition->ends);
     }
     buffer_append_byte(text, '}');
 }
@@ -90,6 +99,59 @@ struct doc definition_with(const struct doc *settings, const struct doc *changes
 
     doc_merge(&changed, changes);
     doc_merge(&changed, settings);
+    return changed;
+}
+
+/* Ends. */
+
+static const struct doc *topic_of(const struct doc *settings)
+{
+    const struct doc *topics = doc_get(settings, "topics");
+
+    return topics && topics->type == DOC_ARRAY && topics->count > 0 &&
+                   topics->items[0].type == DOC_STRING
+               ? &topics->items[0]
+               : NULL;
+}
+
+const char *definition_topic(const struct doc *settings, struct arena *arena)
+{
+    const struct doc *topic = topic_of(settings);
+
+    return topic ? memory_checked(arena_copy(arena, topic->string, topic->count)) : NULL;
+}
+
+static bool is_begin(const struct doc *doc)
+{
+    struct config_begin begin;
+    char text[CONFIG_BEGIN_BYTES];
+
+    if (doc->type != DOC_STRING || doc->count >= sizeof(text))
+        return false;
+    (void)snprintf(text, sizeof(text), "%.*s", (int)doc->count, doc->string);
+    return config_begin_parse(text, &begin);
+}
+
+int definition_check_ends(const struct doc *ends, struct error *error)
+{
+    const struct doc *topic = doc_get(ends, "topic"), *begins = doc_get(ends, "begin_offsets");
+    bool good = topic && topic->type == DOC_STRING && begins && begins->type == DOC_ARRAY;
+
+    for (uint32_t i = 0; good && i < begins->count; i++)
+        good = is_begin(&begins->items[i]);
+    return good ? 0 : error_set(error, ERROR_INVALID, "it does not say where a topic ended");
+}
+
+struct doc definition_begin(const struct doc *settings, const struct doc *ends, struct arena *arena)
+{
+    const struct doc *topic = topic_of(settings);
+    struct doc changed;
+
+    if (!ends || ends->type == DOC_NULL || !topic || !doc_equal(topic, doc_get(ends, "topic")))
+        return *settings;
+    changed = doc_map(arena, settings->count + 1);
+    doc_merge(&changed, settings);
+    doc_put(&changed, "begin_offsets", *doc_get(ends, "begin_offsets"));
     return changed;
 }
 

@@ -7,7 +7,8 @@
  * `revision` is the wall clock of who wrote it, in milliseconds, but always above the one it follows. It
  * does not begin anew when NATS loses its disk, as the numbers of the bucket do. `created` is the revision
  * at which the collection was made: another one is another collection of the same name, whose data has
- * nothing to do with that of the former. Without `settings` the collection is deleted.
+ * nothing to do with that of the former. Without `settings` the collection is deleted; "deleted" then says where its
+ * topic ended (deletion.h), as far as that is known.
  *
  * A node keeps the same text as a comment in DATA_DIR/conf.d/NAME.yaml, above the settings as YAML. */
 #ifndef WINDROW_DEFINITION_H
@@ -21,6 +22,8 @@
 struct definition {
     uint64_t created, revision; /* 0: there is no definition */
     const struct doc *settings; /* a map: keys of collections.NAME in windrow.yaml; NULL: deleted */
+    const struct doc
+        *ends; /* of a deleted one: where its topic ended (deletion.h); NULL: unknown */
 };
 
 /** Reads an entry. Its settings point into the arena and the text. ERROR_INVALID: it is none, or of
@@ -34,12 +37,21 @@ void definition_write(const struct definition *definition, const char *cluster,
  * settings. */
 struct definition definition_create(const struct definition *former, const struct doc *settings,
                                     int64_t now_ms);
-/** The same collection with these settings; NULL: without the collection. */
+/** The same collection with these settings. NULL: without the collection; `ends` is the caller's to set. */
 struct definition definition_follow(const struct definition *former, const struct doc *settings,
                                     int64_t now_ms);
 /** `settings` with other values, in the arena. */
 struct doc definition_with(const struct doc *settings, const struct doc *changes,
                            struct arena *arena);
+
+/** The topic of such settings, in the arena; NULL: there is none. */
+const char *definition_topic(const struct doc *settings, struct arena *arena);
+/** ERROR_INVALID: it does not say where a topic ended, as deletion.h has it. */
+int definition_check_ends(const struct doc *ends, struct error *error);
+/** `settings` of a collection that begins where its topic ended when the former one of its name was deleted, in the
+ * arena. They stay as they are when it reads another topic; `ends` NULL or null: there was none. */
+struct doc definition_begin(const struct doc *settings, const struct doc *ends,
+                            struct arena *arena);
 
 /** The start of the first line of each file that is written over HTTP. */
 #define DEFINITION_MARK "# Made over HTTP"

@@ -11,6 +11,7 @@
 #include "cluster/definitions.h"
 #include "windrow/daemon/collections.h"
 #include "windrow/daemon/definition.h"
+#include "windrow/daemon/deletion.h"
 #include "windrow/daemon/parts.h"
 
 enum { WAIT_MS = 200, DROP_TIMEOUT_S = 30, NOTED_MAX = 64 };
@@ -369,6 +370,7 @@ static int create_locked(struct shared_collections *shared, const struct rest_co
     struct doc settings = collections_settings(wish, arena);
     struct definition definition;
     struct both both;
+    bool is_new_topic;
     int code = look_at_both(shared, wish->name, arena, &both, error);
 
     if (code != 0)
@@ -377,7 +379,10 @@ static int create_locked(struct shared_collections *shared, const struct rest_co
         both.agreed.definition.settings)
         return exists(wish->name, error);
     definition = definition_create(&both.newest, &settings, wall_ms(shared));
-    code = collections_make_topic(shared->service->collections, wish, &definition, error);
+    code = collections_make_topic(shared->service->collections, wish, &definition, &is_new_topic,
+                                  error);
+    if (code == 0 && !is_new_topic)
+        settings = definition_begin(&settings, both.newest.ends, arena);
     if (code == 0)
         code = write_agreed(shared, wish->name, &definition, both.agreed.number, error);
     if (code == ERROR_EXISTS)
@@ -446,11 +451,21 @@ static int change(void *context, const struct config_collection *collection,
     return code;
 }
 
+static int find_ends(struct shared_collections *shared, const char *name,
+                     const struct doc *settings, struct arena *arena, struct stop *stop,
+                     struct doc *ends, struct error *error)
+{
+    const char *topic = definition_topic(settings, arena);
+
+    return deletion_find(shared->service, name, topic ? topic : name, stop, arena, ends, error);
+}
+
 static int remove_locked(struct shared_collections *shared, const char *name, struct arena *arena,
                          struct stop *stop, struct error *error)
 {
     struct definition definition;
     struct both both;
+    struct doc ends;
     int code;
 
     do { /* another node may change it or delete it meanwhile: then that is what this follows */
@@ -462,7 +477,11 @@ static int remove_locked(struct shared_collections *shared, const char *name, st
             return refuse_own(shared, name, error);
         definition = both.newest;
         if (definition.settings) {
+            code = find_ends(shared, name, definition.settings, arena, stop, &ends, error);
+            if (code != 0)
+                return code;
             definition = definition_follow(&both.newest, NULL, wall_ms(shared));
+            definition.ends = ends.type == DOC_NULL ? NULL : &ends;
             code = write_agreed(shared, name, &definition, both.agreed.number, error);
         }
     } while (code == ERROR_EXISTS && stop_check(stop, error) == 0);

@@ -18,6 +18,8 @@
 /* librdkafka calls delivery reports inside a poll, at once when one comes: POLL_MS only bounds how
  * late the thread sees that it is to end. */
 enum { POLL_MS = 100, CLOSE_MS = 1000 };
+/* Between two looks whether who waits is still wanted. */
+#define SETTLE_LOOK_NS INT64_C(100000000)
 
 struct writer {
     const struct config *config;
@@ -30,12 +32,17 @@ struct writer {
     pthread_mutex_t batch_lock; /* guards `interrupted` and all batches */
     pthread_cond_t changed;     /* some batch has all its reports, or `interrupted` was set */
     bool interrupted;
+    struct batch *batches; /* that have reports to come, the newest first */
+    uint64_t batch_number; /* of the newest */
 };
 
 /* One call's writes. The caller may leave before the last delivery report; whoever is last frees.
  * Under the writer's batch_lock. */
 struct batch {
     struct writer *writer;
+    struct batch *next;
+    uint64_t number;
+    const struct config_collection *collection;
     struct rest_write *writes; /* the caller's; NULL when it has left */
     size_t users;              /* reports that are to come, and the caller */
     int code;                  /* of the first that failed */
@@ -65,7 +72,7 @@ struct writer *writer_new(const struct config *config, struct metrics *metrics)
     writer->metrics = metrics;
     pthread_mutex_init(&writer->lock, NULL);
     pthread_mutex_init(&writer->batch_lock, NULL);
-    pthread_cond_init(&writer->changed, NULL);
+    thread_condition_create(&writer->changed);
     return writer;
 }
 
@@ -141,7 +148,8 @@ static int check_all(const struct config_collection *collection, const struct re
     return code;
 }
 
-static struct batch *batch_new(struct writer *writer, struct rest_write *writes, size_t count)
+static struct batch *batch_new(struct writer *writer, const struct config_collection *collection,
+                               struct rest_write *writes, size_t count)
 {
     struct batch *batch = calloc(1, sizeof(*batch));
 
@@ -152,16 +160,27 @@ static struct batch *batch_new(struct writer *writer, struct rest_write *writes,
     batch->users = 1;
     for (size_t i = 0; i < count; i++)
         batch->tickets[i] = (struct ticket){.batch = batch, .index = i};
+    batch->collection = collection;
+    pthread_mutex_lock(&writer->batch_lock);
+    batch->number = ++writer->batch_number;
+    batch->next = writer->batches;
+    writer->batches = batch;
+    pthread_mutex_unlock(&writer->batch_lock);
     return batch;
 }
 
 /* Under the lock. */
 static void batch_leave(struct batch *batch)
 {
-    if (--batch->users == 1)
+    struct batch **place = &batch->writer->batches;
+
+    if (--batch->users <= 1)
         pthread_cond_broadcast(&batch->writer->changed);
     if (batch->users > 0)
         return;
+    while (*place != batch)
+        place = &(*place)->next;
+    *place = batch->next;
     free(batch->tickets);
     free(batch);
 }
@@ -247,7 +266,7 @@ static int write_all(void *context, const struct config_collection *collection,
         return error->code;
     if (ensure_producer(writer, error) != 0)
         return error->code;
-    batch = batch_new(writer, writes, count);
+    batch = batch_new(writer, collection, writes, count);
     for (i = 0; i < count && !is_interrupted(writer); i++)
         send_one(writer, collection->topics[0], batch, i);
     pthread_mutex_lock(&writer->batch_lock);
@@ -270,10 +289,38 @@ struct rest_writer writer_rest(struct writer *writer)
     return (struct rest_writer){.context = writer, .write = write_all};
 }
 
+/* Under the lock. */
+static bool is_under_way(const struct writer *writer, const struct config_collection *collection,
+                         uint64_t until_number)
+{
+    for (const struct batch *batch = writer->batches; batch; batch = batch->next)
+        if (batch->collection == collection && batch->number <= until_number)
+            return true;
+    return false;
+}
+
+int writer_settle(struct writer *writer, const struct config_collection *collection,
+                  struct stop *stop, struct error *error)
+{
+    uint64_t until_number;
+    int code = 0;
+
+    pthread_mutex_lock(&writer->batch_lock);
+    until_number = writer->batch_number;
+    while (code == 0 && is_under_way(writer, collection, until_number)) {
+        (void)thread_condition_wait(&writer->changed, &writer->batch_lock,
+                                    thread_deadline(SETTLE_LOOK_NS));
+        code = stop_check(stop, error);
+    }
+    pthread_mutex_unlock(&writer->batch_lock);
+    return code;
+}
+
 int writer_create_topic(struct writer *writer, const char *topic, int partitions, int replication,
-                        struct error *error)
+                        bool *made, struct error *error)
 {
     if (ensure_producer(writer, error) != 0)
         return error->code;
-    return ingest_producer_create_topic(writer->producer, topic, partitions, replication, error);
+    return ingest_producer_create_topic(writer->producer, topic, partitions, replication, made,
+                                        error);
 }

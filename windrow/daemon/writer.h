@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "base/metrics.h"
+#include "base/stop.h"
 #include "config/config.h"
 #include "indexer/endpoint/rest/rest.h"
 
@@ -21,8 +22,13 @@ void writer_delete(struct writer *writer);
  * store one of the points. Several calls at once share the producer. */
 struct rest_writer writer_rest(struct writer *writer);
 
-/** Creates the topic when it is missing; `replication` 0: the broker's default. */
+/** Waits until Kafka has answered for all writes to the collection that had begun before: what came of them is below
+ * the end of its topic. Errors of stop_check. */
+int writer_settle(struct writer *writer, const struct config_collection *collection,
+                  struct stop *stop, struct error *error);
+
+/** Creates the topic when it is missing; `replication` 0: the broker's default. *made: it was missing. */
 int writer_create_topic(struct writer *writer, const char *topic, int partitions, int replication,
-                        struct error *error);
+                        bool *made, struct error *error);
 
 #endif
