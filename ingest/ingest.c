@@ -163,6 +163,7 @@ size_t ingest_status(struct ingest *ingest, struct arena *arena,
             .lag_records = partition_lag(all->items[i]),
             .last_timestamp_ms = shared->last_timestamp_ms,
             .paused = shared->paused,
+            .reading = shared->reading,
         };
         memcpy(list[i].shard, name->shard, sizeof(list[i].shard));
         memcpy(list[i].stopped, shared->stopped, sizeof(list[i].stopped));

@@ -21,6 +21,7 @@
 #include "config/config.h"
 #include "store/files/key.h"
 #include "store/files/record.h"
+#include "store/lease.h"
 #include "twcs/twcs.h"
 
 struct store_registry;
@@ -128,6 +129,9 @@ struct ingest_partition_status {
     int64_t lag_records;       /* -1 unknown */
     int64_t last_timestamp_ms; /* Kafka timestamp of the newest record read; 0 none */
     bool paused;
+    /* Whether it reads no further until an operator does something: it stopped or found no room on the disk, or is held by
+     * `windrow pause` or the clock. */
+    enum store_reading reading;
     char stopped[512]; /* why the partition stopped; empty: it did not */
     char waiting[512]; /* what it waits for, for longer than a moment; empty: nothing */
 };

@@ -171,6 +171,8 @@ static void tell_wait(struct partition *partition, enum wait_reason reason, cons
     partition_metrics_wait(&partition->metrics, reason);
     lock(partition);
     snprintf(partition->shared.waiting, sizeof(partition->shared.waiting), "%s", text);
+    partition->shared.full = reason == WAIT_SPACE;
+    partition_tell_behind(partition);
     unlock(partition);
 }
 

@@ -87,6 +87,7 @@ struct partition_shared {
     int64_t last_timestamp_ms;
     bool behind;                /* what the registry was told */
     enum store_reading reading; /* likewise */
+    bool full;                  /* it waits for space on the disk, for longer than a moment */
     char stopped[512];
     char waiting[512];
 };

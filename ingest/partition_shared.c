@@ -40,7 +40,9 @@ bool partition_caught_up(const struct partition *partition)
 void partition_tell_behind(struct partition *partition)
 {
     bool behind = !partition_caught_up(partition);
-    enum store_reading reading = reading_of(partition->shared.state);
+    /* What finds no room lacks the records that it could not store. */
+    enum store_reading reading =
+        partition->shared.full ? STORE_STOPPED : reading_of(partition->shared.state);
 
     if (reading != partition->shared.reading)
         store_registry_set_reading(partition->context->registry, partition->name.collection->name,

@@ -109,6 +109,7 @@ class Clock(unittest.TestCase):
         shard = harness.wait_for(waiting, "the partition waits for the clock", 20)
         self.assertIn(f"offset {offset} ", shard["waiting"])
         self.assertEqual(shard["next_offset"], offset)
+        self.assertIn(f"held: {shard['topic']} [0]: {shard['waiting'][:40]}", self.windrow.request("GET", "/readyz").body.decode())
         gauges = self.windrow.metrics("windrow_partition_waiting")
         self.assertEqual({labels for labels, value in gauges.items() if value},
                          {frozenset({f'collection="{COLLECTION}"', 'shard="0"', 'reason="clock"'})})

@@ -453,6 +453,26 @@ class Cluster(Nodes):
         resume(self.nats.process)
         self.wait_whole([nodes[0], coordinator])
 
+    def assert_every_read_finds(self, node, ids):
+        of_these = {"filter": {"must": [{"has_id": ids}]}, "limit": 100}
+        reads = {
+            "/points/query": {"query": [0.5] * DIM, **of_these},
+            "/points/query/groups": {"query": [0.5] * DIM, "group_by": "n", **of_these},
+            "/points/scroll": of_these,
+            "/points": {"ids": ids},
+            "/points/count": {"filter": of_these["filter"]},
+            "/facet": {"key": "n", **of_these},
+        }
+        for path, body in reads.items():
+            reply = self.read(node, path, body)
+            self.assertIs(reply.json()["windrow"]["partial"], False, path)
+            result = reply.json()["result"]
+            found = result.get("points", result.get("groups", result.get("hits"))) if isinstance(result, dict) else result
+            self.assertEqual(result["count"] if path == "/points/count" else len(found), len(ids), (path, reply.body))
+        recommended = self.read(node, "/points/query", {"query": {"recommend": {"positive": ids[:1]}}, **of_these}).json()["result"]["points"]
+        self.assertEqual({one["id"] for one in recommended}, set(ids[1:]))
+        self.assertEqual(node.request("GET", f"/collections/{COLLECTION}/points/{ids[0]}").status, 200)
+
     def hold_a_set(self, nodes):
         """Set a is held while more arrives: every node, those of set a too, answers from set b, and holds a to be late where it is alone."""
         more = [(str(number), json.dumps(value(number, self.now_ms))) for number in range(ROWS, ROWS + 10)]
@@ -462,6 +482,7 @@ class Cluster(Nodes):
         self.wait_whole(nodes.values(), ROWS + 10)
         reply = self.count(nodes["a0"], windrow={"require": "complete"})
         self.assertEqual((reply.status, reply.json()["result"]["count"]), (200, ROWS + 10), reply.body)
+        self.assert_every_read_finds(nodes["a0"], list(range(ROWS, ROWS + 10)))
         self.assertLess(sum(self.count(nodes[name], windrow={"local": True}).json()["result"]["count"] for name in ("a0", "a1")), ROWS + 10)
         for name in ("a0", "a1"):
             self.assertEqual(nodes[name].command("resume", "-C", COLLECTION).returncode, 0)

@@ -230,6 +230,11 @@ class WithBroker(unittest.TestCase):
             self.windrow.stop()
             subprocess.run(["umount", "-l", data], check=True)
 
+    def missing(self):
+        reply = self.windrow.request("POST", f"/collections/{COLLECTION}/points/count", {}).json()["windrow"]
+        self.assertEqual(reply["partial"], bool(reply["missing"]))
+        return reply["missing"]
+
     def run_on_small_disk(self, data):
         self.start(store={"memtable_max_bytes": "1MiB"})
         with open(self.windrow.config_path, encoding="utf-8") as file:
@@ -252,9 +257,11 @@ class WithBroker(unittest.TestCase):
         self.assertTrue(self.windrow.alive())
         self.assertGreaterEqual(self.windrow.post("/points/count", {})["count"], 100, "searches go on")
         self.assertEqual(self.windrow.request("GET", "/livez").status, 200)
-        self.assertIn(self.windrow.request("GET", "/readyz").status, (200, 503))
+        harness.wait_for(lambda: b"stopped: " in self.windrow.request("GET", "/readyz").body, "it says that it is stopped")
+        self.assertEqual(self.missing(), [f"{TOPIC}[0]"])
         os.unlink(os.path.join(data, "filler"))
         self.windrow.wait_caught_up({"0": 3100}, timeout_s=90)
+        self.assertEqual(self.missing(), [])
         self.assertEqual(set(self.windrow.scroll()), set(range(1, 3101)))
 
 

@@ -77,6 +77,7 @@ class Operators(unittest.TestCase):
         time.sleep(POLL_INTERVAL_MS / 1000 + 1)
         self.assertEqual(self.shard_status()["next_offset"], 10)
         self.assertTrue(self.windrow.ready())
+        self.assertIn(f"held: {self.topic} [0]: paused by an operator", self.windrow.request("GET", "/readyz").body.decode())
         for words in (" lost at offset", "max.poll.interval.ms"):
             self.assertNotIn(words, self.windrow.log())
         self.assertEqual(self.windrow.stop(), 0)

@@ -60,10 +60,17 @@ static void append_stopped(struct service *service, struct http_request *request
     struct ingest_partition_status *partitions;
     size_t count = ingest ? ingest_status(ingest, &request->arena, &partitions) : 0;
 
-    for (size_t i = 0; i < count; i++)
-        if (partitions[i].stopped[0] != '\0')
-            buffer_append_format(&request->reply, "stopped: %s [%d]: %s\n", partitions[i].topic,
-                                 partitions[i].partition, partitions[i].stopped);
+    for (size_t i = 0; i < count; i++) {
+        const struct ingest_partition_status *one = &partitions[i];
+        if (one->reading == STORE_READING)
+            continue;
+        buffer_append_format(&request->reply, "%s: %s [%d]: %s\n",
+                             one->reading == STORE_STOPPED ? "stopped" : "held", one->topic,
+                             one->partition,
+                             one->stopped[0]   ? one->stopped
+                             : one->waiting[0] ? one->waiting
+                                               : "paused by an operator (`windrow resume`)");
+    }
 }
 
 static void append_refused(struct service *service, struct http_request *request)
