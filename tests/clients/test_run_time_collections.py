@@ -559,6 +559,17 @@ class RunTimeCollections(unittest.TestCase):
             self.assertEqual(list(pool.map(change, range(writers))), [[200] * keys] * writers)
         self.assertEqual(self.client.get_collection("news").config.metadata, {f"{writer}-{key}": key for writer in range(writers) for key in range(keys)})
 
+    def check_time_and_index_names_are_bounded(self, create):
+        """A far timeout is ten minutes. Earlier builds kept indexes of any name, and could not show such a collection any more."""
+        path, far = "/collections/far", "?timeout=99999999999999"
+        self.assertEqual(self.windrow.request("PUT", path + far, create).status, 200)
+        self.assertEqual(self.windrow.request("PUT", f"{path}/index", {"field_name": "n" * 1025, "field_schema": "keyword"}).status, 422)
+        self.assertEqual(self.windrow.request("PUT", f"{path}/index", {"field_name": "n" * 1024, "field_schema": "keyword"}).status, 200)
+        with open(os.path.join(self.windrow.folder, "data", "far.indexes"), "w", encoding="utf-8") as file:
+            json.dump({"a..b": "keyword", "": "keyword", "n": "integer"}, file)
+        self.assertEqual(self.windrow.request("GET", path).json()["result"]["payload_schema"], {"n": {"data_type": "integer", "points": 0}})
+        self.assertEqual(self.windrow.request("DELETE", path + far).status, 200)
+
     def test_what_cannot_be_is_told_and_leaves_nothing(self):
         create = {"vectors": {"size": 4, "distance": "Dot"}}
         for name, body, status, words in (
@@ -590,6 +601,7 @@ class RunTimeCollections(unittest.TestCase):
                 reply = self.windrow.request("PUT", f"/collections/{name}", body)
                 self.assertEqual(reply.status, status, reply.body)
                 self.assertIn(words, reply.json()["status"]["error"])
+        self.check_time_and_index_names_are_bounded(create)
         self.assertEqual(self.client.get_collections().collections, [])
         self.assertFalse(os.path.exists(os.path.join(self.windrow.folder, "data", "conf.d", "none.yaml")))
         self.assertIn(os.path.join(self.windrow.folder, "data", "conf.d"), self.windrow.command("check-config").stderr)

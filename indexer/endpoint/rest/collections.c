@@ -1,5 +1,4 @@
 /* Collections: their state, their windows; and, where the service offers that, how they come and go. */
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/memory.h"
@@ -10,7 +9,7 @@
 
 enum {
     WINDOWS_TIMEOUT_MS = 5000,
-    CHANGE_TIMEOUT_S = 30,
+    CHANGE_TIMEOUT_MS = 30000,
     PARTITIONS_MAX = 10000,
     NAME_MAX_BYTES = 100,
 };
@@ -239,10 +238,8 @@ static int parse_wish(struct arena *arena, const char *name, const struct doc *b
 /* A change of collections waits for Kafka and for shards. */
 static int begin_change(struct http_request *request, struct error *error)
 {
-    const char *timeout = http_request_argument(request, "timeout");
-    int64_t limit_s = timeout ? strtoll(timeout, NULL, 10) : CHANGE_TIMEOUT_S;
-
-    request->stop.deadline_ns = request->complete_ns + limit_s * INT64_C(1000000000);
+    request->stop.deadline_ns =
+        request->complete_ns + parse_timeout_ms(request, CHANGE_TIMEOUT_MS) * INT64_C(1000000);
     return http_request_wait_begin(request)
                ? 0
                : error_set(error, ERROR_BUSY, "Too many requests wait");
@@ -409,9 +406,10 @@ void rest_handle_index_create(struct http_request *request)
             schema = doc_get(&body, "field_type");
         code = check_index(schema, &error);
         if (code == 0)
-            code = schema ? payload_indexes_set(request, collection, doc_get(&body, "field_name"),
-                                                schema, &error)
-                          : 0; /* of no type: Qdrant finds it out from the points */
+            code = payload_indexes_check_name(doc_get(&body, "field_name"), &error);
+        if (code == 0 && schema) /* of no type: Qdrant finds it out from the points */
+            code = payload_indexes_set(request, collection, doc_get(&body, "field_name"), schema,
+                                       &error);
     }
     if (code == 0)
         reply_index_done(request);

@@ -83,17 +83,22 @@ static int parse_min_offsets(struct arena *arena, const struct doc *map,
     return 0;
 }
 
+int64_t parse_timeout_ms(struct http_request *request, int64_t otherwise_ms)
+{
+    const char *argument = http_request_argument(request, "timeout");
+    uint64_t seconds;
+
+    if (!argument || text_parse_u64(argument, strlen(argument), &seconds) != 0)
+        return otherwise_ms;
+    return seconds > TIMEOUT_MAX_MS / 1000 ? TIMEOUT_MAX_MS : (int64_t)seconds * 1000;
+}
+
 static void parse_timeout(struct http_request *request, const struct doc *map,
                           struct parse_extras *extras)
 {
-    const char *argument = http_request_argument(request, "timeout");
     const struct doc *doc = doc_get(map, "timeout_ms");
-    uint64_t seconds;
 
-    extras->timeout_ms = TIMEOUT_DEFAULT_MS;
-    if (argument && text_parse_u64(argument, strlen(argument), &seconds) == 0)
-        extras->timeout_ms =
-            seconds > TIMEOUT_MAX_MS / 1000 ? TIMEOUT_MAX_MS : (int64_t)seconds * 1000;
+    extras->timeout_ms = parse_timeout_ms(request, TIMEOUT_DEFAULT_MS);
     if (doc && (!doc_as_i64(doc, &extras->timeout_ms) || extras->timeout_ms > TIMEOUT_MAX_MS))
         extras->timeout_ms = TIMEOUT_MAX_MS;
 }

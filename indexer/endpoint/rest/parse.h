@@ -85,6 +85,8 @@ int parse_order_by(const struct doc *order_by, struct arena *arena, struct query
 void parse_ordered_selector(struct query_scroll *scroll, struct parse_selector *selector);
 /** Refuses a string that is no payload path; it would lead nowhere. */
 int parse_path(const struct doc *path, const char *where, struct error *error);
+/** The seconds of `?timeout` as milliseconds, at most ten minutes; `otherwise_ms` without it. */
+int64_t parse_timeout_ms(struct http_request *request, int64_t otherwise_ms);
 /** Reads the extras, then opens the view they ask for. */
 int parse_view(struct http_request *request, const struct doc *body,
                const struct config_collection *collection, struct parse_extras *extras,

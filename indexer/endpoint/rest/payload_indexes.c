@@ -6,9 +6,10 @@
 
 #include "base/memory.h"
 #include "indexer/endpoint/rest/handlers.h"
+#include "indexer/endpoint/rest/parse.h"
 #include "indexer/endpoint/rest/payload_edit.h"
 
-enum { INDEXES_MAX = 1000 };
+enum { INDEXES_MAX = 1000, NAME_BYTES_MAX = 1024 };
 
 /* Two changes at once: the second reads what the first wrote. */
 static pthread_mutex_t change = PTHREAD_MUTEX_INITIALIZER;
@@ -66,6 +67,16 @@ static int write_indexes(struct http_request *request, const struct config_colle
     return code;
 }
 
+int payload_indexes_check_name(const struct doc *field, struct error *error)
+{
+    if (field->count > NAME_BYTES_MAX)
+        return error_set(error, ERROR_INVALID,
+                         "Validation error in JSON body: [$.field_name: %u bytes, at most %d are "
+                         "possible]",
+                         field->count, NAME_BYTES_MAX);
+    return parse_path(field, "$.field_name", error);
+}
+
 int payload_indexes_set(struct http_request *request, const struct config_collection *collection,
                         const struct doc *field, const struct doc *schema, struct error *error)
 {
@@ -104,18 +115,22 @@ static int count_points(struct query_view *view, const struct doc *field, struct
 int payload_indexes_render(struct query_view *view, const struct doc *indexes, struct arena *arena,
                            struct buffer *out, struct error *error)
 {
+    const size_t begin = out->size;
     uint64_t points;
 
     buffer_append_byte(out, '{');
     for (uint32_t i = 0; i < indexes->count; i++) {
+        const struct doc *field = &indexes->items[2 * i];
         const struct doc *schema = &indexes->items[2 * i + 1];
         const struct doc *type = schema->type == DOC_MAP ? doc_get(schema, "type") : schema;
         static const struct doc any = {.type = DOC_STRING, .count = 7, .string = "keyword"};
-        if (count_points(view, &indexes->items[2 * i], arena, &points, error) != 0)
+        if (!doc_path_is_valid(field->string, field->count))
+            continue; /* earlier builds took any name */
+        if (count_points(view, field, arena, &points, error) != 0)
             return error->code;
-        if (i > 0)
+        if (out->size > begin + 1)
             buffer_append_byte(out, ',');
-        doc_write_json(out, &indexes->items[2 * i]);
+        doc_write_json(out, field);
         buffer_append_text(out, ":{\"data_type\":");
         doc_write_json(out, type ? type : &any);
         if (schema->type == DOC_MAP) {

@@ -74,7 +74,9 @@ const struct http_shape rest_numbers = {.types = HTTP_ARRAY, .items = &rest_comp
 /* a.b, a[].b, a[0], "a.b".c */
 #define KEY_PATTERN "(\\\"[^\\\"]+\\\"|[^.\\\\[\\\\]\\\"]+)(\\\\[[0-9]{0,9}\\\\])*"
 
-const char rest_path_pattern[] = "\"pattern\":\"^" KEY_PATTERN "(\\\\." KEY_PATTERN ")*$\"";
+#define PATH_PATTERN "\"pattern\":\"^" KEY_PATTERN "(\\\\." KEY_PATTERN ")*$\""
+
+const char rest_path_pattern[] = PATH_PATTERN;
 const struct http_shape rest_path = {
     .name = "PayloadPath", .types = HTTP_STRING, .also = rest_path_pattern};
 const struct http_shape rest_paths = {.types = HTTP_ARRAY, .items = &rest_path};
@@ -608,8 +610,10 @@ static const struct http_key field_keys[] = {
 };
 static const struct http_shape field_schema = {
     .types = HTTP_STRING | HTTP_OBJECT, .keys = field_keys, .values = field_types};
+static const struct http_shape index_name = {.types = HTTP_STRING,
+                                             .also = PATH_PATTERN ",\"maxLength\":1024"};
 static const struct http_key index_keys[] = {
-    {.name = "field_name", .shape = &rest_path, .required = true},
+    {.name = "field_name", .shape = &index_name, .required = true},
     {.name = "field_schema", .shape = &field_schema, .form = true},
     {.name = "field_type", .shape = &field_schema, .form = true}, /* its name before 1.0 */
     {.name = NULL},
