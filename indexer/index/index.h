@@ -295,7 +295,7 @@ struct index_group_query {
 enum { INDEX_QUERIES_MAX = 64 }; /* searched together */
 
 /** index_group_search for several queries, each with the answer that it would have alone. Lists are
- * read once for all queries that look into them; graphs are searched for one query after another.
+ * read once for all queries that look into them, where their ranges are equal; graphs are searched for one query after another.
  * At most INDEX_QUERIES_MAX. */
 void index_group_searches(struct index_group_query *queries, uint32_t query_count,
                           uint32_t member_count);

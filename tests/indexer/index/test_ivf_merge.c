@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "indexer/index/ivf.h"
+#include "indexer/index/segment.h"
 #include "tests/indexer/index/index_fixture.h"
 #include "tests/support/test_main.h"
 
@@ -251,7 +252,62 @@ START_TEST(ranges_of_rows_are_searched_and_nothing_else)
 }
 END_TEST
 
+/* Two searches that look at the same rows, each with ranges of its own. */
+START_TEST(queries_of_equal_ranges_read_lists_together)
+{
+    enum { QUERIES = 20 };
+    uint64_t state = test_seed();
+    struct setting setting;
+
+    for (size_t m = 0; m < 2; m++) {
+        const struct index_rows ranges[2] = {{3, ROWS / 3}, {ROWS / 2, ROWS - 7}};
+        struct index_rows own[QUERIES][2];
+        struct index_group_query queries[QUERIES];
+        struct index_group_member members[QUERIES];
+        struct index_search searches[QUERIES];
+        struct index_hit hits[QUERIES][K], alone[K];
+        uint32_t owners[QUERIES][K];
+        set_up(&setting, metrics[m], &state);
+        for (uint32_t i = 0; i < QUERIES; i++) {
+            memcpy(own[i], ranges, sizeof(ranges));
+            searches[i] = fixture_search(
+                &setting.data, setting.data.vectors + (size_t)(test_random(&state) % ROWS) * DIM,
+                1 + (uint32_t)(test_random(&state) % K), 64);
+            members[i] = (struct index_group_member){.segment = setting.trained,
+                                                     .ranges = own[i],
+                                                     .range_count = 2,
+                                                     .vector = searches[i].vector,
+                                                     .vector_context = searches[i].vector_context};
+            queries[i] = (struct index_group_query){.members = &members[i],
+                                                    .search = &searches[i],
+                                                    .hits = hits[i],
+                                                    .hit_members = owners[i]};
+        }
+        ck_assert(index_queries_share_rows(queries, QUERIES, 1));
+        index_group_searches(queries, QUERIES, 1);
+        for (uint32_t i = 0; i < QUERIES; i++) {
+            uint32_t count;
+            bool exhausted;
+            ck_assert_int_eq(queries[i].status, 0);
+            ck_assert_int_eq(index_group_search(&members[i], 1, &searches[i], alone, owners[i],
+                                                &count, &exhausted, ERROR_IGNORED),
+                             0);
+            ck_assert_uint_eq(queries[i].hit_count, count);
+            ck_assert_mem_eq(hits[i], alone, count * sizeof(alone[0]));
+        }
+        own[QUERIES - 1][1].end--;
+        ck_assert(!index_queries_share_rows(queries, QUERIES, 1));
+        members[QUERIES - 1].range_count = 1;
+        ck_assert(!index_queries_share_rows(queries, QUERIES, 1));
+        members[QUERIES - 1].ranges = NULL;
+        ck_assert(!index_queries_share_rows(queries, QUERIES, 1));
+        tear_down(&setting);
+    }
+}
+END_TEST
+
 TEST_TABLE(TEST(copied_codes_are_those_of_rows_coded_at_once),
            TEST(lists_of_two_codebooks_or_with_rows_missing_are_refused),
            TEST(outliers_are_found_in_merged_lists),
-           TEST(ranges_of_rows_are_searched_and_nothing_else))
+           TEST(ranges_of_rows_are_searched_and_nothing_else),
+           TEST(queries_of_equal_ranges_read_lists_together))
