@@ -89,6 +89,8 @@ void index_hnsw_graph_delete(struct index_hnsw_graph *graph);
  * with ERROR_UNSUPPORTED before it has taken it. */
 uint64_t index_hnsw_build_bytes(uint32_t count, const struct index_build_options *options);
 uint64_t index_ivf_build_bytes(uint32_t count, const struct index_build_options *options);
+/** Of lists in memory, with their codebook, as index_ivf_code and index_ivf_merge make them. */
+uint64_t index_ivf_code_bytes(uint32_t count, const struct index_build_options *options);
 
 /** Lists instead of a graph; otherwise the same. */
 int index_ivf_build(const float *vectors, uint32_t count, const struct index_build_options *options,
@@ -295,7 +297,7 @@ struct index_group_query {
 enum { INDEX_QUERIES_MAX = 64 }; /* searched together */
 
 /** index_group_search for several queries, each with the answer that it would have alone. Lists are
- * read once for all queries that look into them; graphs are searched for one query after another.
+ * read once for all queries that look into them, where their ranges are equal; graphs are searched for one query after another.
  * At most INDEX_QUERIES_MAX. */
 void index_group_searches(struct index_group_query *queries, uint32_t query_count,
                           uint32_t member_count);

@@ -288,6 +288,18 @@ int index_ivf_code(const float *vectors, uint32_t count, const struct index_buil
     return carry_out(build_with_codebook, vectors, count, options, ivf, error);
 }
 
+uint64_t index_ivf_code_bytes(uint32_t count, const struct index_build_options *options)
+{
+    struct index_pq pq = index_pq_shape(options->dim);
+    uint64_t lists = index_ivf_lists(count, options->lists);
+    uint64_t slots = count + (lists < count ? lists : count) * INDEX_PQ_BLOCK_ROWS;
+
+    return lists * (options->dim * sizeof(float) + index_quantiser_stride(options->dim) +
+                    2 * sizeof(uint32_t)) +
+           index_pq_codeword_floats(&pq) * sizeof(float) +
+           slots * (sizeof(uint32_t) + sizeof(uint16_t) + pq.part_count / 2);
+}
+
 uint64_t index_ivf_build_bytes(uint32_t count, const struct index_build_options *options)
 {
     struct index_pq pq = index_pq_shape(options->dim);

@@ -662,7 +662,25 @@ static void read_chunk(const struct reader *const *readers, uint32_t count, uint
     }
 }
 
-/* One list of one member, chunk by chunk, for all queries that it may still bring something. */
+/* One slice, chunk by chunk, for all queries that it may still bring something. */
+static void read_slice(const struct reader *readers, uint32_t reader_count, uint32_t member,
+                       const struct index_ivf_slice *slice)
+{
+    for (uint32_t block = slice->block; block < slice->end; block += INDEX_IVF_CHUNK_BLOCKS) {
+        const struct reader *some[INDEX_PQ_QUERIES];
+        uint32_t count = 0;
+        for (uint32_t i = 0; i < reader_count; i++) {
+            if (limit_in_list(readers[i].search, readers[i].offset) > 0)
+                some[count++] = &readers[i];
+            if (count == INDEX_PQ_QUERIES || (i + 1 == reader_count && count > 0)) {
+                read_chunk(some, count, member, index_ivf_chunk_of(slice, block));
+                count = 0;
+            }
+        }
+    }
+}
+
+/* What all queries look at of a list of one member. */
 static void read_list(const struct reader *readers, uint32_t reader_count, uint32_t member,
                       uint32_t base, uint32_t list)
 {
@@ -670,20 +688,8 @@ static void read_list(const struct reader *readers, uint32_t reader_count, uint3
     struct index_ivf_slices slices = index_ivf_slices(first, base, list);
     struct index_ivf_slice slice;
 
-    if (!index_ivf_next_slice(&slices, &slice))
-        return;
-    for (uint32_t block = slice.block; block < slice.end; block += INDEX_IVF_CHUNK_BLOCKS) {
-        const struct reader *some[INDEX_PQ_QUERIES];
-        uint32_t count = 0;
-        for (uint32_t i = 0; i < reader_count; i++) {
-            if (limit_in_list(readers[i].search, readers[i].offset) > 0)
-                some[count++] = &readers[i];
-            if (count == INDEX_PQ_QUERIES || (i + 1 == reader_count && count > 0)) {
-                read_chunk(some, count, member, index_ivf_chunk_of(&slice, block));
-                count = 0;
-            }
-        }
-    }
+    while (index_ivf_next_slice(&slices, &slice))
+        read_slice(readers, reader_count, member, &slice);
 }
 
 /* A list in all members; `wanting` has the list in upper halves, the query's place in lower. */

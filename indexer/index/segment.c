@@ -339,22 +339,29 @@ int index_group_search(const struct index_group_member *members, uint32_t member
     return status;
 }
 
-/* Queries that look at different rows of a list do not read it together. */
-static bool any_has_ranges(const struct index_group_query *queries, uint32_t query_count,
-                           uint32_t member_count)
+static bool have_same_ranges(const struct index_group_member *a, const struct index_group_member *b)
 {
-    for (uint32_t i = 0; i < query_count; i++)
+    if (!a->ranges || !b->ranges)
+        return a->ranges == b->ranges;
+    return a->range_count == b->range_count &&
+           memcmp(a->ranges, b->ranges, a->range_count * sizeof(*a->ranges)) == 0;
+}
+
+bool index_queries_share_rows(const struct index_group_query *queries, uint32_t query_count,
+                              uint32_t member_count)
+{
+    for (uint32_t i = 1; i < query_count; i++)
         for (uint32_t j = 0; j < member_count; j++)
-            if (queries[i].members[j].ranges)
-                return true;
-    return false;
+            if (!have_same_ranges(&queries[0].members[j], &queries[i].members[j]))
+                return false;
+    return true;
 }
 
 void index_group_searches(struct index_group_query *queries, uint32_t query_count,
                           uint32_t member_count)
 {
     if (query_count > 1 && member_count > 0 && queries[0].members[0].segment->ivf &&
-        !any_has_ranges(queries, query_count, member_count)) {
+        index_queries_share_rows(queries, query_count, member_count)) {
         index_reads_begin();
         index_ivf_searches(queries, query_count, member_count);
         for (uint32_t i = 0; i < query_count; i++) {

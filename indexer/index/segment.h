@@ -162,7 +162,10 @@ int index_ivf_search(const struct index_group_member *members, uint32_t member_c
                      uint32_t *hit_members, uint32_t *hit_count, bool *exhausted,
                      struct error *error);
 
-/** index_group_searches through lists of one codebook. */
+/** Whether all queries look at the same rows of each member: others do not read a list together. */
+bool index_queries_share_rows(const struct index_group_query *queries, uint32_t query_count,
+                              uint32_t member_count);
+/** index_group_searches through lists of one codebook, for queries that share rows. */
 void index_ivf_searches(struct index_group_query *queries, uint32_t query_count,
                         uint32_t member_count);
 

@@ -245,16 +245,23 @@ static void give_memory(struct build *build)
     build->memory_bytes = 0;
 }
 
+static uint64_t build_bytes(const struct build *build)
+{
+    return build->bytes
+               ? build->bytes(build->bytes_context, &build->options)
+               : worker_build_bytes(&build->options, build->lists, build->row_count, build->copies);
+}
+
 /* With as many of the threads as fit. */
 static int take_memory(struct build *build, struct error *error)
 {
     struct index_build_options *options = &build->options;
     uint64_t limit = *build->memory->limit_bytes;
-    uint64_t bytes = worker_build_bytes(options, build->lists, build->row_count, build->copies);
+    uint64_t bytes = build_bytes(build);
 
     while (bytes > limit && options->thread_count > 1) {
         options->thread_count--;
-        bytes = worker_build_bytes(options, build->lists, build->row_count, build->copies);
+        bytes = build_bytes(build);
     }
     if (bytes > limit)
         return error_set(error, ERROR_UNSUPPORTED,

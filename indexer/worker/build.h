@@ -50,6 +50,9 @@ struct build {
     float *copy;          /* of the vectors, when they do not lie in one piece; freed by the end */
     bool copies;          /* there is, or will be, such a copy: it counts as the build's memory */
     bool lists;           /* IVF-PQ instead of a graph */
+    /* Memory that it takes with these options; NULL: worker_build_bytes. */
+    uint64_t (*bytes)(const void *context, const struct index_build_options *options);
+    const void *bytes_context;
     struct index_choice choice; /* why it is of its kind; a trial: that is found out first */
     const char *directory;      /* for the files of a trial */
     struct index_ivf_codebook *codebook; /* that goes on, or NULL; deleted by the end */
@@ -69,7 +72,7 @@ struct build {
     double recall;
 };
 
-/** Takes the memory of a build whose row_count, lists and copies are set, before the vectors are
+/** Takes the memory of a build whose row_count, lists, copies and bytes are set, before the vectors are
  * gathered: as many threads as fit. Waits for other builds. ERROR_UNSUPPORTED when one thread is too
  * much already, ERROR_CANCELLED. */
 int worker_build_begin(struct build *build, struct error *error);

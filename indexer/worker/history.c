@@ -1,5 +1,6 @@
 #include "indexer/worker/history.h"
 
+#include <assert.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,7 +13,9 @@
 #include "twcs/twcs.h"
 
 enum {
-    PIECE_ROWS = 65536,      /* coded at a time: their vectors are in memory */
+    PIECE_ROWS_MAX = 65536, /* coded at a time: their vectors are in memory */
+    PIECE_ROWS_MIN = 1024,
+    PIECE_SHARE = 32,        /* of the memory of builds that the vectors of a piece take at most */
     ROWS_PER_LIST = 64,      /* of the sample that a codebook is trained on */
     SAMPLE_ROWS_MIN = 65536, /* as far as there are so many */
     LISTS_DRIFT = 2 /* times more or fewer lists than a codebook for the rows of now would have */
@@ -24,6 +27,15 @@ struct known {
     const struct index_segment *segment;
     const struct index_ivf *lists;
     bool own; /* of the shard that is built for */
+};
+
+/* What a build needs memory for. */
+struct needs {
+    uint32_t lists;
+    uint32_t sample_rows; /* 0: no codebook is trained */
+    uint32_t piece_rows;
+    uint32_t pieces;     /* at most */
+    uint32_t fresh_rows; /* of all pieces */
 };
 
 struct history {
@@ -41,9 +53,11 @@ struct history {
     struct worker_rows all;        /* rows of the span */
     const struct known *heir;      /* of whose codebook and effort; NULL: trained here */
     struct index_segment *trained; /* over the sample, which has what was measured */
-    struct index_ivf **pieces;     /* coded here */
+    struct needs needs;
+    struct index_ivf **pieces; /* coded here */
     uint32_t piece_count;
-    struct index_ivf_part *parts; /* by part of the span */
+    struct index_ivf_part *parts; /* that the span's rows are put together from, in their order */
+    uint32_t part_count;
 };
 
 static bool is_base(const struct known *known)
@@ -105,6 +119,9 @@ static void close_all(struct history *history)
         store_registry_release(history->task->pool->options.registry, &history->leases[i]);
     }
     arena_destroy(&history->arena);
+    history->lease_count = history->known_count = 0;
+    history->snapshot = NULL;
+    history->rows = 0;
 }
 
 /* Lists for the rows of all shards, which a search reads together. */
@@ -189,25 +206,20 @@ static int train(struct history *history, struct error *error)
     struct build *build = history->build;
     struct index_build_options options = build->options;
     uint32_t dim = build->collection->dim;
-    uint64_t count;
-    float *vectors;
+    uint32_t count = history->needs.sample_rows;
+    float *vectors = malloc((size_t)count * dim * sizeof(float));
     struct index_ivf *ivf = NULL;
     int code;
 
-    options.lists = wanted_lists(history);
-    options.codebook = NULL;
-    count = (uint64_t)options.lists * ROWS_PER_LIST;
-    count = count < SAMPLE_ROWS_MIN ? SAMPLE_ROWS_MIN : count;
-    count = count < history->all.row_count ? count : history->all.row_count;
-    vectors = malloc((size_t)count * dim * sizeof(float));
     if (!vectors)
-        return error_set(error, ERROR_MEMORY, "no memory for %llu vectors",
-                         (unsigned long long)count);
-    code = read_sample(history, vectors, (uint32_t)count, error);
+        return error_set(error, ERROR_MEMORY, "no memory for %u vectors", count);
+    options.lists = history->needs.lists;
+    options.codebook = NULL;
+    code = read_sample(history, vectors, count, error);
     if (code == 0)
-        code = index_ivf_build(vectors, (uint32_t)count, &options, &ivf, error);
+        code = index_ivf_build(vectors, count, &options, &ivf, error);
     if (code == 0)
-        code = open_trained(history, vectors, (uint32_t)count, ivf, error);
+        code = open_trained(history, vectors, count, ivf, error);
     if (code == 0)
         build->codebook = index_segment_copy_codebook(history->trained);
     index_ivf_delete(ivf);
@@ -234,12 +246,75 @@ static bool find_codes(const struct history *history, uint64_t codebook,
     return false;
 }
 
-/* Codes parts [first, end), rows from `row` on. */
-static int code_piece(struct history *history, uint32_t first, uint32_t end, uint32_t row,
-                      uint32_t count, struct error *error)
+static uint32_t sample_rows(const struct history *history)
+{
+    uint64_t count = (uint64_t)wanted_lists(history) * ROWS_PER_LIST;
+
+    count = count < SAMPLE_ROWS_MIN ? SAMPLE_ROWS_MIN : count;
+    return (uint32_t)(count < history->all.row_count ? count : history->all.row_count);
+}
+
+static uint32_t piece_rows(const struct build *build)
+{
+    uint64_t rows =
+        *build->memory->limit_bytes / PIECE_SHARE / (build->collection->dim * sizeof(float));
+
+    rows = rows < PIECE_ROWS_MAX ? rows : PIECE_ROWS_MAX;
+    return rows > PIECE_ROWS_MIN ? (uint32_t)rows : PIECE_ROWS_MIN;
+}
+
+/* With all shards open and the heir chosen. */
+static struct needs needs_of(const struct history *history)
+{
+    const struct known *heir = history->heir;
+    struct needs needs = {.lists = heir ? (uint32_t)index_lists_count(heir->lists)
+                                        : wanted_lists(history),
+                          .sample_rows = heir ? 0 : sample_rows(history),
+                          .piece_rows = piece_rows(history->build)};
+    bool goes_on = false;
+
+    for (uint32_t i = 0; i < history->span->part_count; i++) {
+        const struct store_span_part *part = &history->span->parts[i];
+        struct index_ivf_part found;
+        if (heir && find_codes(history, index_segment_codebook(heir->segment), part, &found)) {
+            goes_on = false;
+            continue;
+        }
+        needs.fresh_rows += part->row_count;
+        needs.pieces += !goes_on;
+        goes_on = true;
+    }
+    needs.pieces += needs.fresh_rows / needs.piece_rows;
+    return needs;
+}
+
+/* A sample is trained on; pieces are coded, the vectors of one after the other; then there are their codes and those of
+ * the whole span. */
+static uint64_t history_bytes(const void *context, const struct index_build_options *options)
+{
+    const struct history *history = context;
+    const struct needs *needs = &history->needs;
+    struct index_build_options own = *options;
+    uint64_t vector_bytes = options->dim * sizeof(float);
+    uint64_t codes, training = 0, coding, merging;
+
+    own.lists = needs->lists;
+    codes = needs->pieces * index_ivf_code_bytes(needs->piece_rows, &own);
+    if (needs->sample_rows > 0)
+        training =
+            needs->sample_rows * vector_bytes + index_ivf_build_bytes(needs->sample_rows, &own);
+    coding =
+        codes + needs->piece_rows * vector_bytes + index_ivf_build_bytes(needs->piece_rows, &own);
+    merging = codes + index_ivf_code_bytes((uint32_t)history->span->rows, &own);
+    return training > coding ? (training > merging ? training : merging)
+                             : (coding > merging ? coding : merging);
+}
+
+/* Codes rows of the span that follow one another. */
+static int code_piece(struct history *history, uint32_t first, uint32_t count, struct error *error)
 {
     struct build *build = history->build;
-    uint32_t dim = build->collection->dim, at = 0;
+    uint32_t dim = build->collection->dim;
     float *vectors = malloc((size_t)count * dim * sizeof(float));
     struct index_build_options options = build->options;
     struct index_ivf *piece = NULL;
@@ -248,49 +323,54 @@ static int code_piece(struct history *history, uint32_t first, uint32_t end, uin
     if (!vectors)
         return error_set(error, ERROR_MEMORY, "no memory for %u vectors", count);
     options.codebook = build->codebook;
-    code = worker_rows_copy(&history->all, row, count, dim, build->cancel, vectors, error);
+    code = worker_rows_copy(&history->all, first, count, dim, build->cancel, vectors, error);
     if (code == 0)
         code = index_ivf_code(vectors, count, &options, &piece, error);
     free(vectors);
     if (code != 0)
         return code;
+    assert(history->piece_count < history->needs.pieces);
     history->pieces[history->piece_count++] = piece;
-    for (uint32_t i = first; i < end; i++) {
-        uint32_t rows = history->span->parts[i].row_count;
-        history->parts[i] = (struct index_ivf_part){piece, at, rows};
-        at += rows;
-    }
+    history->parts[history->part_count++] = (struct index_ivf_part){piece, 0, count};
     return 0;
 }
 
-/* Codes of all parts: those that there are, and pieces of those that there are not. A piece is of parts that follow
- * one another; a part larger than a piece is one. */
+/* Rows [first, end) in pieces. */
+static int code_rows(struct history *history, uint32_t first, uint32_t end, struct error *error)
+{
+    int code = 0;
+
+    while (code == 0 && first < end) {
+        uint32_t count = end - first;
+        count = count < history->needs.piece_rows ? count : history->needs.piece_rows;
+        code = code_piece(history, first, count, error);
+        first += count;
+    }
+    return code;
+}
+
+/* Codes of all rows: those that there are, and pieces of parts without, which follow one another. */
 static int find_parts(struct history *history, uint64_t codebook, struct error *error)
 {
     const struct worker_span *span = history->span;
-    uint32_t first = 0, row = 0, count = 0;
+    uint32_t pieces = history->needs.pieces, coded = 0, row = 0;
     int code = 0;
 
-    history->parts =
-        memory_checked(arena_calloc(&history->arena, span->part_count, sizeof(*history->parts)));
+    history->parts = memory_checked(
+        arena_calloc(&history->arena, span->part_count + pieces, sizeof(*history->parts)));
     history->pieces =
-        memory_checked(arena_calloc(&history->arena, span->part_count, sizeof(struct index_ivf *)));
+        memory_checked(arena_calloc(&history->arena, pieces + 1, sizeof(struct index_ivf *)));
     for (uint32_t i = 0; i < span->part_count && code == 0; i++) {
         uint32_t rows = span->parts[i].row_count;
-        bool known = find_codes(history, codebook, &span->parts[i], &history->parts[i]);
-        if (count > 0 && (known || count + rows > PIECE_ROWS)) {
-            code = code_piece(history, first, i, row - count, count, error);
-            count = 0;
-        }
-        if (!known) {
-            first = count == 0 ? i : first;
-            count += rows;
+        struct index_ivf_part found;
+        if (find_codes(history, codebook, &span->parts[i], &found)) {
+            code = code_rows(history, coded, row, error);
+            history->parts[history->part_count++] = found;
+            coded = row + rows;
         }
         row += rows;
     }
-    if (count > 0 && code == 0)
-        code = code_piece(history, first, span->part_count, row - count, count, error);
-    return code;
+    return code == 0 ? code_rows(history, coded, row, error) : code;
 }
 
 static int write_merged(struct history *history, struct error *error)
@@ -299,7 +379,7 @@ static int write_merged(struct history *history, struct error *error)
     const struct index_segment *measured =
         history->heir ? history->heir->segment : history->trained;
     struct index_ivf *ivf = NULL;
-    int code = index_ivf_merge(history->parts, history->span->part_count, &ivf, error);
+    int code = index_ivf_merge(history->parts, history->part_count, &ivf, error);
 
     if (code != 0)
         return code;
@@ -333,13 +413,29 @@ static int measure(struct history *history, bool *low_recall, struct error *erro
     return code;
 }
 
-static int build_all(struct history *history, bool *low_recall, struct error *error)
+/* What there is: codes, a codebook, rows. */
+static int look(struct history *history, struct error *error)
 {
-    int code = open_all(history, error);
+    int code;
 
+    arena_create(&history->arena, 0);
+    code = open_all(history, error);
     if (code != 0)
         return code;
     history->heir = choose_heir(history);
+    history->needs = needs_of(history);
+    return 0;
+}
+
+static int build_all(struct history *history, bool *low_recall, struct error *error)
+{
+    int code = look(history, error);
+
+    if (code != 0)
+        return code;
+    /* Meanwhile codes may have gone. */
+    if (history_bytes(history, &history->build->options) > history->build->memory_bytes)
+        return error_set(error, ERROR_MEMORY, "there is more to code than memory was taken for");
     if (history->heir)
         history->build->codebook = index_segment_copy_codebook(history->heir->segment);
     else if (history->span->tier == TWCS_TAIL_TIER)
@@ -374,7 +470,10 @@ static int build_in_turn(struct history *history, bool *low_recall, struct error
 
     if (base && !build_memory_take_turn(build->memory, build->cancel, build->pool))
         return error_set(error, ERROR_CANCELLED, "cancelled");
-    code = worker_build_begin(build, error);
+    code = look(history, error);
+    close_all(history); /* no file is held while memory is waited for */
+    if (code == 0)
+        code = worker_build_begin(build, error);
     if (code == 0)
         code = build_all(history, low_recall, error);
     if (base)
@@ -394,7 +493,8 @@ int worker_history_build(struct worker_task *task, const struct worker_span *spa
     build.span = span;
     build.lists = true;
     build.row_count = (uint32_t)span->rows;
-    arena_create(&history.arena, 0);
+    build.bytes = history_bytes;
+    build.bytes_context = &history;
     code = build_in_turn(&history, low_recall, error);
     task->recall = build.recall;
     worker_build_end(&build);

@@ -195,6 +195,32 @@ START_TEST(base_that_waits_for_its_turn_has_no_memory)
 }
 END_TEST
 
+/* Beside the lists of all rows there are the vectors of the sample that a codebook is trained on, here all. Rows are coded
+ * in pieces, of which one window fills several. */
+START_TEST(base_has_memory_for_its_sample_and_is_coded_in_pieces)
+{
+    enum { LARGE = 3000, DIM = 16, ALL = WINDOWS * ROWS + LARGE };
+    const struct index_build_options options = {
+        .metric = VECTOR_METRIC_L2, .dim = DIM, .thread_count = 1};
+    uint64_t lists = worker_build_bytes(&options, true, ALL, false);
+    uint64_t sample = ALL * DIM * sizeof(float);
+
+    for (int fits = 0; fits < 2; fits++) {
+        struct worker_fixture *fixture = fixture_start("history", LISTS, 1);
+        struct found base;
+        fixture->config->build_memory_max_bytes = lists + (fits ? sample : sample / 2);
+        seal(fixture, 0, WINDOWS);
+        fixture_seal(fixture, WINDOWS, LARGE);
+        (void)worker_pool_reconcile(fixture->pool);
+        fixture_wait_drained(fixture->queue);
+        base = find_span(fixture, TWCS_BASE_TIER);
+        ck_assert_uint_eq(base.rows, fits ? ALL : 0);
+        ck_assert(!fits || base.recall >= 0.85);
+        fixture_stop(fixture);
+    }
+}
+END_TEST
+
 /* Lists are the root of the rows of now: a codebook of a tenth of them is too coarse. */
 START_TEST(base_that_has_outgrown_its_codebook_is_trained_anew)
 {
@@ -238,5 +264,6 @@ TEST_TABLE(TEST(what_settles_goes_into_the_tail_and_in_the_end_into_the_base),
            TEST(base_below_the_recall_floor_is_measured_and_not_served),
            TEST(windows_that_go_and_windows_that_change_leave_the_base),
            TEST(shards_take_one_codebook), TEST(base_that_waits_for_its_turn_has_no_memory),
+           TEST(base_has_memory_for_its_sample_and_is_coded_in_pieces),
            TEST(base_that_has_outgrown_its_codebook_is_trained_anew),
            TEST(history_is_loaded_after_a_restart_and_goes_when_it_is_switched_off))
