@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "base/checksum.h"
+#include "base/logger.h"
 #include "store/files/backup_files.h"
 
 int store_backup_begin(struct io *io, const char *folder, char token[STORE_BACKUP_TOKEN_BYTES],
@@ -41,8 +42,12 @@ int store_backup_check(struct io *io, const char *folder, const char *token, str
     buffer_destroy(&begun);
     if (equal)
         return 0;
-    return error_set(error, ERROR_INVALID, "%s is not a backup begun with this token%s%s", folder,
-                     local.text[0] ? ": " : "", local.text);
+    /* The reply must not tell which paths exist: it is the same for all of them. */
+    log_warning("store", "%s is not a backup begun with the token of the request%s%s", folder,
+                local.text[0] ? ": " : "", local.text);
+    return error_set(error, ERROR_INVALID,
+                     "%s is not a backup begun with this token: the log of the service says why",
+                     folder);
 }
 
 int store_backup_finish(struct io *io, const char *folder, const struct store_backup_shard *shards,

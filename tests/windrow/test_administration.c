@@ -122,7 +122,10 @@ START_TEST(operators_are_answered_without_a_broker)
         {"/collections/news/resume", "{\"shard\":\"0\",\"how\":\"hope\"}", 400, "$.how"},
         {"/collections/news/resume", "{\"how\":\"skip\"}", 400, "$.shard"},
         {"/backup", "{\"folder\":\"here\",\"token\":\"a\"}", 400, "absolute path"},
-        {"/backup", "{\"folder\":\"/nowhere\",\"token\":\"a\"}", 400, "begun with this token"},
+        {"/backup", "{\"folder\":\"/nowhere\",\"token\":\"a\"}", 400,
+         "/nowhere is not a backup begun with this token: the log"},
+        {"/backup", "{\"folder\":\"/etc/passwd\",\"token\":\"a\"}", 400,
+         "/etc/passwd is not a backup begun with this token: the log"},
         {"/clock/trust", "{}", 200, "\"was_frozen\":false"},
         {"/internal/segment", "{}", 400, "takes no body"},
     };
