@@ -455,12 +455,17 @@ class RunTimeCollections(unittest.TestCase):
             with self.assertRaisesRegex(refusals, "Vector with name `text`"):
                 client.query_points(name, query=3, using="text")
         self.client.update_vectors(name, [models.PointVectors(id=3, vector={"text": [1.0, 2.25]})], wait=True)
-        over_grpc.update_vectors(name, [models.PointVectors(id=1, vector={"tokens": [[9.0, 9.0]]})], wait=True)
+        # One point twice in a request: each entry counts.
+        over_grpc.update_vectors(name, [
+            models.PointVectors(id=1, vector={"tokens": [[7.0, 7.0]], "image": VECTORS[3]}), models.PointVectors(id=1, vector={"tokens": [[9.0, 9.0]]}),
+            models.PointVectors(id=1, vector={"words": models.SparseVector(indices=[4], values=[2.0])})], wait=True)
         over_grpc.delete_vectors(name, ["text"], points=[1, 11], wait=True)
         self.client.set_payload(name, {"seen": True}, points=[1], wait=True)
         vectors = {point.id: point.vector for point in over_grpc.retrieve(name, [1, 3], with_vectors=True)}
-        self.assertEqual({point: set(one) for point, one in vectors.items()}, {1: {"image", "tokens"}, 3: {"image", "text", "tokens"}})
+        self.assertEqual({point: set(one) for point, one in vectors.items()}, {1: {"image", "tokens", "words"}, 3: {"image", "text", "tokens"}})
         self.assertEqual(vectors[1]["tokens"], [[9.0, 9.0]])
+        length = sum(x * x for x in VECTORS[3]) ** 0.5
+        self.assertEqual([round(x * length, 3) for x in vectors[1]["image"]], [round(x, 3) for x in VECTORS[3]])
         self.assertEqual([point.id for point in self.client.query_points(name, query=[1.0, 2.0], using="text", limit=2).points], [3, 21])
         with self.assertRaisesRegex(UnexpectedResponse, "no list"):
             self.client.create_collection("lists", vectors_config=params(2, models.Distance.DOT, multivector_config=models.MultiVectorConfig(comparator=models.MultiVectorComparator.MAX_SIM)))

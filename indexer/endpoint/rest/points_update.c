@@ -96,6 +96,12 @@ static int parse_points(struct update *update, const struct doc *body, struct er
     if (write_parse_points(&update->request->arena, update->collection, body, &points, &count,
                            error) != 0)
         return error->code;
+    for (size_t i = 0; update->kind == UPDATE_VECTORS && i < count; i++)
+        if (!points[i].vector && (!points[i].parts || points[i].parts->count == 0))
+            return error_set(error, ERROR_INVALID,
+                             "Validation error in JSON body: [points[%zu].vector: must specify "
+                             "vectors to update for point]",
+                             i);
     make_points(update, count);
     for (size_t i = 0; i < count; i++)
         update->points[i] = (struct update_point){.id = points[i].id,
@@ -182,8 +188,27 @@ static bool same_id(const struct update_point *a, const struct update_point *b)
     return bytes_equal(a->id.bytes, a->id.size_bytes, b->id.bytes, b->id.size_bytes);
 }
 
-/* One entry an id: as if they came one after the other, the last one counts, and of inserts the
- * first. Sorted by id. */
+/* The point with the vectors that a later entry gives it. */
+static struct update_point with_vectors(struct arena *arena, const struct update_point *point,
+                                        const struct update_point *later)
+{
+    struct update_point both = *later;
+    struct doc *parts;
+
+    if (!both.vector)
+        both.vector = point->vector;
+    if (!both.parts || !point->parts) {
+        both.parts = both.parts ? both.parts : point->parts;
+        return both;
+    }
+    parts = doc_items(arena, 1);
+    *parts = payload_merge(arena, point->parts, later->parts);
+    both.parts = parts;
+    return both;
+}
+
+/* One entry an id, as if they came one after the other: the last one counts, of inserts the first, and of
+ * vectors each that is named. Sorted by id. */
 static void sort_points(struct update *update)
 {
     size_t kept = 0;
@@ -197,7 +222,11 @@ static void sort_points(struct update *update)
         bool again = kept > 0 && same_id(&update->points[kept - 1], &update->points[i]);
         if (again && update->mode == MODE_INSERT_ONLY)
             continue;
-        update->points[kept - again] = update->points[i];
+        update->points[kept - again] =
+            again && update->kind == UPDATE_VECTORS
+                ? with_vectors(&update->request->arena, &update->points[kept - 1],
+                               &update->points[i])
+                : update->points[i];
         kept += !again;
     }
     update->count = kept;
