@@ -108,7 +108,7 @@ class Updates(unittest.TestCase):
         self.upsert(windrow, [1])
         self.assertIn("No point with id 5", self.call(windrow, "POST", "/payload", {"payload": {"a": 1}, "points": [1, 5]}, 404))
         self.assertIn("dim: 4, got 2", self.call(windrow, "PUT", "/vectors", {"points": [{"id": 1, "vector": [1, 2]}]}, 400))
-        self.assertIn("one vector", self.call(windrow, "POST", "/vectors/delete", {"points": [1], "vector": [""]}, 501))
+        self.assertIn("error: image", self.call(windrow, "POST", "/vectors/delete", {"points": [1], "vector": ["image"]}, 400))
         self.assertIn("`points` or `filter`", self.call(windrow, "POST", "/payload", {"payload": {"a": 1}}, 400))
         self.assertIn("$.key", self.call(windrow, "POST", "/payload", {"payload": {"a": 1}, "key": "a..b", "points": [1]}, 400))
         self.assertIn("$.key", self.call(windrow, "POST", "/payload", {"payload": {"a": 1}, "key": "a." * 40 + "b", "points": [1]}, 400))
