@@ -23,8 +23,11 @@ struct framing {
     size_t headers, bytes;
     unsigned content_lengths, transfer_encodings, content_encodings, hosts;
     const char *transfer_encoding;
+    const char *line; /* where the next one has to begin; NULL: it began elsewhere */
     const char *fault;
 };
+
+enum { LINE_END = 2 }; /* CR and LF */
 
 /* libmicrohttpd appends a line that goes on with its header (RFC 9112, 5.2) to the header's NAME, which nobody finds
  * then: a proxy that unfolds it reads chunks, and we a length. */
@@ -57,14 +60,37 @@ static enum MHD_Result look_for_nul(void *context, enum MHD_ValueKind kind, cons
     return MHD_YES;
 }
 
+/* libmicrohttpd before 1.0 writes NULs over colons and the ends of lines, and then looks for NULs. A line without a name
+ * or with a NUL in front ends the headers for it, and the rest is read as another request; a NUL ends a value. So a head
+ * is taken only if its lines, as they were understood, fill it: CR LF leaves two NULs behind each of them. One thing
+ * escapes this: a colon or NUL with a bare LF leaves two as well. */
+static bool head_is_plain(const struct http_request *request, const struct http_head *head,
+                          const struct framing *framing)
+{
+    size_t bytes;
+
+    if (*MHD_get_version() != '0')
+        return true; /* it refuses all this, and lays heads out otherwise */
+    bytes = MHD_get_connection_info(request->connection, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE)
+                ->header_size;
+    return http_connection_of(request)->uri_end + 1 == head->version && framing->line &&
+           framing->line + LINE_END == head->begin + bytes;
+}
+
 static enum MHD_Result look_at_header(void *context, enum MHD_ValueKind kind, const char *name,
                                       const char *value)
 {
     struct framing *framing = context;
+    const size_t name_length = strlen(name), value_length = value ? strlen(value) : 0;
+    const char *after = name + name_length + 1;
 
     (void)kind;
     framing->headers++;
-    framing->bytes += strlen(name) + (value ? strlen(value) : 0) + HEADER_OVERHEAD;
+    framing->bytes += name_length + value_length + HEADER_OVERHEAD;
+    framing->line =
+        name == framing->line && value == after + strspn(after, " \t") && !strchr(value, '\r')
+            ? value + value_length + LINE_END
+            : NULL;
     if (!name_is_plain(name))
         framing->fault = "A header's name ends at its colon, its value on the same line";
     if (strcasecmp(name, "Content-Length") == 0)
@@ -82,9 +108,9 @@ static enum MHD_Result look_at_header(void *context, enum MHD_ValueKind kind, co
 
 /* A proxy in front that reads such a request's end in another place than libmicrohttpd takes what
  * follows for the next client's request (RFC 9112, 6.3 and 11.2). */
-static bool framing_is_plain(struct http_request *request)
+static bool framing_is_plain(struct http_request *request, const struct http_head *head)
 {
-    struct framing framing = {0};
+    struct framing framing = {.line = head->version + strlen(head->version) + LINE_END};
 
     (void)MHD_get_connection_values(request->connection, MHD_HEADER_KIND, look_at_header, &framing);
     (void)MHD_get_connection_values(request->connection, MHD_GET_ARGUMENT_KIND, look_for_nul,
@@ -105,6 +131,9 @@ static bool framing_is_plain(struct http_request *request)
                  strcasecmp(framing.transfer_encoding, "chunked") != 0)
             framing.fault = "The only Transfer-Encoding understood is chunked";
     }
+    if (!framing.fault && !head_is_plain(request, head, &framing))
+        framing.fault = "A line of the head has no name, or a NUL, CR or LF inside";
+    request->is_chunked = framing.transfer_encodings > 0;
     if (framing.fault)
         http_reply_error(request, 400, "%s", framing.fault);
     else if (framing.headers > HEADERS_MAX || framing.bytes > HEADERS_MAX_BYTES)
@@ -291,9 +320,9 @@ static bool client_is_known(struct http_request *request)
     return false;
 }
 
-bool http_admit(struct http_request *request)
+bool http_admit(struct http_request *request, const struct http_head *head)
 {
-    if (!framing_is_plain(request))
+    if (!framing_is_plain(request, head))
         return false;
     if (request->route && request->route->route->access == HTTP_PROBE)
         return true; /* probes come without keys */

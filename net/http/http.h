@@ -126,6 +126,7 @@ struct http_request {
     const char *cors_origin;      /* the web page's, when it may use the service; or NULL */
     bool closes;                  /* the connection ends with it */
     bool needs_host;              /* it is of HTTP/1.1 */
+    bool is_chunked;              /* its body is: the connection ends with it */
     char who[HTTP_CALLER_BYTES];  /* name of the caller's key, or "" */
     unsigned retry_after_seconds; /* Retry-After header of a 429 or 503, 0: none */
     bool partial;                 /* header windrow-partial: 1 */

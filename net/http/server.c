@@ -265,7 +265,7 @@ static enum MHD_Result send_reply(struct http_request *request)
                    "api-key, authorization, content-type");
         add_header(response, "Access-Control-Max-Age", "600");
     }
-    if (request->closes)
+    if (request->closes || request->is_chunked) /* whose trailers nobody looked at */
         add_header(response, "Connection", "close");
     if (request->retry_after_seconds > 0) {
         snprintf(seconds, sizeof(seconds), "%u", request->retry_after_seconds);
@@ -416,7 +416,8 @@ static struct pending *pending_new(struct http_server *server, struct MHD_Connec
     pending->request.stop.abandoned = is_abandoned;
     pending->request.stop.context = pending;
     (void)http_route_find(&pending->request);
-    pending->refused = !http_admit(&pending->request);
+    pending->refused =
+        !http_admit(&pending->request, &(struct http_head){.begin = method, .version = version});
     pending->body_unused = !has_use_for_body(&pending->request);
     if (!pending->refused && !pending->body_unused &&
         http_coding_parse(

@@ -25,9 +25,16 @@ struct http_connection {
     struct http_connection *older, *newer; /* of those of its lane that wait for their clients */
     int socket;
     uint32_t lane;
-    bool waits;                         /* is in that list */
-    bool is_closed;                     /* by us: libmicrohttpd has not noticed yet */
-    struct http_tls_client certificate; /* the connection's I/O thread alone changes it */
+    bool waits;     /* is in that list */
+    bool is_closed; /* by us: libmicrohttpd has not noticed yet */
+    /* The connection's I/O thread alone changes these. */
+    struct http_tls_client certificate;
+    const char *uri_end; /* of its latest request, in libmicrohttpd's buffer */
+};
+
+/* The head of a request where libmicrohttpd keeps it: as it came, with NULs over the ends of its parts. */
+struct http_head {
+    const char *begin, *version;
 };
 
 struct http_connection_lane {
@@ -88,7 +95,7 @@ const char *http_percent_decode(struct arena *arena, const char *text, size_t le
 bool http_route_find(struct http_request *request);
 /** Whether the request may go on, by its headers alone; else its reply says why not. A route was
  * looked for before (a 404 or 405 lies ready), and is told only to who may know. */
-bool http_admit(struct http_request *request);
+bool http_admit(struct http_request *request, const struct http_head *head);
 /** The session of a connection over TLS. */
 gnutls_session_t http_session_of(struct MHD_Connection *connection);
 /** The connection that the request came on. */

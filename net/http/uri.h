@@ -8,8 +8,8 @@
 
 enum { HTTP_ARGUMENTS_MAX = 100 }; /* of a query */
 
-/** For MHD_OPTION_URI_LOG_CALLBACK, which comes first: cuts the query off that has more parameters. What it
- * returns is the request's slot. */
+/** For MHD_OPTION_URI_LOG_CALLBACK, which comes first: notes where the URI ends, and cuts the query off that has
+ * more parameters. What it returns is the request's slot. */
 void *http_uri_cut(void *context, const char *uri, struct MHD_Connection *connection);
 /** Whether that is the slot of a request whose query was cut off. */
 bool http_uri_was_cut(const void *slot);

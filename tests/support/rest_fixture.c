@@ -1,10 +1,13 @@
 #include "tests/support/rest_fixture.h"
 
+#include <arpa/inet.h>
 #include <curl/curl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "indexer/endpoint/pages/pages.h"
 #include "store/append.h"
@@ -193,4 +196,48 @@ void check_all(const struct fixture *fixture, const struct expectation *cases, s
                       cases[i].body ? cases[i].body : "", answer.status, buffer_text(&answer.body));
         answer_free(&answer);
     }
+}
+
+int connect_to(const struct fixture *fixture)
+{
+    struct timeval timeout = {.tv_sec = 20};
+    struct sockaddr_in address = {.sin_family = AF_INET,
+                                  .sin_port = htons(http_server_port(fixture->server)),
+                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    int connection = socket(AF_INET, SOCK_STREAM, 0);
+
+    ck_assert_int_eq(connect(connection, (const struct sockaddr *)&address, sizeof(address)), 0);
+    ck_assert_int_eq(setsockopt(connection, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout)), 0);
+    return connection;
+}
+
+void send_bytes(int connection, const char *bytes, size_t size)
+{
+    while (size > 0) {
+        ssize_t sent = send(connection, bytes, size, MSG_NOSIGNAL);
+        ck_assert_int_gt(sent, 0);
+        bytes += sent;
+        size -= (size_t)sent;
+    }
+}
+
+const char *converse_bytes(const struct fixture *fixture, const char *request, size_t length)
+{
+    static char reply[8192];
+    int connection = connect_to(fixture);
+    size_t size = 0;
+    ssize_t got;
+
+    send_bytes(connection, request, length);
+    while (size + 1 < sizeof(reply) &&
+           (got = recv(connection, reply + size, sizeof(reply) - 1 - size, 0)) > 0)
+        size += (size_t)got;
+    close(connection);
+    reply[size] = '\0';
+    return reply;
+}
+
+const char *converse(const struct fixture *fixture, const char *request)
+{
+    return converse_bytes(fixture, request, strlen(request));
 }

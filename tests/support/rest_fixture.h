@@ -63,4 +63,11 @@ void check_all(const struct fixture *fixture, const struct expectation *cases, s
 #define CHECK_ALL(fixture, cases) check_all(fixture, cases, sizeof(cases) / sizeof(cases[0]))
 #define C                         "/collections/news"
 
+/** A connection of one's own to the server, which waits 20 s for bytes. */
+int connect_to(const struct fixture *fixture);
+void send_bytes(int connection, const char *bytes, size_t size);
+/** Sends and reads until the server closes; returns everything that came, until the next call. */
+const char *converse(const struct fixture *fixture, const char *request);
+const char *converse_bytes(const struct fixture *fixture, const char *request, size_t length);
+
 #endif
