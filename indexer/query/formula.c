@@ -69,17 +69,17 @@ struct found {
     size_t count;
 };
 
-/* An array stands for its elements. */
+/* An array stands for its elements; a null is no value. */
 static bool visit(void *context, const struct doc *value)
 {
     struct found *found = context;
-    bool array = value->type == DOC_ARRAY;
-    size_t count = array ? value->count : 1;
+    const struct doc *each = value->type == DOC_ARRAY ? value->items : value;
+    size_t count = value->type == DOC_ARRAY ? value->count : 1;
 
-    if (found->count == 0 && count > 0)
-        found->value = array ? value->items : value;
-    found->count += count;
-    return !filter_may_go_on(found->subject, 1);
+    for (size_t i = 0; i < count; i++)
+        if (each[i].type != DOC_NULL && found->count++ == 0)
+            found->value = &each[i];
+    return !filter_may_go_on(found->subject, count + 1);
 }
 
 /* The one value that the path leads to, or the default. NULL: it failed. */

@@ -530,6 +530,7 @@ class RunTimeCollections(unittest.TestCase):
                 config = self.windrow.request("GET", "/collections/bare").json()["result"]["config"]
                 self.assertEqual((config["params"]["vectors"], "quantization_config" in config), ({"size": 4, "distance": "Dot"}, False))
                 client.delete_collection("bare")
+        self.check_quantization_by_its_other_name()
         self.assertEqual(self.client.http.collections_api.get_collection("rest").result.config.params.read_fan_out_factor, 2)
         self.windrow.process.send_signal(signal.SIGHUP)
         harness.wait_for(lambda: "nothing changed" in self.windrow.log(), "a reload that finds the settings as they are")
@@ -546,12 +547,26 @@ class RunTimeCollections(unittest.TestCase):
             ({"quantization_config": "Off"}, 400, "`Disabled`"),
             ({"optimizers_config": {"speed": 1}}, 400, "$.optimizers_config: unknown field `speed`"),
             ({"metadata": {"large": "x" * 70_000}}, 400, "at most 65536"),
+            ({"vectors": {"": {"memory": "pinned"}}}, 422, '[vectors..memory: value "pinned" invalid'),
+            ({"params": {"payload": {"memory": "pinned"}}}, 422, '[params.payload.memory: value "pinned" invalid'),
             ({"strict_mode_config": {"enabled": True}}, 501, "strict_mode_config"),
         ):
             with self.subTest(body=str(body)[:60]):
                 reply = self.windrow.request("PATCH", "/collections/rest", body)
                 self.assertEqual(reply.status, status, reply.body)
                 self.assertIn(words, reply.json()["status"]["error"])
+
+    def check_quantization_by_its_other_name(self):
+        body = {"vectors": {"size": 4, "distance": "Dot", "hnsw_config": {"m": 20}, "memory": "cold"}, "sparse_vectors": {"text": {"index": {"memory": "pinned"}}},
+                "hnsw_config": {"m": 10, "inline_storage": True}, "quantization": {"scalar": {"type": "int8"}}}
+        self.assertEqual(self.windrow.request("PUT", "/collections/bare", body).status, 200)
+        found = self.windrow.request("GET", "/collections/bare").json()["result"]
+        config = found["config"]
+        self.assertEqual((config["quantization_config"], config["hnsw_config"]["m"], "warnings" in found), (body["quantization"], 10, False))
+        self.assertEqual((config["params"]["vectors"], config["params"]["sparse_vectors"]), (body["vectors"], body["sparse_vectors"]))
+        self.client.update_collection("bare", quantization_config=models.Disabled.DISABLED)
+        self.assertIn("inline_storage", self.client.get_collection("bare").warnings[0].message)
+        self.client.delete_collection("bare")
 
     def test_changes_at_the_same_time_lose_no_key(self):
         writers, keys = 8, 6
@@ -596,6 +611,10 @@ class RunTimeCollections(unittest.TestCase):
             ("none", {**create, "sparse_vectors": {"": {}}}, 400, "not the name of a vector"),
             ("none", {**create, "sparse_vectors": {"text": {"modifier": "bm25"}}}, 400, "$.sparse_vectors.text.modifier"),
             ("none", {"sparse_vectors": {"text": {}}}, 400, "`vectors`"),
+            ("none", {"vectors": {**create["vectors"], "memory": "pinned"}}, 422, '[vectors.memory: value "pinned" invalid, must be cold or cached'),
+            ("none", {"vectors": {"text": {**create["vectors"], "memory": "pinned"}}}, 422, "[vectors.text.memory: "),
+            ("none", {**create, "payload": {"memory": "pinned"}}, 422, "[payload.memory: "),
+            ("none", {**create, "quantization": {"scalar": {}}, "quantization_config": {"scalar": {}}}, 400, "only one of `quantization_config` and `quantization`"),
             ("none", {**create, "windrow": {"windw": "1h"}}, 400, "unknown key windw"),
             ("none", {**create, "windrow": {"ttl": "1x"}}, 400, "none.yaml:"),
             ("none", {**create, "windrow": {"begin_offsets": ["5"]}}, 400, "windrow.yaml only"),

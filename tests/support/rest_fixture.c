@@ -27,10 +27,10 @@ static int64_t count_thread(struct io *io)
     return io_wall_ms(io_posix());
 }
 
-static void append_point(struct fixture *fixture, uint64_t id, int64_t offset)
+void fixture_append_point(struct fixture *fixture, uint64_t id, int64_t offset,
+                          const uint8_t *payload, uint32_t payload_bytes)
 {
     float vector[DIM] = {1.0F, (float)id, 0.5F, 0.0F};
-    static const uint8_t payload[] = {0x81, 0xa1, 'n', 0x01}; /* {"n": 1} */
     struct store_key key;
     struct store_record record;
     struct store_group group;
@@ -43,7 +43,7 @@ static void append_point(struct fixture *fixture, uint64_t id, int64_t offset)
                                    .event_time_ms = 1000 + (int64_t)id,
                                    .vector = vector,
                                    .payload = payload,
-                                   .payload_bytes = sizeof(payload)};
+                                   .payload_bytes = payload_bytes};
     group = (struct store_group){.records = &record,
                                  .record_count = 1,
                                  .next_offset = offset + 1,
@@ -64,6 +64,7 @@ void fixture_start_server(struct fixture *fixture)
 
 void fixture_open(struct fixture *fixture)
 {
+    static const uint8_t payload[] = {0x81, 0xa1, 'n', 0x01}; /* {"n": 1} */
     static const char *topics[] = {"news"};
     struct store_options store_options = {
         .data_dir = test_directory(), .memory_max_bytes = 64 << 20, .memtable_max_bytes = 1 << 20};
@@ -94,7 +95,7 @@ void fixture_open(struct fixture *fixture)
                                        &fixture->shard, &error) == 0,
                   "%s", error.text);
     for (uint64_t id = 0; id < POINTS; id++)
-        append_point(fixture, id, (int64_t)id);
+        fixture_append_point(fixture, id, (int64_t)id, payload, sizeof(payload));
     fixture->rest = rest_new(&(struct rest_options){.config = &fixture->config,
                                                     .registry = fixture->registry,
                                                     .metrics = fixture->metrics,

@@ -49,6 +49,9 @@ struct expectation {
 
 void fixture_open(struct fixture *fixture);
 void fixture_close(struct fixture *fixture);
+/** The point `id` with the vector [1, id, 0.5, 0] and the time 1000 + id milliseconds; `payload` is MessagePack. */
+void fixture_append_point(struct fixture *fixture, uint64_t id, int64_t offset,
+                          const uint8_t *payload, uint32_t payload_bytes);
 /** Another server with the fixture's routes; the former must be deleted. */
 void fixture_start_server(struct fixture *fixture);
 

@@ -120,6 +120,7 @@ struct doc client_settings_take(struct arena *arena, const struct doc *body, con
     put_section(&settings, "params", &section);
     for (size_t i = 0; sections[i]; i++)
         put_section(&settings, sections[i], doc_get(body, sections[i]));
+    put_section(&settings, "quantization_config", doc_get(body, "quantization"));
     if (metadata) { /* without `windrow`, which is read as settings of windrow's own */
         struct doc *pair = doc_items(arena, 2);
         const struct doc windrow = {.type = DOC_MAP, .count = 1, .items = pair};
@@ -267,14 +268,27 @@ static struct doc describe_params(struct arena *arena, const struct config_colle
     return shown(arena, doc_get(settings, "params"), &own);
 }
 
-/* `m` and `ef_construct` are those that graphs are built with. */
+/* What graphs are built with. Where the vector's own setting decided it, that one is shown with the vector, and
+ * here is the one for all vectors that was sent beside it. */
+static struct doc graph_setting(const struct doc *sent, const struct doc *of_vector,
+                                const char *name, uint32_t built_with)
+{
+    const struct doc *for_all = doc_get(sent, name), *own = doc_get(of_vector, name);
+    uint64_t value;
+
+    return for_all && own && doc_as_u64(own, &value) && value == built_with
+               ? *for_all
+               : doc_integer(built_with);
+}
+
 static struct doc describe_hnsw(struct arena *arena, const struct config_collection *collection,
-                                const struct doc *sent)
+                                const struct doc *sent, const struct doc *of_vector)
 {
     struct doc hnsw = doc_map(arena, 3 + (sent ? sent->count : 0));
 
-    doc_put(&hnsw, "m", doc_integer(collection->hnsw_m));
-    doc_put(&hnsw, "ef_construct", doc_integer(collection->hnsw_ef_construct));
+    doc_put(&hnsw, "m", graph_setting(sent, of_vector, "m", collection->hnsw_m));
+    doc_put(&hnsw, "ef_construct",
+            graph_setting(sent, of_vector, "ef_construct", collection->hnsw_ef_construct));
     if (sent)
         doc_merge(&hnsw, sent);
     if (!doc_get(&hnsw, "full_scan_threshold"))
@@ -291,7 +305,8 @@ struct doc client_settings_describe(struct arena *arena, const struct config_col
     doc_put(&config, "params",
             describe_params(arena, collection, distance, shard_count, &settings));
     doc_put(&config, "hnsw_config",
-            describe_hnsw(arena, collection, doc_get(&settings, "hnsw_config")));
+            describe_hnsw(arena, collection, doc_get(&settings, "hnsw_config"),
+                          doc_get(doc_get(&settings, "vectors"), "hnsw_config")));
     doc_put(&otherwise, "deleted_threshold", doc_number(0.3));
     doc_put(&otherwise, "vacuum_min_vector_number", doc_integer(1000));
     doc_put(&otherwise, "default_segment_number", doc_integer(0));
@@ -307,4 +322,50 @@ struct doc client_settings_describe(struct arena *arena, const struct config_col
     if (doc_get(&settings, "metadata"))
         doc_put(&config, "metadata", *doc_get(&settings, "metadata"));
     return config;
+}
+
+/* The vector's own setting, or the one for all. */
+static const struct doc *setting_of(const struct doc *settings, const struct doc *of_vector,
+                                    const char *section, const char *key)
+{
+    const struct doc *own = doc_get(of_vector, section), *for_all = doc_get(settings, section);
+
+    if (!key)
+        return own ? own : for_all;
+    return doc_get(own, key) ? doc_get(own, key) : doc_get(for_all, key);
+}
+
+/* Of one vector, into *warning. False: nothing is wrong with its settings. */
+static bool warn_of(struct arena *arena, const struct doc *settings, const struct doc *of_vector,
+                    const struct config_vector *vector, struct doc *warning)
+{
+    static const char *const text =
+        "Vector `%s`: `inline_storage` has no effect. Qdrant needs `quantization_config` for it "
+        "and no list of vectors; windrow stores vectors as `vectors.storage` says";
+    const struct doc *inlined = setting_of(settings, of_vector, "hnsw_config", "inline_storage");
+    struct buffer message = {0};
+
+    if (!inlined || inlined->type != DOC_BOOL || !inlined->boolean ||
+        (setting_of(settings, of_vector, "quantization_config", NULL) && !vector->multiple))
+        return false;
+    buffer_append_format(&message, text, vector->name);
+    *warning = doc_map(arena, 1);
+    doc_put(warning, "message", doc_string(arena, buffer_text(&message)));
+    buffer_destroy(&message);
+    return true;
+}
+
+struct doc client_settings_warnings(struct arena *arena, const struct config_collection *collection)
+{
+    const struct doc settings = client_settings_read(arena, collection);
+    const struct doc *extras = doc_get(&settings, "extra_vectors");
+    const struct config_vector own = config_own_vector(collection);
+    struct doc *items = doc_items(arena, 1 + (uint32_t)collection->extra_vector_count);
+    uint32_t count = warn_of(arena, &settings, doc_get(&settings, "vectors"), &own, &items[0]);
+
+    for (size_t i = 0; i < collection->extra_vector_count; i++) {
+        const struct config_vector *extra = &collection->extra_vectors[i];
+        count += warn_of(arena, &settings, doc_get(extras, extra->name), extra, &items[count]);
+    }
+    return (struct doc){.type = DOC_ARRAY, .count = count, .items = items};
 }

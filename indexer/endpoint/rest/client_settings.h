@@ -32,5 +32,8 @@ int client_settings_write(struct arena *arena, const struct doc *settings, struc
 /** `config` of GET /collections/NAME. */
 struct doc client_settings_describe(struct arena *arena, const struct config_collection *collection,
                                     const char *distance, size_t shard_count);
+/** `warnings` of GET /collections/NAME: [{"message"}, ...] for settings that have no effect in Qdrant either. */
+struct doc client_settings_warnings(struct arena *arena,
+                                    const struct config_collection *collection);
 
 #endif

@@ -34,7 +34,7 @@ void rest_handle_collection(struct http_request *request)
     struct query_totals totals;
     struct error error = {0};
     struct buffer schema = {0};
-    struct doc indexes, config;
+    struct doc indexes, config, warnings;
     size_t shard_count;
     const char *status;
 
@@ -60,6 +60,11 @@ void rest_handle_collection(struct http_request *request)
                                       rest_metric_name(collection->metric), shard_count);
     buffer_append_text(&request->reply, "\"config\":");
     doc_write_json(&request->reply, &config);
+    warnings = client_settings_warnings(&request->arena, collection);
+    if (warnings.count > 0) {
+        buffer_append_text(&request->reply, ",\"warnings\":");
+        doc_write_json(&request->reply, &warnings);
+    }
     buffer_append_text(&request->reply, ",\"payload_schema\":");
     buffer_append(&request->reply, schema.data, schema.size);
     buffer_destroy(&schema);

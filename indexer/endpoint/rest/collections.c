@@ -179,6 +179,37 @@ static int wish_vector(const struct doc *params, uint32_t *dim, enum vector_metr
     return parse_u32(params, "vectors.size", 0, CONFIG_DIM_MAX, dim, error);
 }
 
+static int check_placed(const struct doc *params, const char *path, const char *name,
+                        uint32_t name_bytes, struct error *error)
+{
+    const struct doc *memory = doc_get(params, "memory");
+
+    if (!memory || !doc_string_equals(memory, "pinned"))
+        return 0;
+    return error_set(
+        error, ERROR_INVALID,
+        "Validation error in JSON body: [%s%.*s.memory: value \"pinned\" invalid, must "
+        "be cold or cached: the page cache holds what is read]",
+        path, (int)(name_bytes < 200 ? name_bytes : 200), name);
+}
+
+/* Vectors and payloads stay in files. As in Qdrant, graphs and codes may be called pinned. */
+static int check_placement(const struct doc *body, struct error *error)
+{
+    const struct doc *vectors = doc_get(body, "vectors"), *params = doc_get(body, "params");
+    int code = check_placed(vectors, "vectors", "", 0, error);
+
+    for (uint32_t i = 0; vectors && i < vectors->count && code == 0; i++) {
+        const struct doc *key = &vectors->items[2 * i];
+        if (!client_settings_is_parameter(key))
+            code = check_placed(&key[1], "vectors.", key->string, key->count, error);
+    }
+    if (code == 0)
+        code = check_placed(doc_get(body, "payload"), "payload", "", 0, error);
+    return code == 0 ? check_placed(doc_get(params, "payload"), "params.payload", "", 0, error)
+                     : code;
+}
+
 /* Vectors beside the collection's own, as windrow.yaml has them. */
 static int wish_extra_vectors(struct arena *arena, const struct doc *vectors, const struct doc *own,
                               struct rest_collection_wish *wish, struct error *error)
@@ -224,6 +255,7 @@ static int parse_wish(struct arena *arena, const char *name, const struct doc *b
         wish->vector_name = *own;
     name_sparse_vectors(arena, body, wish);
     if (check_name(name, error) != 0 || check_vectors(vectors, own, error) != 0 ||
+        check_placement(body, error) != 0 ||
         client_settings_write(arena, &kept, &wish->client_settings, error) != 0 ||
         wish_vector(params, &wish->dim, &wish->metric, error) != 0 ||
         wish_extra_vectors(arena, vectors, own, wish, error) != 0 ||
@@ -294,6 +326,8 @@ static int parse_changes(struct arena *arena, const struct config_collection *co
             !config_extra_vector(collection, key->string, key->count))
             return parse_no_such_vector(key, error);
     }
+    if (check_placement(body, error) != 0)
+        return error->code;
     if (ttl)
         doc_put(changes, "ttl", *ttl);
     if (changed.count > 0)

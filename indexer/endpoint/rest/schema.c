@@ -479,6 +479,7 @@ static const struct http_shape modifier = {.types = HTTP_STRING, .values = modif
 static const struct http_key sparse_index_keys[] = {
     {.name = "full_scan_threshold", .shape = &http_natural},
     {.name = "on_disk", .shape = &http_boolean},
+    {.name = "memory", .shape = &memory},
     {.name = "datatype", .shape = &datatype, .refused = "values are float32"},
     {.name = NULL},
 };
@@ -515,7 +516,8 @@ static const struct http_key collection_keys[] = {
     {.name = "hnsw_config", .shape = &hnsw},
     {.name = "optimizers_config", .shape = &optimizers},
     {.name = "wal_config", .shape = &wal},
-    {.name = "quantization_config", .shape = &quantization},
+    {.name = "quantization_config", .shape = &quantization, .form = true},
+    {.name = "quantization", .shape = &quantization, .form = true}, /* another name of it */
     {.name = "payload", .shape = &placed},
     {.name = "id_tracker", .shape = &placed},
     {.name = "sparse_vectors", .shape = &sparse_vectors},

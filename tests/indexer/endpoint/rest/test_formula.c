@@ -150,6 +150,34 @@ START_TEST(what_has_no_value_names_the_point_and_the_expression)
 }
 END_TEST
 
+/* As an index of numbers leaves it out. */
+START_TEST(a_null_is_no_value)
+{
+    static const uint8_t none[] = {0x81, 0xa1, 'm', 0xc0}; /* {"m": null} */
+    static const uint8_t among[] = {0x81, 0xa1, 'm', 0x93,
+                                    0xc0, 4,    0xc0}; /* {"m": [null, 4, null]} */
+#define OF(id)                                                                                     \
+    "\"prefetch\":{\"query\":[1," id ",0.5,0],\"filter\":{\"must\":[{\"has_id\":[" id "]}]}}"
+    static const struct expectation cases[] = {
+        {"POST", C "/points/query",
+         "{\"query\":{\"formula\":\"m\",\"defaults\":{\"m\":2}}," OF("60") "}", 200,
+         "\"id\":60,\"version\":50,\"score\":2.0"},
+        {"POST", C "/points/query", "{\"query\":{\"formula\":\"m\"}," OF("60") "}", 400,
+         "point 60: $.query.formula: `m` has no value"},
+        {"POST", C "/points/query",
+         "{\"query\":{\"formula\":\"m\",\"defaults\":{\"m\":2}}," OF("61") "}", 200,
+         "\"id\":61,\"version\":51,\"score\":4.0"},
+    };
+    struct fixture fixture;
+
+    fixture_open(&fixture);
+    fixture_append_point(&fixture, 60, POINTS, none, sizeof(none));
+    fixture_append_point(&fixture, 61, POINTS + 1, among, sizeof(among));
+    CHECK_ALL(&fixture, cases);
+    fixture_close(&fixture);
+}
+END_TEST
+
 /* The formula `depth` levels deep, or a sum of `width` numbers. */
 static char *large_formula(int depth, int width)
 {
@@ -247,5 +275,5 @@ START_TEST(scores_of_several_searches_make_one_page)
 END_TEST
 
 TEST_TABLE(TEST(expressions_are_worth_what_they_say), TEST(bad_formulas_are_told_their_place),
-           TEST(what_has_no_value_names_the_point_and_the_expression),
+           TEST(what_has_no_value_names_the_point_and_the_expression), TEST(a_null_is_no_value),
            TEST(formulas_have_a_depth_and_a_size), TEST(scores_of_several_searches_make_one_page))
