@@ -31,7 +31,7 @@ void node_delete(struct node *node)
 bool node_means(const struct doc *announced, uint64_t begin)
 {
     const struct doc *found = doc_get(announced, "begin");
-    uint64_t theirs;
+    uint64_t theirs = 0;
 
     return found ? doc_as_u64(found, &theirs) && theirs == begin : begin == 0;
 }

@@ -381,7 +381,7 @@ static int compare_next(struct query_view *view, const struct held *held, struct
 {
     struct query_result exact, result;
     struct arena arena;
-    double shares[RUNGS];
+    double shares[RUNGS] = {0};
     bool whole;
     int code;
 
