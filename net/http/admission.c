@@ -62,8 +62,8 @@ static enum MHD_Result look_for_nul(void *context, enum MHD_ValueKind kind, cons
 
 /* libmicrohttpd before 1.0 writes NULs over colons and the ends of lines, and then looks for NULs. A line without a name
  * or with a NUL in front ends the headers for it, and the rest is read as another request; a NUL ends a value. So a head
- * is taken only if its lines, as they were understood, fill it: CR LF leaves two NULs behind each of them. One thing
- * escapes this: a colon or NUL with a bare LF leaves two as well. */
+ * is taken only if its lines, as they were understood, fill it: CR LF leaves two NULs behind each of them. Two
+ * things escape this: a NUL in place of a CR, and a colon in place of that of the empty line. */
 static bool head_is_plain(const struct http_request *request, const struct http_head *head,
                           const struct framing *framing)
 {
